@@ -1,0 +1,138 @@
+/**
+ * Errors of Millrace. An expected failure is a MillraceError: a code that `millrace explain` knows, one sentence that
+ * names the bad value, and a hint. A broken invariant is a bug of ours and throws InvariantError.
+ */
+
+/** What each code means, which exit code the command line ends with, and what to do; shown by `millrace explain CODE`. */
+export const errorCodes = {
+  USAGE: {
+    exit: 2,
+    title: "A command or flag was not understood",
+    text: "The command line names a command, flag or value that does not exist. `millrace help` lists the commands; `millrace COMMAND --help` lists the flags of one.",
+  },
+  CONFIG_INVALID: {
+    exit: 2,
+    title: "A configuration value is missing, unknown or out of range",
+    text: "The message names file, line, column and key. `millrace init` writes a commented file that is valid; its first line names the JSON schema, so that an editor completes and checks keys.",
+  },
+  CONFIG_SYNTAX: {
+    exit: 2,
+    title: "A YAML or JSON file could not be parsed",
+    text: "The message names file, line and column of the first place that is not valid. Usual causes: a tab used for indentation, a missing colon, an unclosed quote.",
+  },
+  TRACE_INVALID: {
+    exit: 2,
+    title: "A request trace has a row that cannot be used",
+    text: "A trace is CSV with a header that contains num_prefill_tokens and num_decode_tokens, and arrived_at (seconds) where arrivals are replayed. Token counts are whole numbers of at least 1; arrivals are finite and not negative.",
+  },
+  PROFILE_INVALID: {
+    exit: 2,
+    title: "A profile or look-up table cannot be used",
+    text: "The predictor was pointed at a file or folder that lacks a needed file, column or row, or whose numbers are not finite and positive. The message names the first of them.",
+  },
+  FILE_UNREADABLE: {
+    exit: 2,
+    title: "A file could not be read",
+    text: "The path does not exist, is a folder where a file is needed, or may not be read by this user.",
+  },
+  OUTPUT_UNWRITABLE: {
+    exit: 4,
+    title: "A result could not be written",
+    text: "Results are written under a temporary name and renamed when complete, so nothing half-written is left. Check that the folder of --out can be created and has room.",
+  },
+  MODEL_UNKNOWN: {
+    exit: 2,
+    title: "The model is not in the catalogue",
+    text: "`millrace models` lists the models. Any Hugging Face config.json can be named by its path instead.",
+  },
+  DEVICE_UNKNOWN: {
+    exit: 2,
+    title: "The device is not in the catalogue",
+    text: "`millrace devices` lists the devices. A device of your own is six numbers and a price under `devices:` in the configuration.",
+  },
+  DEPLOYMENT_IMPOSSIBLE: {
+    exit: 3,
+    title: "The deployment does not fit the device memory",
+    text: "Weights, activations and a reserve must leave room for the KV cache of at least one request. Raise tensorParallel or pipelineParallel, take a device with more memory, or lower the precision of weights or KV.",
+  },
+  NOTHING_FITS: {
+    exit: 3,
+    title: "No configuration of the space meets the SLO",
+    text: "Every configuration was rejected by memory or by the SLO. The nearest miss is printed with the term that failed; relax that term or widen the space.",
+  },
+  SLO_BREACHED: {
+    exit: 3,
+    title: "The run breached its SLO",
+    text: "The run finished and its results are complete, but at least one `slo` entry was not met.",
+  },
+  ENVIRONMENT_MISSING: {
+    exit: 4,
+    title: "Something this command needs is not installed or not reachable",
+    text: "`millrace doctor` prints what is present, what is missing, and what each missing piece disables.",
+  },
+  INTERRUPTED: {
+    exit: 130,
+    title: "Stopped by the user",
+    text: "Runs that had finished are kept; starting the same command again with the same --out continues from them.",
+  },
+} as const satisfies Record<string, { exit: number; title: string; text: string }>;
+
+/** A code that `millrace explain` knows. */
+export type ErrorCode = keyof typeof errorCodes;
+
+/** A place in a text file: 1-based line and column. */
+export interface Place {
+  readonly file: string;
+  readonly line?: number;
+  readonly column?: number;
+}
+
+/** What an error may carry beside its message. */
+export interface ErrorDetail {
+  readonly hint?: string;
+  readonly at?: Place;
+  readonly cause?: unknown;
+}
+
+/** An expected failure: bad input, missing file, impossible request. The message is one sentence that names the bad value. */
+export class MillraceError extends Error {
+  readonly code: ErrorCode;
+  readonly hint: string | undefined;
+  readonly at: Place | undefined;
+
+  constructor(code: ErrorCode, message: string, detail: ErrorDetail = {}) {
+    super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
+    this.name = "MillraceError";
+    this.code = code;
+    this.hint = detail.hint;
+    this.at = detail.at;
+  }
+
+  /** Exit code of the command line: 2 usage or config, 3 SLO, 4 environment, 130 interrupted. */
+  get exit(): number {
+    return errorCodes[this.code].exit;
+  }
+}
+
+/** `file:line:column`, as far as it is known. */
+export function formatPlace(at: Place): string {
+  return [at.file, at.line, at.column].filter((part) => part !== undefined).join(":");
+}
+
+/** A bug of ours: an invariant of the program does not hold. */
+export class InvariantError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "InvariantError";
+  }
+}
+
+/** Throws InvariantError unless `holds`. */
+export function invariant(holds: boolean, message: string): asserts holds {
+  if (!holds) throw new InvariantError(message);
+}
+
+/** Marks a switch as exhaustive. */
+export function assertNever(value: never): never {
+  throw new InvariantError(`unexpected value ${JSON.stringify(value)}`);
+}
