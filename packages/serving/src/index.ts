@@ -9,4 +9,8 @@ export * from "./kv/static.ts";
 export * from "./kv/vattention.ts";
 export * from "./scheduler/index.ts";
 export { Queues } from "./scheduler/queues.ts";
+export * from "./metrics/fluidity.ts";
+export * from "./metrics/recorder.ts";
+export * from "./metrics/request-metrics.ts";
+export * from "./metrics/summary.ts";
 export type { RequestTable } from "./workload/request-table.ts";
