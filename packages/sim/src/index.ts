@@ -6,3 +6,6 @@ export {
   type VidurTables,
 } from "./predictor/vidur-tables/tables.ts";
 export type * from "./types.ts";
+export * from "./fleet/create-fleet.ts";
+export * from "./fleet/run-fleet.ts";
+export * from "./fleet/virtual-backend.ts";
