@@ -1,3 +1,14 @@
+export { devices, findDevice } from "./catalogue/devices.ts";
+export { modelFromHuggingFace } from "./catalogue/hugging-face.ts";
+export { findModel, models } from "./catalogue/models.ts";
+export { kvBytesPerToken, type ParameterCount, parameterCount } from "./catalogue/parameters.ts";
+export {
+  type MemoryOptions,
+  type MemoryPlan,
+  memoryOptionsOf,
+  planMemory,
+  type Shortfall,
+} from "./memory/plan.ts";
 export type { CostModelInfo, OperatorTime, PredictedCost } from "./predictor/cost-model.ts";
 export { VidurTablesCost } from "./predictor/vidur-tables/cost.ts";
 export {
