@@ -122,6 +122,27 @@ export function paretoChart(chart: ParetoChart): string {
   return drawChart(frame, [panel], legend);
 }
 
+/** Marks the points that no other beats on both goals; equal points are all on the front. Cost: one sort. */
+export function frontOf<P extends { readonly x: number; readonly y: number }>(
+  points: readonly P[],
+  better: { readonly x: "low" | "high"; readonly y: "low" | "high" },
+): (P & { readonly pareto: boolean })[] {
+  const cost = (value: number, goal: "low" | "high"): number => (goal === "low" ? value : -value);
+  const usable = points.filter((p) => Number.isFinite(p.x) && Number.isFinite(p.y));
+  const order = [...usable].sort(
+    (a, b) => cost(a.x, better.x) - cost(b.x, better.x) || cost(a.y, better.y) - cost(b.y, better.y),
+  );
+  const front = new Set<P>();
+  let last: P | undefined;
+  for (const p of order) {
+    if (last !== undefined && cost(p.y, better.y) >= cost(last.y, better.y) && !(p.x === last.x && p.y === last.y))
+      continue;
+    front.add(p);
+    last = p;
+  }
+  return points.map((p) => ({ ...p, pareto: front.has(p) }));
+}
+
 function dots(
   points: readonly ParetoPoint[],
   colourOf: (p: ParetoPoint) => string,
