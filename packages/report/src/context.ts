@@ -15,7 +15,8 @@ export interface ReportContext {
 
 /** Seed, version and what else was given, in the order a reader looks for them. */
 export function madeWith(context: ReportContext, facts: readonly Fact[]): Fact[] {
-  const version = context.version === undefined ? [] : [{ label: "version", value: context.version }];
+  const version =
+    context.version === undefined ? [] : [{ label: "version", value: context.version }];
   return [...facts, ...version, ...(context.facts ?? [])];
 }
 

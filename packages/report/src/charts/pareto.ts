@@ -130,12 +130,17 @@ export function frontOf<P extends { readonly x: number; readonly y: number }>(
   const cost = (value: number, goal: "low" | "high"): number => (goal === "low" ? value : -value);
   const usable = points.filter((p) => Number.isFinite(p.x) && Number.isFinite(p.y));
   const order = [...usable].sort(
-    (a, b) => cost(a.x, better.x) - cost(b.x, better.x) || cost(a.y, better.y) - cost(b.y, better.y),
+    (a, b) =>
+      cost(a.x, better.x) - cost(b.x, better.x) || cost(a.y, better.y) - cost(b.y, better.y),
   );
   const front = new Set<P>();
   let last: P | undefined;
   for (const p of order) {
-    if (last !== undefined && cost(p.y, better.y) >= cost(last.y, better.y) && !(p.x === last.x && p.y === last.y))
+    if (
+      last !== undefined &&
+      cost(p.y, better.y) >= cost(last.y, better.y) &&
+      !(p.x === last.x && p.y === last.y)
+    )
       continue;
     front.add(p);
     last = p;

@@ -39,7 +39,8 @@ export function candidateSection(result: PlanFindings): Section | null {
             title: "Cheapest configurations, dollars a month",
             svg: barChart({
               title: "Cheapest configurations by cost a month",
-              description: "One bar per configuration; whiskers show the cost at both ends of its capacity interval.",
+              description:
+                "One bar per configuration; whiskers show the cost at both ends of its capacity interval.",
               format: "dollars",
               limit: 12,
               bars: shown.map((c) => ({
@@ -57,7 +58,11 @@ export function candidateSection(result: PlanFindings): Section | null {
       {
         kind: "table",
         caption: `The ${shown.length} cheapest of ${result.candidates.length} judged configurations`,
-        columns: [...fixedColumns, ...terms.map(termColumn), { header: "Bottleneck", kind: "text" }],
+        columns: [
+          ...fixedColumns,
+          ...terms.map(termColumn),
+          { header: "Bottleneck", kind: "text" },
+        ],
         rows,
         note: "Capacity is the highest load of one replica at which every promise holds, with the interval that seeds and search steps leave. Latencies are at the load each replica would carry.",
       },
@@ -80,13 +85,21 @@ export function tradeoffSection(result: PlanFindings): Section | null {
     pareto: pareto.has(i),
   }));
   const limit = result.candidates[0]?.slo.find((s) => s.term === term)?.limit;
-  const latency: GoalAxis = { label: sloName(term), format: "seconds", better: "low", log: spread(points) > 20 };
+  const latency: GoalAxis = {
+    label: sloName(term),
+    format: "seconds",
+    better: "low",
+    log: spread(points) > 20,
+  };
   const byCost: ParetoPoint[] = frontOf(
     points.map((p) => ({ ...p, x: p.candidate.dollarsPerHour })),
     { x: "low", y: "low" },
   );
   const byYield: ParetoPoint[] = points.map((p) => ({ ...p, x: p.candidate.qpsPerDollar }));
-  const common = { y: latency, ...(limit === undefined ? {} : { limit: { value: limit, label: "promise" } }) };
+  const common = {
+    y: latency,
+    ...(limit === undefined ? {} : { limit: { value: limit, label: "promise" } }),
+  };
   return {
     id: "trade-off",
     heading: "Money against latency",
@@ -114,7 +127,8 @@ export function tradeoffSection(result: PlanFindings): Section | null {
               points: byYield,
               x: { label: "QPS per dollar an hour", better: "high" },
             }),
-            caption: "Lower right is better. No other candidate is both cheaper per request and faster than one on the front.",
+            caption:
+              "Lower right is better. No other candidate is both cheaper per request and faster than one on the front.",
           },
         ],
       },
@@ -143,7 +157,8 @@ function checkCell(candidate: JudgedConfig, term: string): Cell {
 function rankedCandidates(candidates: readonly JudgedConfig[]): JudgedConfig[] {
   const kept = (c: JudgedConfig): number => (c.slo.every((s) => s.met) ? 0 : 1);
   return [...candidates].sort(
-    (a, b) => kept(a) - kept(b) || a.dollarsPerHour - b.dollarsPerHour || b.qpsPerDollar - a.qpsPerDollar,
+    (a, b) =>
+      kept(a) - kept(b) || a.dollarsPerHour - b.dollarsPerHour || b.qpsPerDollar - a.qpsPerDollar,
   );
 }
 
@@ -165,11 +180,15 @@ function costInterval(
 
 /** The promise that the charts show: TTFT if there is one, else the first latency. */
 function latencyTerm(candidates: readonly JudgedConfig[]): string | null {
-  const terms = (candidates[0]?.slo ?? []).map((s) => s.term).filter((t) => sloFormat(t) === "seconds");
+  const terms = (candidates[0]?.slo ?? [])
+    .map((s) => s.term)
+    .filter((t) => sloFormat(t) === "seconds");
   return terms.find((t) => /ttft/i.test(t)) ?? terms[0] ?? null;
 }
 
 function spread(points: readonly { readonly y: number }[]): number {
   const values = points.map((p) => p.y).filter((v) => v > 0);
-  return values.length === 0 ? 1 : values.reduce((m, v) => Math.max(m, v)) / values.reduce((m, v) => Math.min(m, v));
+  return values.length === 0
+    ? 1
+    : values.reduce((m, v) => Math.max(m, v)) / values.reduce((m, v) => Math.min(m, v));
 }

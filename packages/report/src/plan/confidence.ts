@@ -28,7 +28,9 @@ export function confidenceSection(result: PlanFindings): Section | null {
         { header: "Cost an hour", kind: "number", format: "dollars", bar: true },
         { header: "Same winner", kind: "check" },
       ],
-      rows: sensitivity.map((s) => ({ cells: [s.change, s.winner, s.dollarsPerHour, s.sameWinner] })),
+      rows: sensitivity.map((s) => ({
+        cells: [s.change, s.winner, s.dollarsPerHour, s.sameWinner],
+      })),
     });
   if (best !== null && best.unfitted.length > 0)
     blocks.push({

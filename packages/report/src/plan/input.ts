@@ -40,7 +40,11 @@ export interface RuledOut {
 /** The answer of a search. */
 export interface PlanFindings {
   readonly model: string;
-  readonly load: { readonly qps: number; readonly peakFactor: number; readonly spareReplicas: number };
+  readonly load: {
+    readonly qps: number;
+    readonly peakFactor: number;
+    readonly spareReplicas: number;
+  };
   readonly workload: string;
   readonly slo: readonly string[];
   readonly best: JudgedConfig | null;

@@ -10,7 +10,8 @@ const LISTED = 400;
 export function rejectedSection({ rejected, nearestMiss }: PlanFindings): Section | null {
   if (rejected.length === 0) return null;
   const counts = new Map<string, number>();
-  for (const r of rejected) counts.set(reasonKind(r.reason), (counts.get(reasonKind(r.reason)) ?? 0) + 1);
+  for (const r of rejected)
+    counts.set(reasonKind(r.reason), (counts.get(reasonKind(r.reason)) ?? 0) + 1);
   const common = [...counts].sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
   const blocks: Block[] = [];
   if (nearestMiss !== null)
@@ -44,7 +45,9 @@ export function rejectedSection({ rejected, nearestMiss }: PlanFindings): Sectio
         rows: listed.map((r) => ({
           cells: [{ text: hardwareName(r.config), note: setupName(r.config) }, r.reason],
         })),
-        ...(rejected.length > LISTED ? { note: `${rejected.length - LISTED} more are in the embedded data.` } : {}),
+        ...(rejected.length > LISTED
+          ? { note: `${rejected.length - LISTED} more are in the embedded data.` }
+          : {}),
       },
     ],
   });

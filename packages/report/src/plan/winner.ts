@@ -32,7 +32,14 @@ export function todaySection({ best, current }: PlanFindings): Section | null {
   if (current === null) return null;
   const broken = current.slo.filter((s) => !s.met);
   const rows: Row[] = [
-    { cells: ["Hardware", hardwareName(current.config), best ? hardwareName(best.config) : null, null] },
+    {
+      cells: [
+        "Hardware",
+        hardwareName(current.config),
+        best ? hardwareName(best.config) : null,
+        null,
+      ],
+    },
     { cells: ["Set-up", setupName(current.config), best ? setupName(best.config) : null, null] },
     ...measures.map(({ label, of, format }) => ({
       cells: [
@@ -90,10 +97,18 @@ export function todaySection({ best, current }: PlanFindings): Section | null {
 
 const measures = [
   { label: "Cost a month", of: (j: JudgedConfig) => j.dollarsPerMonth, format: "dollars" },
-  { label: "Cost of a million tokens", of: (j: JudgedConfig) => j.dollarsPerMillionTokens, format: "dollars" },
+  {
+    label: "Cost of a million tokens",
+    of: (j: JudgedConfig) => j.dollarsPerMillionTokens,
+    format: "dollars",
+  },
   { label: "GPUs", of: (j: JudgedConfig) => j.gpus, format: "count" },
   { label: "Replicas", of: (j: JudgedConfig) => j.replicasNeeded, format: "count" },
-  { label: "Capacity of a replica, QPS", of: (j: JudgedConfig) => j.capacityQps.value, format: "number" },
+  {
+    label: "Capacity of a replica, QPS",
+    of: (j: JudgedConfig) => j.capacityQps.value,
+    format: "number",
+  },
 ] as const;
 
 function change(from: number, to: number): string | null {
