@@ -1,19 +1,24 @@
 /** Numbers for people: one name per way of writing a number, so that documents stay plain data. */
+import {
+  formatBytes,
+  formatCount,
+  formatDollars,
+  formatNumber,
+  formatPercent,
+  formatSeconds,
+} from "@millrace/core";
 
-/** How a number is written; "number" has 3 significant digits. */
-export type NumberFormat = "number" | "count" | "percent" | "dollars" | "seconds" | "bytes";
+/** How a number is written; all have 3 significant digits, "count" shortens thousands. */
+export type NumberFormat = keyof typeof writers;
 
-const three = new Intl.NumberFormat("en-US", { maximumSignificantDigits: 3 });
-const whole = new Intl.NumberFormat("en-US", { maximumFractionDigits: 0 });
-
-const writers: Readonly<Record<NumberFormat, (value: number) => string>> = {
-  number: (v) => three.format(v),
-  count: (v) => whole.format(v),
-  percent: (v) => `${three.format(v * 100)} %`,
-  dollars: (v) => `$${three.format(v)}`,
-  seconds: (v) => (v < 1 ? `${three.format(v * 1e3)} ms` : `${three.format(v)} s`),
-  bytes: (v) => `${three.format(v / 1e9)} GB`,
-};
+const writers = {
+  number: formatNumber,
+  count: formatCount,
+  percent: formatPercent,
+  dollars: formatDollars,
+  seconds: formatSeconds,
+  bytes: formatBytes,
+} as const satisfies Record<string, (value: number) => string>;
 
 /** What stands where there is no number. */
 export const NO_NUMBER = "–";
