@@ -2,6 +2,9 @@ export { devices, findDevice } from "./catalogue/devices.ts";
 export { modelFromHuggingFace } from "./catalogue/hugging-face.ts";
 export { findModel, models } from "./catalogue/models.ts";
 export { kvBytesPerToken, type ParameterCount, parameterCount } from "./catalogue/parameters.ts";
+export * from "./fleet/create-fleet.ts";
+export * from "./fleet/run-fleet.ts";
+export * from "./fleet/virtual-backend.ts";
 export {
   type MemoryOptions,
   type MemoryPlan,
@@ -17,6 +20,3 @@ export {
   type VidurTables,
 } from "./predictor/vidur-tables/tables.ts";
 export type * from "./types.ts";
-export * from "./fleet/create-fleet.ts";
-export * from "./fleet/run-fleet.ts";
-export * from "./fleet/virtual-backend.ts";
