@@ -1,3 +1,4 @@
+export * from "./cost/profile.ts";
 export * from "./join/contracts.ts";
 export * from "./join/decision-log.ts";
 export * from "./join/replica.ts";
@@ -14,8 +15,6 @@ export * from "./metrics/summary.ts";
 export * from "./scheduler/index.ts";
 export { Queues } from "./scheduler/queues.ts";
 export * from "./routing/router.ts";
-export * from "./scheduler/index.ts";
-export { Queues } from "./scheduler/queues.ts";
 export * from "./workload/generate.ts";
 export type { LengthDistribution } from "./workload/length-distribution.ts";
 export { shapeByName } from "./workload/lengths.ts";
