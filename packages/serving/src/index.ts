@@ -1,4 +1,16 @@
 export * from "./join/contracts.ts";
+export * from "./join/decision-log.ts";
+export * from "./join/replica.ts";
 export * from "./join/seq-table.ts";
 export * from "./join/step-plan.ts";
+export * from "./kv/page-groups.ts";
+export * from "./kv/paged.ts";
+export * from "./kv/static.ts";
+export * from "./kv/vattention.ts";
+export * from "./scheduler/index.ts";
+export { Queues } from "./scheduler/queues.ts";
+export * from "./metrics/fluidity.ts";
+export * from "./metrics/recorder.ts";
+export * from "./metrics/request-metrics.ts";
+export * from "./metrics/summary.ts";
 export type { RequestTable } from "./workload/request-table.ts";

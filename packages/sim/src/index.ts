@@ -1,1 +1,22 @@
+export { devices, findDevice } from "./catalogue/devices.ts";
+export { modelFromHuggingFace } from "./catalogue/hugging-face.ts";
+export { findModel, models } from "./catalogue/models.ts";
+export { kvBytesPerToken, type ParameterCount, parameterCount } from "./catalogue/parameters.ts";
+export {
+  type MemoryOptions,
+  type MemoryPlan,
+  memoryOptionsOf,
+  planMemory,
+  type Shortfall,
+} from "./memory/plan.ts";
+export type { CostModelInfo, OperatorTime, PredictedCost } from "./predictor/cost-model.ts";
+export { VidurTablesCost } from "./predictor/vidur-tables/cost.ts";
+export {
+  parseVidurTables,
+  type TableFiles,
+  type VidurTables,
+} from "./predictor/vidur-tables/tables.ts";
 export type * from "./types.ts";
+export * from "./fleet/create-fleet.ts";
+export * from "./fleet/run-fleet.ts";
+export * from "./fleet/virtual-backend.ts";

@@ -22,10 +22,24 @@ export interface ModelSpec {
   readonly postAttentionNorm: boolean;
   readonly maxContext: number;
   readonly experts?: { readonly count: number; readonly active: number; readonly shared: number };
+  /** Layers of a mixture-of-experts model that have one dense MLP instead, and its width. */
+  readonly dense?: { readonly layers: number; readonly ffn: number };
   /** Tokens of attention window; absent = full attention. */
   readonly slidingWindow?: number;
   /** Elements of latent KV per token and layer (multi-head latent attention); absent = 2 * kvHeads * headDim. */
   readonly latentKv?: number;
+  /**
+   * Multi-head latent attention: ranks of the compressed queries (0 = not compressed) and of the compressed KV, and the
+   * dimensions of a head with rotary positions and of a value head; `headDim` is the part without positions.
+   */
+  readonly mla?: {
+    readonly queryRank: number;
+    readonly kvRank: number;
+    readonly ropeDim: number;
+    readonly valueDim: number;
+  };
+  /** Positions are learned rows of an embedding (GPT-2, OPT). */
+  readonly learnedPositions?: boolean;
   /** Where these numbers come from. */
   readonly source: string;
 }

@@ -19,6 +19,10 @@ export interface KvManager {
    * index that did not fit, or `to`. O(rows), no allocation.
    */
   extendRun(run: Int32Array, from: number, to: number, plan: StepPlan): number;
+  /** Grows the room of an admitted sequence to its first `tokens` tokens; false when there is no room. O(new pages). */
+  reserve(seq: Seq, tokens: number): boolean;
+  /** Moves the orders that planning gave rise to into the plan's kvBefore; called by the replica before it submits. */
+  collect(plan: StepPlan): void;
   /** Drops KV beyond the first `tokens` tokens (rejected drafts). */
   truncate(seq: Seq, tokens: number): void;
   /** Makes complete pages of the sequence available to later prompts with equal prefixKeys. */

@@ -177,6 +177,14 @@ export class StepPlan {
     this.tokens += count;
     this.prefillTokens += count;
   }
+
+  /** Takes the last row, a prefill row, back; for schedulers that try chunk sizes. */
+  dropPrefill(): void {
+    const row = --this.rows;
+    this.prefill.n--;
+    this.tokens -= this.count[row]!;
+    this.prefillTokens -= this.count[row]!;
+  }
 }
 
 /** Row results: tokens emitted by each row, and whether the sequence goes on. */

@@ -1,0 +1,110 @@
+/** Physical page groups: a LIFO pool, and per slot a stack of mapped groups from offset 0 up. */
+import { invariant } from "@millrace/core";
+import { KvOrders, ORDER_MAP, ORDER_UNMAP } from "../join/step-plan.ts";
+
+/** Keeps identity of every group and emits map and unmap orders; order ids count up from 0. */
+export class PageGroups {
+  readonly groups: number;
+  /** Most groups of a slot. */
+  readonly perSlot: number;
+  /** Map and unmap orders emitted so far. */
+  maps = 0;
+  unmaps = 0;
+  private readonly slots: number;
+  private readonly pool: Int32Array;
+  private freeCount: number;
+  /** Groups by slot and offset. */
+  private readonly stack: Int32Array;
+  private readonly height: Int32Array;
+  private readonly pending = new KvOrders();
+  private nextId = 0;
+  /** Background orders that were not acknowledged as done: id to slot, page, group. */
+  private readonly background = new Map<
+    number,
+    { readonly slot: number; readonly page: number; readonly phys: number }
+  >();
+
+  constructor(groups: number, slots: number, perSlot: number) {
+    this.groups = groups;
+    this.slots = slots;
+    this.perSlot = perSlot;
+    this.pool = Int32Array.from({ length: groups }, (_, i) => groups - 1 - i);
+    this.freeCount = groups;
+    this.stack = new Int32Array(slots * perSlot);
+    this.height = new Int32Array(slots);
+  }
+
+  /** Groups in the pool. */
+  get free(): number {
+    return this.freeCount;
+  }
+
+  /** Groups mapped in a slot. */
+  mapped(slot: number): number {
+    return this.height[slot]!;
+  }
+
+  /** Maps one more group at the top of a slot; `out` takes a background order, null the next plan. */
+  map(slot: number, out: KvOrders | null): void {
+    invariant(this.freeCount > 0, "no page group is free");
+    const page = this.height[slot]!;
+    invariant(page < this.perSlot, `slot ${slot} is full`);
+    const phys = this.pool[--this.freeCount]!;
+    this.stack[slot * this.perSlot + page] = phys;
+    this.height[slot] = page + 1;
+    const id = this.nextId++;
+    this.maps++;
+    if (out === null) this.pending.push(ORDER_MAP, slot, page, phys, id);
+    else {
+      out.push(ORDER_MAP, slot, page, phys, id);
+      this.background.set(id, { slot, page, phys });
+    }
+  }
+
+  /** Unmaps the top group of a slot; `out` takes the order, null the next plan (before its map orders). */
+  unmapLast(slot: number, out: KvOrders | null): void {
+    const page = this.height[slot]! - 1;
+    invariant(page >= 0, `slot ${slot} has no group to unmap`);
+    const phys = this.stack[slot * this.perSlot + page]!;
+    this.height[slot] = page;
+    this.pool[this.freeCount++] = phys;
+    this.unmaps++;
+    (out ?? this.pending).push(ORDER_UNMAP, slot, page, phys, this.nextId++);
+  }
+
+  /** A background map was carried out. */
+  done(id: number): void {
+    this.background.delete(id);
+  }
+
+  /** A background map failed: order it again with the next plan, unless the group was unmapped meanwhile. */
+  repeat(id: number): void {
+    const failed = this.background.get(id);
+    if (failed === undefined) return;
+    this.background.delete(id);
+    const { slot, page, phys } = failed;
+    if (page < this.height[slot]! && this.stack[slot * this.perSlot + page] === phys)
+      this.pending.push(ORDER_MAP, slot, page, phys, id);
+  }
+
+  /** Moves the pending orders behind `out`. */
+  moveOrders(out: KvOrders): void {
+    const p = this.pending;
+    for (let i = 0; i < p.n; i++) out.push(p.op[i]!, p.slot[i]!, p.page[i]!, p.phys[i]!, p.id[i]!);
+    p.clear();
+  }
+
+  checkIntegrity(): void {
+    const seen = new Uint8Array(this.groups);
+    const visit = (phys: number): void => {
+      invariant(seen[phys] === 0, `page group ${phys} is held twice`);
+      seen[phys] = 1;
+    };
+    for (let i = 0; i < this.freeCount; i++) visit(this.pool[i]!);
+    for (let slot = 0; slot < this.slots; slot++) {
+      for (let page = 0; page < this.height[slot]!; page++)
+        visit(this.stack[slot * this.perSlot + page]!);
+    }
+    invariant(!seen.includes(0), "a page group is lost");
+  }
+}
