@@ -1,6 +1,7 @@
 /** Schema of `kv`: how the memory of the KV cache is managed. */
+import { MillraceError } from "@millrace/core";
 import { z } from "zod";
-import type { KvConfig, SchedulerType } from "../types.ts";
+import type { KvConfig, SchedulerConfig, SchedulerType } from "../types.ts";
 import { count, size } from "./quantities.ts";
 
 /** KV manager types in the order they are shown. */
@@ -19,7 +20,7 @@ const kvObject = z
     blockSize: count.optional().describe("Tokens of a block. Default: 16; 1 for lightllm."),
     numBlocks: count
       .nullish()
-      .describe("Blocks per replica. Default: what the memory planner finds room for."),
+      .describe("Blocks per replica; for type static without blockSize, slots. Default: what the memory planner finds room for."),
     pageBytes: size.optional().describe("vattention: a physical page, 4KiB to 2MiB. Default: 2MiB."),
     layout: z
       .enum(["per-layer", "sliced"])
@@ -44,9 +45,13 @@ export const kv = z
 export type KvInput = z.output<typeof kv>;
 
 /** Settings that were given and do nothing for the type. */
-export function idleKvKeys(input: KvInput, scheduler: SchedulerType): readonly string[] {
+export function idleKvKeys(
+  input: KvInput,
+  scheduler: SchedulerType,
+  compatibility: "none" | "vidur",
+): readonly string[] {
   const given: z.output<typeof kvObject> = input;
-  const type = kvTypeOf(input, scheduler);
+  const type = kvTypeOf(input, scheduler, compatibility === "vidur");
   const idle: string[] = [];
   if (type !== "vattention" && given.pageBytes !== undefined) idle.push("pageBytes");
   if (type !== "vattention" && given.layout !== undefined) idle.push("layout");
@@ -54,18 +59,42 @@ export function idleKvKeys(input: KvInput, scheduler: SchedulerType): readonly s
   return idle;
 }
 
-function kvTypeOf(input: KvInput, scheduler: SchedulerType): KvConfig["type"] {
-  if (input.type !== undefined) return input.type;
-  return scheduler === "orca" || scheduler === "faster-transformer" ? "static" : "paged";
+/** Whether each request gets a reservation of the longest request, whatever it needs. */
+function reserves(scheduler: SchedulerType): boolean {
+  return scheduler === "orca" || scheduler === "faster-transformer";
 }
 
-/** Fills every setting. */
-export function resolveKv(input: KvInput, scheduler: SchedulerType): KvConfig {
+function kvTypeOf(input: KvInput, scheduler: SchedulerType, vidur: boolean): KvConfig["type"] {
+  // Vidur counts blocks for every scheduler, but these two take a whole request's worth at once (section 1.3).
+  if (vidur && reserves(scheduler)) return "static";
+  return input.type ?? (reserves(scheduler) ? "static" : "paged");
+}
+
+/** Fills every setting. Throws CONFIG_INVALID when numBlocks leaves no room for a single slot. */
+export function resolveKv(
+  input: KvInput,
+  scheduler: SchedulerConfig,
+  compatibility: "none" | "vidur" = "none",
+): KvConfig {
   const given: z.output<typeof kvObject> = input;
+  const type = kvTypeOf(input, scheduler.type, compatibility === "vidur");
+  const blockSize = given.blockSize ?? (scheduler.type === "lightllm" ? 1 : 16);
+  const asSlots = input.type === "static" && given.blockSize === undefined;
+  let numBlocks = given.numBlocks ?? null;
+  if (numBlocks !== null && type === "static" && !(asSlots && compatibility === "none")) {
+    const slots = Math.floor(numBlocks / Math.ceil(scheduler.maxRequestTokens / blockSize));
+    if (slots === 0)
+      throw new MillraceError(
+        "CONFIG_INVALID",
+        `${numBlocks} blocks of ${blockSize} tokens hold no request of ${scheduler.maxRequestTokens} tokens`,
+        { hint: "raise kv.numBlocks or lower scheduler.maxRequestTokens" },
+      );
+    numBlocks = slots;
+  }
   return {
-    type: kvTypeOf(input, scheduler),
-    blockSize: given.blockSize ?? (scheduler === "lightllm" ? 1 : 16),
-    numBlocks: given.numBlocks ?? null,
+    type,
+    blockSize,
+    numBlocks,
     pageBytes: given.pageBytes ?? largestPage,
     layout: given.layout ?? "per-layer",
   };

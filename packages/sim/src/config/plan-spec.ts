@@ -1,4 +1,5 @@
 /** The question of `millrace plan` as plain data, names looked up and defaults filled; and the step from a candidate to a deployment. */
+import { invariant } from "@millrace/core";
 import type { WorkloadSpec } from "@millrace/serving";
 import type {
   Candidate,
@@ -92,7 +93,7 @@ export function candidatesOf(space: PlanSpace): readonly Candidate[] {
   return [...found.values()];
 }
 
-/** The deployment of a candidate. Throws InvariantError's kin only for a device that the spec does not hold. */
+/** The deployment of a candidate of this spec. Throws InvariantError for a device that the spec does not hold. */
 export function deploymentOf(
   spec: PlanSpec,
   candidate: Candidate,
@@ -100,8 +101,21 @@ export function deploymentOf(
   seed = spec.seed,
 ): SimulationConfig {
   const device = spec.devices.get(candidate.device);
-  if (device === undefined) throw new RangeError(`the plan has no device ${candidate.device}`);
+  invariant(device !== undefined, `the plan has no device ${candidate.device}`);
   const chunks = chunkedSchedulers.includes(candidate.scheduler);
+  const scheduler = resolveScheduler(
+    {
+      type: candidate.scheduler,
+      batchSizeCap: candidate.batchSizeCap,
+      ...(chunks ? { chunkSize: candidate.chunkSize } : {}),
+    },
+    {
+      compatibility: spec.compatibility,
+      longestRequest: spec.longestRequest,
+      maxContext: spec.model.maxContext,
+      tbtLimit: tailLimit(spec.slo, "tbt"),
+    },
+  );
   return {
     model: spec.model,
     device,
@@ -110,20 +124,8 @@ export function deploymentOf(
     replicas,
     weightBytes: candidate.weightBytes,
     kvBytes: candidate.kvBytes,
-    scheduler: resolveScheduler(
-      {
-        type: candidate.scheduler,
-        batchSizeCap: candidate.batchSizeCap,
-        ...(chunks ? { chunkSize: candidate.chunkSize } : {}),
-      },
-      {
-        compatibility: spec.compatibility,
-        longestRequest: spec.longestRequest,
-        maxContext: spec.model.maxContext,
-        tbtLimit: tailLimit(spec.slo, "tbt"),
-      },
-    ),
-    kv: resolveKv({ type: candidate.kv }, candidate.scheduler),
+    scheduler,
+    kv: resolveKv({ type: candidate.kv }, scheduler, spec.compatibility),
     predictor: spec.predictor,
     overheads: spec.overheads,
     routing: spec.routing,

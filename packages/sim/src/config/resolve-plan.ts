@@ -121,7 +121,7 @@ function currentCandidate(
     scheduler: scheduler.type,
     chunkSize: scheduler.chunkSize,
     batchSizeCap: scheduler.batchSizeCap,
-    kv: resolveKv(current.kv, scheduler.type).type,
+    kv: resolveKv(current.kv, scheduler, setting.compatibility).type,
     ...bytesOf(current.precision),
   };
 }

@@ -37,7 +37,7 @@ export function resolveSimulation(input: RunInput, context: ResolveContext): Sim
     weightBytes: bytesOfPrecision[input.precision.weights],
     kvBytes: bytesOfPrecision[input.precision.kv],
     scheduler,
-    kv: resolveKv(input.kv, scheduler.type),
+    kv: atKey(context, ["kv"], () => resolveKv(input.kv, scheduler, input.compatibility)),
     predictor: resolvePredictor(input.predictor, context),
     overheads: resolveOverheads(input.overheads, input.compatibility),
     routing: input.routing,
@@ -61,7 +61,7 @@ export function runWarnings(input: RunInput): readonly ConfigWarning[] {
     key: `scheduler.${knob}`,
     message: `${type} has no ${knob}; it is ignored`,
   }));
-  const kv = idleKvKeys(input.kv, type).map((key) => ({
+  const kv = idleKvKeys(input.kv, type, input.compatibility).map((key) => ({
     key: `kv.${key}`,
     message: `does nothing for this kv.type; it is ignored`,
   }));
