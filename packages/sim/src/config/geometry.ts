@@ -19,5 +19,8 @@ export function kvGeometryOf(config: SimulationConfig): {
         hint: "raise tensorParallel or pipelineParallel, take a device with more memory, or lower precision.weights or precision.kv",
       },
     );
-  return { geometry: { blocks: given ?? memory.kvBlocks, blockTokens: memory.blockTokens }, memory };
+  return {
+    geometry: { blocks: given ?? memory.kvBlocks, blockTokens: memory.blockTokens },
+    memory,
+  };
 }

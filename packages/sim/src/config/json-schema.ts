@@ -9,7 +9,6 @@ export function configSchemas(): Readonly<Record<string, unknown>> {
     const { $schema, ...rest } = z.toJSONSchema(schema, {
       io: "input",
       target: "draft-7",
-      reused: "ref",
     });
     return { $schema, title, ...rest };
   };

@@ -5,7 +5,11 @@ import type { KvConfig, SchedulerConfig, SchedulerType } from "../types.ts";
 import { count, size } from "./quantities.ts";
 
 /** KV manager types in the order they are shown. */
-export const kvTypes = ["paged", "vattention", "static"] as const satisfies readonly KvConfig["type"][];
+export const kvTypes = [
+  "paged",
+  "vattention",
+  "static",
+] as const satisfies readonly KvConfig["type"][];
 
 export const kvName = z.enum(kvTypes);
 
@@ -16,12 +20,18 @@ const kvObject = z
   .strictObject({
     type: kvName
       .optional()
-      .describe("Default: paged; static for orca and faster-transformer, which reserve per request."),
+      .describe(
+        "Default: paged; static for orca and faster-transformer, which reserve per request.",
+      ),
     blockSize: count.optional().describe("Tokens of a block. Default: 16; 1 for lightllm."),
     numBlocks: count
       .nullish()
-      .describe("Blocks per replica; for type static without blockSize, slots. Default: what the memory planner finds room for."),
-    pageBytes: size.optional().describe("vattention: a physical page, 4KiB to 2MiB. Default: 2MiB."),
+      .describe(
+        "Blocks per replica; for type static without blockSize, slots. Default: what the memory planner finds room for.",
+      ),
+    pageBytes: size
+      .optional()
+      .describe("vattention: a physical page, 4KiB to 2MiB. Default: 2MiB."),
     layout: z
       .enum(["per-layer", "sliced"])
       .optional()

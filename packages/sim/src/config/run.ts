@@ -20,7 +20,11 @@ export const predictor = z
         .min(1)
         .optional()
         .describe("Folder or file of tables and profiles, relative to this file."),
-      prefix: z.string().min(1).optional().describe("vidur-tables: file name prefix. Default: default."),
+      prefix: z
+        .string()
+        .min(1)
+        .optional()
+        .describe("vidur-tables: file name prefix. Default: default."),
     }),
   ])
   .superRefine((p, ctx) => {

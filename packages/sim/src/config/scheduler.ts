@@ -42,7 +42,12 @@ const knobs = {
 type Knob = keyof typeof knobs;
 
 /** Types that split prompts into chunks. */
-export const chunkedSchedulers: readonly SchedulerType[] = ["vllm-v1", "sarathi-serve", "sarathi", "simple-chunking"];
+export const chunkedSchedulers: readonly SchedulerType[] = [
+  "vllm-v1",
+  "sarathi-serve",
+  "sarathi",
+  "simple-chunking",
+];
 
 /** What a knob does and which types have it. A template knob on another type is ignored with a warning, any other is an error. */
 export const knobTable: Readonly<
@@ -164,7 +169,10 @@ export interface SchedulerSetting {
 const largeBatch: readonly SchedulerType[] = ["vllm-v1", "vllm-v0", "lightllm"];
 
 /** Fills every knob. */
-export function resolveScheduler(input: SchedulerInput, setting: SchedulerSetting): SchedulerConfig {
+export function resolveScheduler(
+  input: SchedulerInput,
+  setting: SchedulerSetting,
+): SchedulerConfig {
   const s: z.output<typeof schedulerObject> = input;
   const vidur = setting.compatibility === "vidur";
   const longest = Math.ceil((setting.longestRequest ?? 0) / 1024) * 1024;

@@ -65,8 +65,12 @@ export type SloInput = z.output<typeof slo>;
 
 export const fluidity = z
   .strictObject({
-    ttftMs: positive.optional().describe("Deadline of the first token. Default: the TTFT limit, or 2000."),
-    tbtMs: positive.optional().describe("Deadline of each further token. Default: the TBT limit, or 100."),
+    ttftMs: positive
+      .optional()
+      .describe("Deadline of the first token. Default: the TTFT limit, or 2000."),
+    tbtMs: positive
+      .optional()
+      .describe("Deadline of each further token. Default: the TBT limit, or 100."),
   })
   .describe("Deadlines that the fluidity-index is counted against.");
 export type FluidityInput = z.output<typeof fluidity>;

@@ -1,10 +1,5 @@
 /** Schema of `workload`: a WorkloadSpec as plain data, with short forms for the usual cases. */
-import type {
-  ArrivalSpec,
-  LengthSpec,
-  TrafficClassSpec,
-  WorkloadSpec,
-} from "@millrace/serving";
+import type { ArrivalSpec, LengthSpec, TrafficClassSpec, WorkloadSpec } from "@millrace/serving";
 import { z } from "zod";
 import { count, duration, instant, name, positive } from "./quantities.ts";
 
@@ -18,7 +13,10 @@ const arrivals = z
     z.strictObject({
       type: z.literal("gamma"),
       qps,
-      cv: z.number().min(0).describe("Standard deviation of the gaps over their mean; above 1 is bursty."),
+      cv: z
+        .number()
+        .min(0)
+        .describe("Standard deviation of the gaps over their mean; above 1 is bursty."),
     }),
     z.strictObject({
       type: z.literal("static"),
@@ -75,7 +73,9 @@ const lengths = z
 const trafficClass = z.strictObject({
   name,
   priority: z.int().optional().describe("Lower is more urgent. Default: 0."),
-  share: positive.optional().describe("Part of the common arrivals, relative to the others. Default: 1."),
+  share: positive
+    .optional()
+    .describe("Part of the common arrivals, relative to the others. Default: 1."),
   arrivals: arrivals.optional(),
   lengths: lengths.optional(),
 });
@@ -85,7 +85,9 @@ const workloadObject = z
     shape: name
       .optional()
       .describe("Lengths like those of a measured workload; see `millrace workloads`."),
-    trace: file.optional().describe("CSV file whose lengths, and without qps also arrivals, are replayed."),
+    trace: file
+      .optional()
+      .describe("CSV file whose lengths, and without qps also arrivals, are replayed."),
     qps: positive.optional().describe("Poisson arrivals at this rate."),
     arrivals: arrivals.optional(),
     lengths: lengths.optional(),
