@@ -1,3 +1,4 @@
+export * from "./cost/profile.ts";
 export * from "./join/contracts.ts";
 export * from "./join/decision-log.ts";
 export * from "./join/replica.ts";
