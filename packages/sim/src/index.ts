@@ -2,6 +2,9 @@ export { devices, findDevice } from "./catalogue/devices.ts";
 export { modelFromHuggingFace } from "./catalogue/hugging-face.ts";
 export { findModel, models } from "./catalogue/models.ts";
 export { kvBytesPerToken, type ParameterCount, parameterCount } from "./catalogue/parameters.ts";
+export * from "./fleet/create-fleet.ts";
+export * from "./fleet/run-fleet.ts";
+export * from "./fleet/virtual-backend.ts";
 export {
   type MemoryOptions,
   type MemoryPlan,
@@ -10,6 +13,9 @@ export {
   type Shortfall,
 } from "./memory/plan.ts";
 export type { CostModelInfo, OperatorTime, PredictedCost } from "./predictor/cost-model.ts";
+export { ProfileCost } from "./predictor/profile/cost.ts";
+export { calibrationFor, type DeviceCalibration } from "./predictor/roofline/calibration.ts";
+export { RooflineCost, type RooflineDeployment } from "./predictor/roofline/cost.ts";
 export { VidurTablesCost } from "./predictor/vidur-tables/cost.ts";
 export {
   parseVidurTables,
@@ -17,6 +23,3 @@ export {
   type VidurTables,
 } from "./predictor/vidur-tables/tables.ts";
 export type * from "./types.ts";
-export * from "./fleet/create-fleet.ts";
-export * from "./fleet/run-fleet.ts";
-export * from "./fleet/virtual-backend.ts";

@@ -1,6 +1,7 @@
 /** Builds the replicas of a deployment: table, KV manager, scheduler and virtual back end each. */
 import { EventHeap } from "@millrace/core";
 import {
+  createScheduler,
   type KvManager,
   PagedKv,
   Replica,
@@ -10,7 +11,6 @@ import {
   StaticKv,
   type StepCostModel,
   VattentionKv,
-  createScheduler,
 } from "@millrace/serving";
 import type { SimulationConfig } from "../types.ts";
 import { VirtualBackend } from "./virtual-backend.ts";
@@ -29,7 +29,11 @@ export interface Fleet {
   readonly backends: readonly VirtualBackend[];
 }
 
-export function createKv(config: SimulationConfig, table: SeqTable, geometry: KvGeometry): KvManager {
+export function createKv(
+  config: SimulationConfig,
+  table: SeqTable,
+  geometry: KvGeometry,
+): KvManager {
   const { scheduler, kv } = config;
   switch (kv.type) {
     case "paged":
@@ -65,14 +69,22 @@ export function createFleet(
 ): Fleet {
   const heap = new EventHeap();
   const totalTokens = new Int32Array(requests.count);
-  for (let i = 0; i < requests.count; i++) totalTokens[i] = requests.promptTokens[i]! + requests.outputTokens[i]!;
+  for (let i = 0; i < requests.count; i++)
+    totalTokens[i] = requests.promptTokens[i]! + requests.outputTokens[i]!;
   const lengths = { totalTokens };
   const replicas: Replica[] = [];
   const backends: VirtualBackend[] = [];
   for (let r = 0; r < config.replicas; r++) {
     const table = new SeqTable();
     const kv = createKv(config, table, geometry);
-    const backend = new VirtualBackend({ stages: config.pipelineParallel, heap, replica: r, cost, table, lengths });
+    const backend = new VirtualBackend({
+      stages: config.pipelineParallel,
+      heap,
+      replica: r,
+      cost,
+      table,
+      lengths,
+    });
     const scheduler = createScheduler(config.scheduler.type, config.scheduler, {
       table,
       kv,
@@ -80,7 +92,16 @@ export function createFleet(
       cost,
       vidur: config.compatibility === "vidur",
     });
-    replicas.push(new Replica({ table, scheduler, kv, backend, observer: observe(r, kv, backend), maxRequestTokens: config.scheduler.maxRequestTokens }));
+    replicas.push(
+      new Replica({
+        table,
+        scheduler,
+        kv,
+        backend,
+        observer: observe(r, kv, backend),
+        maxRequestTokens: config.scheduler.maxRequestTokens,
+      }),
+    );
     backends.push(backend);
   }
   return { heap, replicas, backends };

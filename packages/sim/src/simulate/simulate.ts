@@ -3,7 +3,15 @@
  * Synchronous and deterministic: the same configuration, requests and seed give the same bytes.
  */
 import { Rng } from "@millrace/core";
-import { createRouter, MetricsRecorder, type KvManager, type ReplicaObserver, type RequestTable, type StepCostModel, VattentionKv } from "@millrace/serving";
+import {
+  createRouter,
+  type KvManager,
+  MetricsRecorder,
+  type ReplicaObserver,
+  type RequestTable,
+  type StepCostModel,
+  VattentionKv,
+} from "@millrace/serving";
 import { createFleet, type KvGeometry } from "../fleet/create-fleet.ts";
 import { runFleet } from "../fleet/run-fleet.ts";
 import type { SimulationConfig, SimulationResult } from "../types.ts";
@@ -12,7 +20,10 @@ import { summarizeRun } from "./summarize.ts";
 import { TimelineRecorder } from "./timeline.ts";
 
 export interface SimulateOptions {
-  readonly costModel: StepCostModel & { readonly extrapolatedSteps?: number; readonly unfitted?: readonly string[] };
+  readonly costModel: StepCostModel & {
+    readonly extrapolatedSteps?: number;
+    readonly unfitted?: readonly string[];
+  };
   /** What the KV cache of a replica holds; see `planMemory`. */
   readonly geometry: KvGeometry;
   /** Keep one row per batch. */
@@ -38,7 +49,11 @@ function chain(observers: readonly ReplicaObserver[]): ReplicaObserver {
   };
 }
 
-export function simulate(config: SimulationConfig, requests: RequestTable, options: SimulateOptions): SimulationResult {
+export function simulate(
+  config: SimulationConfig,
+  requests: RequestTable,
+  options: SimulateOptions,
+): SimulationResult {
   const tbtTerm = config.slo.find((t) => t.metric === "tbt");
   const recorder = new MetricsRecorder(requests, {
     ttftTarget: config.fluidity.ttft,
@@ -48,14 +63,24 @@ export function simulate(config: SimulationConfig, requests: RequestTable, optio
   });
   const timeline = options.timeline === true ? new TimelineRecorder(config.pipelineParallel) : null;
   const managers: KvManager[] = [];
-  const fleet = createFleet(config, requests, options.geometry, options.costModel, (r, kv, backend) => {
-    managers.push(kv);
-    const observers = [recorder.forReplica(r, kv)];
-    if (timeline !== null) observers.push(timeline.observer(r, kv, backend, () => fleet.replicas[r]!.scheduler));
-    if (options.observe !== undefined) observers.push(options.observe(r));
-    return chain(observers);
-  });
-  const routing = config.compatibility === "vidur" && config.routing === "least-outstanding" ? "lor" : config.routing;
+  const fleet = createFleet(
+    config,
+    requests,
+    options.geometry,
+    options.costModel,
+    (r, kv, backend) => {
+      managers.push(kv);
+      const observers = [recorder.forReplica(r, kv)];
+      if (timeline !== null)
+        observers.push(timeline.observer(r, kv, backend, () => fleet.replicas[r]!.scheduler));
+      if (options.observe !== undefined) observers.push(options.observe(r));
+      return chain(observers);
+    },
+  );
+  const routing =
+    config.compatibility === "vidur" && config.routing === "least-outstanding"
+      ? "lor"
+      : config.routing;
   const router = createRouter(routing, {
     replicas: config.replicas,
     rng: new Rng(config.seed).fork("routing"),
@@ -89,7 +114,12 @@ export function simulate(config: SimulationConfig, requests: RequestTable, optio
       recorder,
       endedAt: end.endedAt,
       backends: fleet.backends,
-      kv: { blocks: options.geometry.blocks, blockTokens: options.geometry.blockTokens, mappedPages: mapped, fragmentation },
+      kv: {
+        blocks: options.geometry.blocks,
+        blockTokens: options.geometry.blockTokens,
+        mappedPages: mapped,
+        fragmentation,
+      },
       extrapolatedSteps: options.costModel.extrapolatedSteps ?? 0,
       unfitted: options.costModel.unfitted ?? [],
     }),

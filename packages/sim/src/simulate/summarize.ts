@@ -1,5 +1,11 @@
 /** From a finished run to `millrace.simulate/1`. */
-import { goodput, type LatencySeconds, type MetricsRecorder, type RequestTable, summarizeServing } from "@millrace/serving";
+import {
+  goodput,
+  type LatencySeconds,
+  type MetricsRecorder,
+  type RequestTable,
+  summarizeServing,
+} from "@millrace/serving";
 import type { VirtualBackend } from "../fleet/virtual-backend.ts";
 import type { LatencySummary, SimulationConfig, SimulationSummary } from "../types.ts";
 import { checkSlo } from "./slo.ts";
@@ -16,7 +22,13 @@ export interface FinishedRun {
   readonly unfitted: readonly string[];
 }
 
-const ms = (l: LatencySeconds): LatencySummary => ({ mean: l.mean * 1e3, p50: l.p50 * 1e3, p90: l.p90 * 1e3, p99: l.p99 * 1e3, max: l.max * 1e3 });
+const ms = (l: LatencySeconds): LatencySummary => ({
+  mean: l.mean * 1e3,
+  p50: l.p50 * 1e3,
+  p90: l.p90 * 1e3,
+  p99: l.p99 * 1e3,
+  max: l.max * 1e3,
+});
 
 export function summarizeRun(run: FinishedRun): SimulationSummary {
   const { config, requests, recorder, endedAt } = run;
@@ -24,7 +36,8 @@ export function summarizeRun(run: FinishedRun): SimulationSummary {
   const s = summarizeServing(requests, metrics, recorder.tbt, endedAt);
   const totals = recorder.totals(endedAt);
   const slo = checkSlo(config.slo, requests, metrics, recorder.tbt, s.fluidity);
-  const limit = (metric: string): number | undefined => config.slo.find((t) => t.metric === metric)?.limit;
+  const limit = (metric: string): number | undefined =>
+    config.slo.find((t) => t.metric === metric)?.limit;
   const ttft = limit("ttft");
   const tbt = limit("tbt");
   const stages = config.pipelineParallel;
@@ -39,7 +52,8 @@ export function summarizeRun(run: FinishedRun): SimulationSummary {
     bubble += b.bubbleSeconds;
     working += b.workingSeconds * stages;
   }
-  const peak = config.device.tflops * 1e12 * config.tensorParallel * config.pipelineParallel * config.replicas;
+  const peak =
+    config.device.tflops * 1e12 * config.tensorParallel * config.pipelineParallel * config.replicas;
   return {
     schema: "millrace.simulate/1",
     requests: requests.count,
@@ -49,7 +63,18 @@ export function summarizeRun(run: FinishedRun): SimulationSummary {
     batches: totals.batches,
     simulatedSeconds: endedAt,
     throughput: s.throughput,
-    goodput: ttft === undefined && tbt === undefined ? null : goodput(requests, metrics, { ...(ttft === undefined ? {} : { ttft }), ...(tbt === undefined ? {} : { tbt, tbtShare: 0.99 }) }, endedAt),
+    goodput:
+      ttft === undefined && tbt === undefined
+        ? null
+        : goodput(
+            requests,
+            metrics,
+            {
+              ...(ttft === undefined ? {} : { ttft }),
+              ...(tbt === undefined ? {} : { tbt, tbtShare: 0.99 }),
+            },
+            endedAt,
+          ),
     ttftMs: ms(s.ttft),
     tbtMs: ms(s.tbt),
     tpotMs: ms(s.tpot),
@@ -57,7 +82,12 @@ export function summarizeRun(run: FinishedRun): SimulationSummary {
     normalizedLatencyMs: ms(s.normalizedLatency),
     schedulingDelayMs: ms(s.schedulingDelay),
     preemptionMs: ms(s.preemption),
-    fluidity: { index: s.fluidity.index, missRate: s.fluidity.missRate, shareAbove90: s.fluidity.shareAbove90, onTimeShare: s.fluidity.onTimeShare },
+    fluidity: {
+      index: s.fluidity.index,
+      missRate: s.fluidity.missRate,
+      shareAbove90: s.fluidity.shareAbove90,
+      onTimeShare: s.fluidity.onTimeShare,
+    },
     restarts: s.restarts,
     batch: {
       meanRows: totals.batches > 0 ? totals.rows / totals.batches : 0,
@@ -70,7 +100,12 @@ export function summarizeRun(run: FinishedRun): SimulationSummary {
       stageBusy: busy,
       bubbles: working > 0 ? bubble / working : 0,
     },
-    classes: s.classes.map((c) => ({ name: c.name, requests: c.requests, ttftMs: ms(c.ttft), e2eMs: ms(c.e2e) })),
+    classes: s.classes.map((c) => ({
+      name: c.name,
+      requests: c.requests,
+      ttftMs: ms(c.ttft),
+      e2eMs: ms(c.e2e),
+    })),
     kv: run.kv,
     slo,
     flags: { extrapolatedSteps: run.extrapolatedSteps, unfitted: run.unfitted },

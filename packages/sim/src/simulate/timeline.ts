@@ -19,14 +19,27 @@ export class TimelineRecorder {
     this.stageTimes = new Float64Array(this.capacity * stages * 2);
   }
 
-  observer(replica: number, kv: KvManager, backend: VirtualBackend, scheduler: () => Scheduler): ReplicaObserver {
+  observer(
+    replica: number,
+    kv: KvManager,
+    backend: VirtualBackend,
+    scheduler: () => Scheduler,
+  ): ReplicaObserver {
     return {
-      planned: (plan, _table, endsAt) => this.add(replica, plan, endsAt, kv.usedShare, scheduler().waiting, backend),
+      planned: (plan, _table, endsAt) =>
+        this.add(replica, plan, endsAt, kv.usedPages / kv.pages, scheduler().waiting, backend),
       completed: () => {},
     };
   }
 
-  private add(replica: number, plan: StepPlan, endsAt: number, kvUsed: number, waiting: number, backend: VirtualBackend): void {
+  private add(
+    replica: number,
+    plan: StepPlan,
+    endsAt: number,
+    kvUsed: number,
+    waiting: number,
+    backend: VirtualBackend,
+  ): void {
     if (this.count === this.capacity) this.grow();
     const at = this.count * TimelineRecorder.width;
     const n = this.numbers;
@@ -48,8 +61,10 @@ export class TimelineRecorder {
 
   finish(): BatchTimeline {
     const { count, stages } = this;
-    const column = (c: number): Float64Array => Float64Array.from({ length: count }, (_, i) => this.numbers[i * TimelineRecorder.width + c]!);
-    const stage = (end: number): Float64Array => Float64Array.from({ length: count * stages }, (_, i) => this.stageTimes[2 * i + end]!);
+    const column = (c: number): Float64Array =>
+      Float64Array.from({ length: count }, (_, i) => this.numbers[i * TimelineRecorder.width + c]!);
+    const stage = (end: number): Float64Array =>
+      Float64Array.from({ length: count * stages }, (_, i) => this.stageTimes[2 * i + end]!);
     return {
       count,
       stages,
