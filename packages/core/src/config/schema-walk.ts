@@ -172,11 +172,19 @@ export function describeSchema(schema: Schema): string {
 
 /** What any of the schemas accepts; listed values are put together. */
 export function describeSchemas(schemas: readonly Schema[]): string {
-  const listed = schemas.flatMap(choices);
-  const others = schemas.filter((schema) => choices(schema).length === 0);
-  const parts = others.map(describeSchema);
-  if (listed.length > 0) parts.push(oneOf(listed));
-  return [...new Set(parts)].join(" or ");
+  const parted = schemas.flatMap(parts);
+  const listed = parted.flatMap(choices);
+  const others = parted.filter((schema) => choices(schema).length === 0);
+  const words = others.map(describeSchema);
+  if (listed.length > 0) words.push(oneOf(listed));
+  return [...new Set(words)].join(" or ");
+}
+
+/** The options of a union that has no words of its own, at any depth; else the schema. */
+function parts(schema: Schema): Schema[] {
+  const at = unwrap(schema);
+  const def = definition(at);
+  return def.type === "union" && !expectations.has(at) ? def.options.flatMap(parts) : [at];
 }
 
 function oneOf(values: readonly z.core.util.Primitive[]): string {
