@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { MillraceError, type Place } from "../errors.ts";
 import { applyOverrides, type Override } from "./overrides.ts";
-import { startsWith } from "./path.ts";
+import { type Path, startsWith } from "./path.ts";
 import { type Problem, problemsOf } from "./problems.ts";
 import { type Format, parseSource, type Source } from "./source.ts";
 
@@ -23,6 +23,18 @@ export interface ConfigOptions<T> {
  * one is near, and the number of further problems.
  */
 export function parseConfig<T>(text: string, options: ConfigOptions<T>): T {
+  return readConfig(text, options).value;
+}
+
+/** A configuration and where its keys stand. */
+export interface ReadConfig<T> {
+  readonly value: T;
+  /** The place of the value at `path`, of its container when it is absent, or the flag that set it. */
+  readonly locate: (path: Path) => Place;
+}
+
+/** Like parseConfig, for callers that check more than a schema can and want to name the place too. */
+export function readConfig<T>(text: string, options: ConfigOptions<T>): ReadConfig<T> {
   const { file, schema, set = [] } = options;
   const format = options.format ?? (file.endsWith(".json") ? "json" : "yaml");
   const source = parseSource(text, file, format);
@@ -39,7 +51,10 @@ export function parseConfig<T>(text: string, options: ConfigOptions<T>): T {
       ...(error.hint !== undefined && { hint: error.hint }),
     });
   }
-  if (result.success) return result.data;
+  if (result.success) {
+    const locate = (path: Path) => placeOf({ path, kind: "value" }, source, overrides);
+    return { value: result.data, locate };
+  }
   const problems = problemsOf(result.error.issues, schema, data)
     .map((problem) => ({ problem, at: placeOf(problem, source, overrides) }))
     .sort((a, b) => order(a.at, b.at));
@@ -55,7 +70,11 @@ export function parseConfig<T>(text: string, options: ConfigOptions<T>): T {
 }
 
 /** The flag that set the value or made its container, else the place in the file. */
-function placeOf(problem: Problem, source: Source, overrides: readonly Override[]): Place {
+function placeOf(
+  problem: Pick<Problem, "path" | "kind">,
+  source: Source,
+  overrides: readonly Override[],
+): Place {
   const { path, kind } = problem;
   const last = overrides.findLast((o) => startsWith(path, o.path));
   if (last !== undefined) return last.place;

@@ -15,7 +15,10 @@ export interface Problem {
   readonly hint: string | undefined;
 }
 
-/** The problems behind the issues of parsing `data` by `schema`, in the order of the issues. */
+/**
+ * The problems behind the issues of parsing `data` by `schema`, in the order of the issues. A custom issue whose
+ * `params.hint` is a text is told in its own words, with that hint.
+ */
 export function problemsOf(issues: readonly Issue[], schema: Schema, data: unknown): Problem[] {
   const all = issues.flatMap((issue) => problemsOfIssue(issue, [], schema, data));
   // A mistyped key is both unknown and, under its right name, missing: say the first only.
@@ -45,6 +48,12 @@ function problemsOfIssue(issue: Issue, prefix: Path, schema: Schema, data: unkno
     const branch = bestBranch(issue.errors, value);
     if (branch !== null)
       return branch.flatMap((inner) => problemsOfIssue(inner, path, schema, data));
+  }
+  if (issue.code === "custom" && typeof issue.params?.hint === "string") {
+    const message = `${named(path)}: ${issue.message}`;
+    return [
+      { kind: value === undefined ? "missing" : "value", path, message, hint: issue.params.hint },
+    ];
   }
   if (issue.code === "custom" && value !== undefined) {
     const shown =

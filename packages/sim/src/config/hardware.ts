@@ -35,19 +35,22 @@ export const modelGeometry = z
       ctx.addIssue({
         code: "custom",
         path: ["heads"],
-        message: `${m.heads} heads do not divide hidden ${m.hidden}; give headDim`,
+        message: `${m.heads} heads do not divide hidden ${m.hidden}`,
+        params: { hint: "give headDim" },
       });
     if (m.kvHeads !== undefined && m.heads % m.kvHeads !== 0)
       ctx.addIssue({
         code: "custom",
         path: ["kvHeads"],
         message: `${m.kvHeads} KV heads do not divide ${m.heads} heads`,
+        params: { hint: `take a divisor of ${m.heads}` },
       });
     if (m.experts !== undefined && m.experts.active > m.experts.count)
       ctx.addIssue({
         code: "custom",
         path: ["experts", "active"],
         message: `${m.experts.active} active experts are more than the ${m.experts.count} there are`,
+        params: { hint: "active counts the routed experts of one token, shared ones apart" },
       });
   });
 

@@ -9,4 +9,4 @@ export { type ConfigWarning, resolveSimulation, runWarnings } from "./resolve.ts
 export { resolvePlan } from "./resolve-plan.ts";
 export { predictorTypes, type RunInput, routings, runSchema } from "./run.ts";
 export { schedulerTypes } from "./scheduler.ts";
-export { finite, resolveWorkload, tracePaths, type WorkloadInput } from "./workload.ts";
+export { finite, resolveWorkload, type WorkloadInput } from "./workload.ts";

@@ -44,7 +44,8 @@ const kvObject = z
       ctx.addIssue({
         code: "custom",
         path: ["pageBytes"],
-        message: `${page} bytes is not a power of two from 4KiB to 2MiB`,
+        message: `${page} bytes is not a page size`,
+        params: { hint: "take a power of two from 4KiB to 2MiB, e.g. 64KiB" },
       });
   });
 

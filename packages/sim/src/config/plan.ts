@@ -115,13 +115,17 @@ export const planSchema = z
       ctx.addIssue({
         code: "custom",
         path: ["load"],
-        message: "is missing: give load.qps, or fleet to ask how much load a fleet carries",
+        message: "missing, and there is no fleet either",
+        params: { hint: "give load.qps, or fleet to ask how much load a fleet carries" },
       });
     if (Object.values(plan.slo).every((limit) => limit === undefined))
       ctx.addIssue({
         code: "custom",
         path: ["slo"],
-        message: "has no entry; without a limit every configuration has endless capacity",
+        message: "has no entry",
+        params: {
+          hint: "give a limit such as tbtMs: 200; without one every configuration carries any load",
+        },
       });
   })
   .describe("A question for `millrace plan`: the cheapest deployment that keeps the SLO.");

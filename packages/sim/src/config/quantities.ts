@@ -7,6 +7,7 @@
  * This file: the quantities that keys are made of.
  */
 import { MillraceError, parseBytes, parseSeconds } from "@millrace/core";
+import { expecting } from "@millrace/core/config";
 import { z } from "zod";
 
 /** A whole number of at least 1. */
@@ -22,18 +23,18 @@ export const share = z.number().min(0).max(1);
 export const name = z.string().min(1);
 
 /** A number or a text with a unit, above 0 (or at least 0). */
-function quantity(parse: (value: string | number) => number, wanted: string, zero = false) {
-  return z.union([z.number(), z.string()]).transform((value, ctx) => {
+function quantity(parse: (value: string | number) => number, expected: string, zero = false) {
+  const schema = z.union([z.number(), z.string()]).transform((value, ctx) => {
     try {
       const result = parse(value);
       if (result > 0 || (zero && result === 0)) return result;
     } catch (error) {
       if (!(error instanceof MillraceError)) throw error;
     }
-    const message = `expected ${wanted}, got ${JSON.stringify(value)}`;
-    ctx.addIssue({ code: "custom", message, input: value });
+    ctx.addIssue({ code: "custom", message: `expected ${expected}`, input: value });
     return z.NEVER;
   });
+  return expecting(schema, expected);
 }
 
 /** Bytes: a bare number, or a text with a unit such as `5GB` or `512MiB`. */

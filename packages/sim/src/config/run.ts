@@ -32,8 +32,9 @@ export const predictor = z
     if (p.type !== "roofline" && path === undefined)
       ctx.addIssue({
         code: "custom",
-        path: typeof ctx.value === "string" ? [] : ["type"],
-        message: `${p.type} reads files; name them with predictor.path`,
+        path: [],
+        message: `${p.type} reads files, and none are named`,
+        params: { hint: "set predictor.path to their folder" },
       });
   })
   .describe("What predicts the time of a step.");

@@ -120,25 +120,42 @@ const schedulerObject = z
       ctx.addIssue({
         code: "custom",
         path: [knob],
-        message: `${s.type} has no ${knob}; it belongs to ${types.join(", ")}`,
+        message: `${s.type} has no such knob`,
+        params: {
+          hint: `${knob} belongs to ${types.join(", ")}; remove it or change scheduler.type`,
+        },
       });
     }
     if (s.dynamic !== undefined && s.chunking !== "dynamic")
-      ctx.addIssue({ code: "custom", path: ["dynamic"], message: "needs chunking: dynamic" });
+      ctx.addIssue({
+        code: "custom",
+        path: ["dynamic"],
+        message: "needs chunking: dynamic",
+        params: { hint: "add chunking: dynamic beside it" },
+      });
     if (s.dynamic !== undefined && s.dynamic.low > s.dynamic.high)
       ctx.addIssue({
         code: "custom",
         path: ["dynamic", "low"],
-        message: `low ${s.dynamic.low} is above high ${s.dynamic.high}`,
+        message: `${s.dynamic.low} is above high ${s.dynamic.high}`,
+        params: {
+          hint: "low is the budget at the end of a long prompt, high the one at its start",
+        },
       });
     if (s.targetTbtMs !== undefined && s.chunking !== "slo")
-      ctx.addIssue({ code: "custom", path: ["targetTbtMs"], message: "needs chunking: slo" });
+      ctx.addIssue({
+        code: "custom",
+        path: ["targetTbtMs"],
+        message: "needs chunking: slo",
+        params: { hint: "add chunking: slo beside it" },
+      });
     if (s.type === "vllm-v1" && s.chunkSize !== undefined && s.maxTokensInBatch !== undefined)
       if (s.chunkSize !== s.maxTokensInBatch)
         ctx.addIssue({
           code: "custom",
           path: ["maxTokensInBatch"],
-          message: `is another name of chunkSize for vllm-v1, but ${s.maxTokensInBatch} is not ${s.chunkSize}; give one of them`,
+          message: `${s.maxTokensInBatch} is not chunkSize ${s.chunkSize}, and for vllm-v1 they are one thing`,
+          params: { hint: "give one of them" },
         });
   });
 

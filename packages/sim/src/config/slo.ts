@@ -32,7 +32,9 @@ const byQuantile = z
     ) as Readonly<Record<QuantileKey, z.ZodOptional<typeof positive>>>,
   )
   .refine((limits) => Object.values(limits).some((limit) => limit !== undefined), {
-    error: "names no quantile; write for example { p90: 2000 }",
+    error: "names no quantile",
+    params: { hint: "write for example { p90: 2000 }" },
+    when: (payload) => payload.issues.length === 0,
   });
 
 const limit = (key: LatencyKey, what: string) =>

@@ -107,7 +107,12 @@ const workloadObject = z
   })
   .superRefine((w, ctx) => {
     const clash = (key: string, with_: string) =>
-      ctx.addIssue({ code: "custom", path: [key], message: `cannot stand beside ${with_}` });
+      ctx.addIssue({
+        code: "custom",
+        path: [key],
+        message: `cannot stand beside ${with_}`,
+        params: { hint: "keep one of the two" },
+      });
     if (w.qps !== undefined && w.arrivals !== undefined) clash("qps", "arrivals");
     if (w.shape !== undefined && w.lengths !== undefined) clash("shape", "lengths");
     if (w.trace !== undefined && w.lengths !== undefined) clash("trace", "lengths");
@@ -118,6 +123,7 @@ const workloadObject = z
           code: "custom",
           path: [key, "min"],
           message: `${spec.min} is above max ${spec.max}`,
+          params: { hint: "swap them" },
         });
   });
 
@@ -182,13 +188,6 @@ export function finite(spec: WorkloadSpec): WorkloadSpec {
   const ends =
     spec.requests !== undefined || spec.duration !== undefined || spec.arrivals?.type === "trace";
   return ends ? spec : { ...spec, requests: 2000 };
-}
-
-/** Files that a workload reads. */
-export function tracePaths(spec: WorkloadSpec): readonly string[] {
-  const parts = [spec, ...(spec.classes ?? [])].flatMap((part) => [part.arrivals, part.lengths]);
-  const paths = parts.flatMap((part) => (part?.type === "trace" ? [part.path] : []));
-  return [...new Set(paths)];
 }
 
 function withPath<T extends { readonly type: string } | undefined>(
