@@ -1,3 +1,4 @@
+export * from "./cost/profile.ts";
 export * from "./join/contracts.ts";
 export * from "./join/decision-log.ts";
 export * from "./join/replica.ts";
@@ -7,10 +8,10 @@ export * from "./kv/page-groups.ts";
 export * from "./kv/paged.ts";
 export * from "./kv/static.ts";
 export * from "./kv/vattention.ts";
-export * from "./scheduler/index.ts";
-export { Queues } from "./scheduler/queues.ts";
 export * from "./metrics/fluidity.ts";
 export * from "./metrics/recorder.ts";
 export * from "./metrics/request-metrics.ts";
 export * from "./metrics/summary.ts";
+export * from "./scheduler/index.ts";
+export { Queues } from "./scheduler/queues.ts";
 export type { RequestTable } from "./workload/request-table.ts";

@@ -10,6 +10,9 @@ export {
   type Shortfall,
 } from "./memory/plan.ts";
 export type { CostModelInfo, OperatorTime, PredictedCost } from "./predictor/cost-model.ts";
+export { ProfileCost } from "./predictor/profile/cost.ts";
+export { calibrationFor, type DeviceCalibration } from "./predictor/roofline/calibration.ts";
+export { RooflineCost, type RooflineDeployment } from "./predictor/roofline/cost.ts";
 export { VidurTablesCost } from "./predictor/vidur-tables/cost.ts";
 export {
   parseVidurTables,

@@ -1,10 +1,11 @@
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { MillraceError } from "@millrace/core";
-import { type Seq, SeqTable, StepPlan } from "@millrace/serving";
+import type { StepPlan } from "@millrace/serving";
 import { beforeAll, describe, expect, it } from "vitest";
 import { readTableFiles } from "../../node/predictor-files.ts";
 import type { ModelSpec } from "../../types.ts";
+import { anyTable, planOf } from "../plans.conformance.ts";
 import { VidurTablesCost } from "./cost.ts";
 import { parseVidurTables, type TableFiles, tokenOperators } from "./tables.ts";
 
@@ -27,21 +28,8 @@ const qwen: ModelSpec = {
   maxContext: 32768,
   source: "test",
 };
-const table = new SeqTable(4);
-
-function plan(
-  prefill: readonly (readonly [start: number, count: number])[],
-  decode: readonly number[] = [],
-): StepPlan {
-  const out = new StepPlan();
-  out.reset(0);
-  for (const [start, count] of prefill) out.addPrefill(0 as Seq, start, count, true);
-  out.rows += decode.length;
-  out.tokens += decode.length;
-  out.decodeRows = decode.length;
-  out.decodeContext = decode.reduce((sum, known) => sum + known, 0);
-  return out;
-}
+const table = anyTable;
+const plan = planOf;
 
 /** Small tables where every entry of an operator is its own round number. */
 function syntheticFiles(): Map<string, Uint8Array> {

@@ -1,0 +1,165 @@
+/**
+ * Cost of a step, measured: the profile that the engine writes on one's own machine and that the simulator predicts
+ * from. Format `millrace.profile/1`: JSON, seconds and tokens, one point per kind of batch.
+ */
+import { MillraceError } from "@millrace/core";
+
+export const STEP_PROFILE_SCHEMA = "millrace.profile/1";
+
+/** A batch that was run and how long it took. */
+export interface StepPoint {
+  /** Tokens of all chunks. */
+  readonly prefillTokens: number;
+  /** Chunks. */
+  readonly prefillRows: number;
+  /** Sum over chunks of count * (start + count / 2): pairs of query and key that a causal kernel computes. */
+  readonly prefillPairs: number;
+  readonly decodeRows: number;
+  /** Sum over decode rows of the known tokens. */
+  readonly decodeContext: number;
+  /** Median seconds of the whole step, > 0. */
+  readonly seconds: number;
+  /** Times it was measured, >= 1. */
+  readonly repeats: number;
+}
+
+/** One operator inside a step, for breakdowns: seconds at a number of tokens. */
+export interface OperatorPoint {
+  readonly operator: string;
+  readonly tokens: number;
+  readonly seconds: number;
+}
+
+/** `millrace.profile/1`. */
+export interface StepProfile {
+  readonly schema: typeof STEP_PROFILE_SCHEMA;
+  readonly model: string;
+  /** Processor or accelerator, as the operating system names it. */
+  readonly machine: string;
+  readonly threads: number;
+  /** Engine and version. */
+  readonly engine: string;
+  /** ISO 8601. */
+  readonly date: string;
+  readonly units: { readonly time: "s"; readonly length: "token" };
+  readonly points: readonly StepPoint[];
+  readonly operators: readonly OperatorPoint[];
+}
+
+/** Points below which nothing can be regressed. */
+const FEWEST_POINTS = 4;
+
+/** Reads and checks the text of a profile. Throws PROFILE_INVALID naming file and key. */
+export function parseStepProfile(text: string, file: string): StepProfile {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw invalid(file, `not valid JSON (${(cause as Error).message})`);
+  }
+  return checkStepProfile(json, file);
+}
+
+/** The same for a value that is already parsed. */
+export function checkStepProfile(json: unknown, file: string): StepProfile {
+  const at = object(json, "the file", file);
+  if (at.schema !== STEP_PROFILE_SCHEMA)
+    throw invalid(file, `schema is ${JSON.stringify(at.schema)}, not "${STEP_PROFILE_SCHEMA}"`);
+  const text = (key: string): string => {
+    const value = at[key];
+    if (typeof value !== "string" || value === "") throw invalid(file, `${key} is not a text`);
+    return value;
+  };
+  const units = object(at.units, "units", file);
+  if (units.time !== "s" || units.length !== "token")
+    throw invalid(file, 'units must be { "time": "s", "length": "token" }');
+  const points = list(at.points, "points", file).map((p, i) => point(p, `points[${i}]`, file));
+  if (points.length < FEWEST_POINTS)
+    throw invalid(
+      file,
+      `points has ${points.length} entries; at least ${FEWEST_POINTS} are needed`,
+    );
+  const operators = list(at.operators ?? [], "operators", file).map((p, i) =>
+    operator(p, `operators[${i}]`, file),
+  );
+  if (Number.isNaN(Date.parse(text("date"))))
+    throw invalid(file, `date ${text("date")} is no date`);
+  return {
+    schema: STEP_PROFILE_SCHEMA,
+    model: text("model"),
+    machine: text("machine"),
+    threads: number(at.threads, "threads", file, 1, true),
+    engine: text("engine"),
+    date: text("date"),
+    units: { time: "s", length: "token" },
+    points,
+    operators,
+  };
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+function point(json: unknown, key: string, file: string): StepPoint {
+  const at = object(json, key, file);
+  const count = (name: string): number => number(at[name] ?? 0, `${key}.${name}`, file, 0, true);
+  const out: StepPoint = {
+    prefillTokens: count("prefillTokens"),
+    prefillRows: count("prefillRows"),
+    prefillPairs: number(at.prefillPairs ?? 0, `${key}.prefillPairs`, file, 0, false),
+    decodeRows: count("decodeRows"),
+    decodeContext: count("decodeContext"),
+    seconds: positive(at.seconds, `${key}.seconds`, file),
+    repeats: number(at.repeats ?? 1, `${key}.repeats`, file, 1, true),
+  };
+  if (out.prefillTokens + out.decodeRows === 0) throw invalid(file, `${key} computes no tokens`);
+  if (out.prefillRows > out.prefillTokens || (out.prefillTokens > 0 && out.prefillRows === 0))
+    throw invalid(file, `${key} has ${out.prefillTokens} tokens in ${out.prefillRows} chunks`);
+  if (out.decodeContext < out.decodeRows)
+    throw invalid(file, `${key}.decodeContext is less than its ${out.decodeRows} rows`);
+  return out;
+}
+
+function operator(json: unknown, key: string, file: string): OperatorPoint {
+  const at = object(json, key, file);
+  if (typeof at.operator !== "string" || at.operator === "")
+    throw invalid(file, `${key}.operator is not a text`);
+  return {
+    operator: at.operator,
+    tokens: number(at.tokens, `${key}.tokens`, file, 1, true),
+    seconds: positive(at.seconds, `${key}.seconds`, file),
+  };
+}
+
+function object(value: unknown, key: string, file: string): Json {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw invalid(file, `${key} is not an object`);
+  return value as Json;
+}
+
+function list(value: unknown, key: string, file: string): readonly unknown[] {
+  if (!Array.isArray(value)) throw invalid(file, `${key} is not a list`);
+  return value;
+}
+
+function number(value: unknown, key: string, file: string, least: number, whole: boolean): number {
+  const good = typeof value === "number" && Number.isFinite(value) && value >= least;
+  if (!good || (whole && !Number.isInteger(value)))
+    throw invalid(
+      file,
+      `${key} is ${JSON.stringify(value)}, not a ${whole ? "whole " : ""}number of at least ${least}`,
+    );
+  return value;
+}
+
+function positive(value: unknown, key: string, file: string): number {
+  const seconds = number(value, key, file, 0, false);
+  if (seconds === 0) throw invalid(file, `${key} is 0; a measured time is positive`);
+  return seconds;
+}
+
+function invalid(file: string, problem: string): MillraceError {
+  return new MillraceError("PROFILE_INVALID", `${file}: ${problem}`, {
+    hint: "Measure again: the engine writes profiles in the format millrace.profile/1.",
+    at: { file },
+  });
+}
