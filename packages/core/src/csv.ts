@@ -3,6 +3,7 @@
  * each cell begins and ends; cells become strings or numbers only when asked for. RFC 4180, with LF as well as CRLF.
  */
 import { type ErrorCode, MillraceError, type Place } from "./errors.ts";
+import { placeAt } from "./place.ts";
 
 /** A parsed file. Rows and columns count from 0 and do not include the header. */
 export interface CsvTable {
@@ -32,7 +33,7 @@ const BOM = 0xfeff;
 export function parseCsv(text: string, file: string, code: ErrorCode = "TRACE_INVALID"): CsvTable {
   const fail = (message: string, offset: number, hint?: string): never => {
     throw new MillraceError(code, message, {
-      at: placeOf(text, file, offset),
+      at: placeAt(text, file, offset),
       ...(hint !== undefined && { hint }),
     });
   };
@@ -119,7 +120,7 @@ export function parseCsv(text: string, file: string, code: ErrorCode = "TRACE_IN
         ? parseDecimal(text, start + 1, end - 1)
         : parseDecimal(text, start, end);
     },
-    place: (row, col) => placeOf(text, file, starts[(row + 1) * columns + col] ?? length),
+    place: (row, col) => placeAt(text, file, starts[(row + 1) * columns + col] ?? length),
   };
 }
 
@@ -152,16 +153,6 @@ function parseDecimal(text: string, start: number, end: number): number {
   }
   const cell = text.slice(start, end);
   return decimal.test(cell) ? Number(cell) : Number.NaN;
-}
-
-function placeOf(text: string, file: string, offset: number): Place {
-  let line = 1;
-  let lineStart = text.charCodeAt(0) === BOM ? 1 : 0;
-  for (let at = text.indexOf("\n"); at >= 0 && at < offset; at = text.indexOf("\n", at + 1)) {
-    line++;
-    lineStart = at + 1;
-  }
-  return { file, line, column: Math.max(1, offset - lineStart + 1) };
 }
 
 function wider(array: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {

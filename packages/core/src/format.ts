@@ -39,7 +39,8 @@ function scaled(value: number, units: readonly (readonly [number, string])[]): s
     size = s;
     name = n;
   }
-  const scaledValue = value / size;
+  // 12 digits drop the noise of the division, so that 0.05 s is 50 ms and not 50.0 ms.
+  const scaledValue = Number((value / size).toPrecision(12));
   return Number.isInteger(scaledValue) && Math.abs(scaledValue) < 1000
     ? `${scaledValue + 0}${name}`
     : `${three(scaledValue)}${name}`;

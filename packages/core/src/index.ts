@@ -12,6 +12,7 @@ export * from "./format.ts";
 export * from "./hash.ts";
 export * from "./intervals.ts";
 export * from "./least-squares.ts";
+export * from "./place.ts";
 export * from "./quantile-sketch.ts";
 export * from "./rng.ts";
 export * from "./statistics.ts";

@@ -8,6 +8,8 @@ import { invariant } from "./errors.ts";
  */
 export class QuantileSketch {
   readonly gamma: number;
+  /** Values are added in units of 1 / perUnit and read in whole units: 1e6 = added as microseconds, read as seconds. */
+  readonly perUnit: number;
   private readonly perLog: number;
   private bins = new Float64Array(0);
   /** Bin index of bins[0]. */
@@ -20,9 +22,10 @@ export class QuantileSketch {
   private lastValue = Number.NaN;
   private lastAt = 0;
 
-  constructor(gamma = 1.002) {
+  constructor(gamma = 1.002, perUnit = 1) {
     invariant(gamma > 1 && gamma <= 2, `gamma ${gamma} is not above 1 and at most 2`);
     this.gamma = gamma;
+    this.perUnit = perUnit;
     this.perLog = 1 / Math.log(gamma);
   }
 
@@ -32,20 +35,20 @@ export class QuantileSketch {
   }
 
   get sum(): number {
-    return this.total;
+    return this.total / this.perUnit;
   }
 
   /** NaN when empty, like min and max. */
   get mean(): number {
-    return this.total / this.n;
+    return this.total / this.n / this.perUnit;
   }
 
   get min(): number {
-    return this.n === 0 ? Number.NaN : this.smallest;
+    return this.n === 0 ? Number.NaN : this.smallest / this.perUnit;
   }
 
   get max(): number {
-    return this.n === 0 ? Number.NaN : this.largest;
+    return this.n === 0 ? Number.NaN : this.largest / this.perUnit;
   }
 
   /** Adds a finite value `weight` times (a positive integer). O(1), allocates only when the range of bins grows. */
@@ -73,8 +76,8 @@ export class QuantileSketch {
   /** The value of rank q (count - 1), rounded down; q in [0, 1], exact at both ends. NaN when empty. O(bins). */
   quantile(q: number): number {
     if (this.n === 0) return Number.NaN;
-    if (q <= 0) return this.smallest;
-    if (q >= 1) return this.largest;
+    if (q <= 0) return this.min;
+    if (q >= 1) return this.max;
     const rank = Math.floor(q * (this.n - 1));
     let seen = this.zeros;
     if (rank < seen) return this.within(0);
@@ -82,7 +85,7 @@ export class QuantileSketch {
       seen += this.bins[i]!;
       if (rank < seen) return this.within(this.middle(i));
     }
-    return this.largest;
+    return this.max;
   }
 
   /** The quantiles i / (n - 1) for i = 0 … n - 1 in one pass; the median for n = 1. */
@@ -98,13 +101,14 @@ export class QuantileSketch {
       while (rank >= seen && bin < this.bins.length - 1) seen += this.bins[++bin]!;
       out[k] = this.within(bin < 0 ? 0 : this.middle(bin));
     }
-    out[0] = this.smallest;
-    out[n - 1] = this.largest;
+    out[0] = this.min;
+    out[n - 1] = this.max;
     return out;
   }
 
-  /** Share of the values in bins at or below the bin of `value`: the distribution function within the error bound. */
-  shareAtMost(value: number): number {
+  /** Share of the values in bins at or below the bin of `limit`: the distribution function within the error bound. */
+  shareAtMost(limit: number): number {
+    const value = limit * this.perUnit;
     if (this.n === 0) return Number.NaN;
     if (value >= this.largest) return 1;
     if (value < this.smallest) return 0;
@@ -119,6 +123,10 @@ export class QuantileSketch {
   /** Adds all values of a sketch with the same gamma. */
   merge(other: QuantileSketch): void {
     invariant(other.gamma === this.gamma, `sketches of gamma ${this.gamma} and ${other.gamma}`);
+    invariant(
+      other.perUnit === this.perUnit,
+      `sketches of ${this.perUnit} and ${other.perUnit} per unit`,
+    );
     if (other.bins.length > 0) {
       this.reach(other.low, 1);
       this.reach(other.low + other.bins.length - 1, 1);
@@ -138,7 +146,7 @@ export class QuantileSketch {
   }
 
   private within(value: number): number {
-    return Math.min(Math.max(value, this.smallest), this.largest);
+    return Math.min(Math.max(value, this.smallest), this.largest) / this.perUnit;
   }
 
   /** Grows the bins to include `bin`, with room to spare on that side, and returns its place in the array. */

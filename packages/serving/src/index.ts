@@ -12,6 +12,20 @@ export * from "./metrics/fluidity.ts";
 export * from "./metrics/recorder.ts";
 export * from "./metrics/request-metrics.ts";
 export * from "./metrics/summary.ts";
+export * from "./routing/router.ts";
 export * from "./scheduler/index.ts";
 export { Queues } from "./scheduler/queues.ts";
+export * from "./workload/generate.ts";
+export type { LengthDistribution } from "./workload/length-distribution.ts";
+export { shapeByName } from "./workload/lengths.ts";
 export type { RequestTable } from "./workload/request-table.ts";
+export {
+  distanceTo,
+  fitShape,
+  type RankCopula,
+  type ShapeOrigin,
+  type WorkloadShape,
+} from "./workload/shape.ts";
+export { builtInShapes } from "./workload/shapes/index.ts";
+export type * from "./workload/spec.ts";
+export * from "./workload/trace-csv.ts";

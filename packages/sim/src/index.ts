@@ -2,6 +2,9 @@ export { devices, findDevice } from "./catalogue/devices.ts";
 export { modelFromHuggingFace } from "./catalogue/hugging-face.ts";
 export { findModel, models } from "./catalogue/models.ts";
 export { kvBytesPerToken, type ParameterCount, parameterCount } from "./catalogue/parameters.ts";
+export * from "./fleet/create-fleet.ts";
+export * from "./fleet/run-fleet.ts";
+export * from "./fleet/virtual-backend.ts";
 export {
   type MemoryOptions,
   type MemoryPlan,
@@ -26,4 +29,6 @@ export {
   type TableFiles,
   type VidurTables,
 } from "./predictor/vidur-tables/tables.ts";
+export { type SimulateOptions, simulate } from "./simulate/simulate.ts";
+export { checkSlo, requestSamples, sloName } from "./simulate/slo.ts";
 export type * from "./types.ts";

@@ -36,8 +36,9 @@ export interface KvManager {
   readonly capacityTokens: number;
   /** Tokens that could be admitted now, page granular. */
   readonly freeTokens: number;
-  /** Share of the KV memory holding live tokens' pages, 0 … 1. */
-  readonly usedShare: number;
+  /** Pages (blocks, page groups, slots) that live sequences hold, and pages in all. Whole numbers: read once per batch. */
+  readonly usedPages: number;
+  readonly pages: number;
   /** Throws InvariantError when pages are lost, shared by mistake or over capacity. O(pages). */
   checkIntegrity(): void;
 }

@@ -119,9 +119,14 @@ export class Replica {
 
   /** The oldest ticket ended. */
   completed(ticket: number, now: number): void {
-    invariant(this.inFlightPlans > 0, `ticket ${ticket} ended but none is in flight`);
     const plan = this.plans[this.firstInFlight]!;
-    invariant(plan.ticket === ticket, `ticket ${ticket} ended before ticket ${plan.ticket}`);
+    // The message is only built when it is needed: a template per batch would allocate.
+    if (this.inFlightPlans === 0 || plan.ticket !== ticket) {
+      invariant(
+        false,
+        `ticket ${ticket} ended, but ticket ${plan.ticket} is the oldest of ${this.inFlightPlans} in flight`,
+      );
+    }
     const outcome = this.backend.outcome(ticket);
     this.log?.outcome(ticket, now, plan, outcome);
     const ended = this.apply(plan, outcome);

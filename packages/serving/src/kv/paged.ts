@@ -62,8 +62,12 @@ export class PagedKv implements KvManager {
     return Math.max(0, this.freeCount - this.watermarkBlocks) * this.blockTokens;
   }
 
-  get usedShare(): number {
-    return (this.blocks - this.freeCount) / this.blocks;
+  get usedPages(): number {
+    return this.blocks - this.freeCount;
+  }
+
+  get pages(): number {
+    return this.blocks;
   }
 
   get freeBlocks(): number {

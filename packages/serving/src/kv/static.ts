@@ -34,8 +34,12 @@ export class StaticKv implements KvManager {
     return this.freeCount * this.slotTokens;
   }
 
-  get usedShare(): number {
-    return (this.slots - this.freeCount) / this.slots;
+  get usedPages(): number {
+    return this.slots - this.freeCount;
+  }
+
+  get pages(): number {
+    return this.slots;
   }
 
   admit(seq: Seq, tokens: number): number {

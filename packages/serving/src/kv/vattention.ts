@@ -54,7 +54,7 @@ export function tokensPerPageGroup(geometry: {
 
 export class VattentionKv implements KvManager {
   readonly options: VattentionOptions;
-  readonly pages: PageGroups;
+  readonly memory: PageGroups;
   /** Groups mapped while a step waited for them, and ahead of need by the background mapper. */
   mappedOnDemand = 0;
   mappedAhead = 0;
@@ -68,7 +68,7 @@ export class VattentionKv implements KvManager {
   constructor(table: SeqTable, options: VattentionOptions) {
     this.table = table;
     this.options = options;
-    this.pages = new PageGroups(
+    this.memory = new PageGroups(
       options.groups,
       options.slots,
       Math.ceil(options.slotTokens / options.groupTokens),
@@ -92,8 +92,12 @@ export class VattentionKv implements KvManager {
     return Math.max(0, this.freeGroups - this.watermarkGroups) * this.options.groupTokens;
   }
 
-  get usedShare(): number {
-    return this.neededSum / this.options.groups;
+  get usedPages(): number {
+    return this.neededSum;
+  }
+
+  get pages(): number {
+    return this.options.groups;
   }
 
   /** Share of the groups needed by sequences that their live tokens leave empty, 0 … 1. O(slots). */
@@ -164,7 +168,7 @@ export class VattentionKv implements KvManager {
 
   /** Unmap orders of reclaimed groups and map orders of this plan, in the order that keeps the pool non-negative. */
   collect(plan: StepPlan): void {
-    this.pages.moveOrders(plan.kvBefore);
+    this.memory.moveOrders(plan.kvBefore);
   }
 
   truncate(seq: Seq, tokens: number): void {
@@ -186,7 +190,7 @@ export class VattentionKv implements KvManager {
     this.neededSum -= this.needed[slot]!;
     this.needed[slot] = 0;
     if (!this.options.deferredReclamation) {
-      while (this.pages.mapped(slot) > 0) this.pages.unmapLast(slot, plan?.kvAfter ?? null);
+      while (this.memory.mapped(slot) > 0) this.memory.unmapLast(slot, plan?.kvAfter ?? null);
     }
   }
 
@@ -194,15 +198,15 @@ export class VattentionKv implements KvManager {
   background(out: KvOrders): void {
     const { eagerSteps, eagerGroups, groupTokens } = this.options;
     let left = eagerGroups;
-    for (let slot = 0; slot < this.owner.length && left > 0 && this.pages.free > 0; slot++) {
+    for (let slot = 0; slot < this.owner.length && left > 0 && this.memory.free > 0; slot++) {
       const seq = this.owner[slot]!;
       if (seq < 0) continue;
       const ahead = Math.min(
         Math.ceil((this.table.known[seq]! + eagerSteps) / groupTokens),
-        this.pages.perSlot,
+        this.memory.perSlot,
       );
-      while (this.pages.mapped(slot) < ahead && left > 0 && this.pages.free > 0) {
-        this.pages.map(slot, out);
+      while (this.memory.mapped(slot) < ahead && left > 0 && this.memory.free > 0) {
+        this.memory.map(slot, out);
         this.mappedAhead++;
         left--;
       }
@@ -211,19 +215,19 @@ export class VattentionKv implements KvManager {
 
   /** A background order ended. A failed one is repeated before the next step that needs the group. */
   acknowledge(id: number, ok: boolean): void {
-    if (ok) this.pages.done(id);
-    else this.pages.repeat(id);
+    if (ok) this.memory.done(id);
+    else this.memory.repeat(id);
   }
 
   checkIntegrity(): void {
-    this.pages.checkIntegrity();
+    this.memory.checkIntegrity();
     let sum = 0;
     for (let slot = 0; slot < this.owner.length; slot++) {
       const need = this.needed[slot]!;
       sum += need;
       invariant(
-        this.pages.mapped(slot) >= need,
-        `slot ${slot} needs ${need} groups but has ${this.pages.mapped(slot)} mapped`,
+        this.memory.mapped(slot) >= need,
+        `slot ${slot} needs ${need} groups but has ${this.memory.mapped(slot)} mapped`,
       );
       const seq = this.owner[slot]!;
       invariant(seq >= 0 || need === 0, `inactive slot ${slot} counts ${need} groups`);
@@ -248,8 +252,8 @@ export class VattentionKv implements KvManager {
         best = slot;
         continue;
       }
-      const have = this.pages.mapped(slot);
-      const bestHave = this.pages.mapped(best);
+      const have = this.memory.mapped(slot);
+      const bestHave = this.memory.mapped(best);
       if (have >= need ? bestHave < need || have < bestHave : bestHave < need && have > bestHave)
         best = slot;
     }
@@ -260,9 +264,9 @@ export class VattentionKv implements KvManager {
   private raise(slot: number, need: number): void {
     this.neededSum += need - this.needed[slot]!;
     this.needed[slot] = need;
-    while (this.pages.mapped(slot) < need) {
-      if (this.pages.free === 0) this.reclaim(slot);
-      this.pages.map(slot, null);
+    while (this.memory.mapped(slot) < need) {
+      if (this.memory.free === 0) this.reclaim(slot);
+      this.memory.map(slot, null);
       this.mappedOnDemand++;
     }
   }
@@ -270,8 +274,8 @@ export class VattentionKv implements KvManager {
   /** Takes one group that nobody needs, from the highest slot down: over-mapped pages of active slots and inactive slots. */
   private reclaim(forSlot: number): void {
     for (let slot = this.owner.length - 1; slot >= 0; slot--) {
-      if (slot === forSlot || this.pages.mapped(slot) <= this.needed[slot]!) continue;
-      this.pages.unmapLast(slot, null);
+      if (slot === forSlot || this.memory.mapped(slot) <= this.needed[slot]!) continue;
+      this.memory.unmapLast(slot, null);
       return;
     }
     invariant(false, "the page pool is empty although groups were counted free");

@@ -177,12 +177,15 @@ describe("MetricsRecorder", () => {
       ]),
       { ...options, flopsOf: (plan) => 10 * plan.tokens },
     );
-    const kv = [{ usedShare: 0 }, { usedShare: 0 }];
+    const kv = [
+      { usedPages: 0, pages: 10 },
+      { usedPages: 0, pages: 10 },
+    ];
     const runs = kv.map((gauge, i) => new Script(recorder.forReplica(i, gauge)));
-    kv[0].usedShare = 0.5;
+    kv[0].usedPages = 5;
     runs[0].batch(1, 2, [[0, 1, LENGTH]], { admitted: [0] });
-    kv[0].usedShare = 0;
-    kv[1].usedShare = 1;
+    kv[0].usedPages = 0;
+    kv[1].usedPages = 10;
     runs[1].batch(3, 4, [[1, 1, LENGTH]], { admitted: [1] });
     expect([...recorder.requests.replica]).toEqual([0, 1]);
     const totals = recorder.totals(4);

@@ -30,8 +30,9 @@ export interface RecorderOptions {
 
 /** What the recorder reads of a KV manager. */
 export interface KvGauge {
-  /** Share of the KV memory in use, 0 … 1. */
-  readonly usedShare: number;
+  /** Pages in use, and pages in all. */
+  readonly usedPages: number;
+  readonly pages: number;
 }
 
 /** Totals over all batches of all replicas watched. */
@@ -58,7 +59,7 @@ export class MetricsRecorder implements ReplicaObserver {
   /** The results so far; the arrays are live. */
   readonly requests: RequestMetrics;
   /** Gaps between tokens of a request, pooled over requests, seconds. */
-  readonly tbt = new QuantileSketch();
+  readonly tbt = new QuantileSketch(1.002, 1e6);
   private readonly fluidity: FluidityColumns;
   /** Time of each request's last token, microseconds; -1 before the first. */
   private readonly lastTokenUs: Float64Array;
@@ -192,6 +193,8 @@ export class MetricsRecorder implements ReplicaObserver {
     const { request } = table;
     const { emitted, finish } = outcome;
     const { fluidity, lastTokenUs, slowUs } = this;
+    // FluidityColumns.emit for one token, written out: a call per row would box its time on the heap.
+    const { deadlineUs, met, missed, tbtTargetUs } = fluidity;
     const { slowGaps, emitted: emittedOf } = this.requests;
     let runGapUs = 0;
     let run = 0;
@@ -208,7 +211,7 @@ export class MetricsRecorder implements ReplicaObserver {
           const gapUs = nowUs - last;
           if (gapUs === runGapUs) run++;
           else {
-            if (run > 0) this.tbt.add(runGapUs / 1e6, run);
+            if (run > 0) this.tbt.add(runGapUs, run);
             runGapUs = gapUs;
             run = 1;
           }
@@ -216,11 +219,22 @@ export class MetricsRecorder implements ReplicaObserver {
         }
         if (tokens > 1) this.tbt.add(0, tokens - 1);
         emittedOf[r] = (emittedOf[r] as number) + tokens;
-        fluidity.emit(r, nowUs, tokens);
+        if (tokens > 1) fluidity.emit(r, nowUs, tokens);
+        else {
+          const deadline = deadlineUs[r] as number;
+          const late = nowUs - deadline;
+          if (late <= 0) {
+            met[r] = (met[r] as number) + 1;
+            deadlineUs[r] = deadline + tbtTargetUs;
+          } else {
+            missed[r] = (missed[r] as number) + 1 + Math.floor(late / tbtTargetUs);
+            deadlineUs[r] = nowUs + tbtTargetUs;
+          }
+        }
       }
       if (end !== GO_ON) this.ended(r, end, now);
     }
-    if (run > 0) this.tbt.add(runGapUs / 1e6, run);
+    if (run > 0) this.tbt.add(runGapUs, run);
   }
 
   private ended(request: number, end: number, now: number): void {
@@ -236,8 +250,9 @@ export class MetricsRecorder implements ReplicaObserver {
 
 /** The recorder as one replica sees it: adds its number and the time-weighted KV share. */
 class ReplicaRecorder implements ReplicaObserver {
-  private kvSeconds = 0;
-  private share = 0;
+  private pageSeconds = 0;
+  /** Pages read last; whole numbers, so that nothing is boxed on the heap. */
+  private used = 0;
   private at = 0;
   private readonly recorder: MetricsRecorder;
   private readonly index: number;
@@ -262,14 +277,15 @@ class ReplicaRecorder implements ReplicaObserver {
   /** The share read last has held until `now`. */
   private gauge(kv: KvGauge, now: number): void {
     if (now > this.at) {
-      this.kvSeconds += this.share * (now - this.at);
+      this.pageSeconds += this.used * (now - this.at);
       this.at = now;
     }
-    this.share = kv.usedShare;
+    this.used = kv.usedPages;
   }
 
   kvSecondsUntil(until: number): number {
-    return this.kvSeconds + this.share * Math.max(0, until - this.at);
+    if (this.kv === null) return 0;
+    return (this.pageSeconds + this.used * Math.max(0, until - this.at)) / this.kv.pages;
   }
 
   /** Seconds over which the share was averaged; 0 without a gauge. */

@@ -30,6 +30,9 @@ export class VirtualBackend implements StepBackend {
   /** Start and end of the stages of the plan submitted last. */
   readonly stageStart: Float64Array;
   readonly stageEnd: Float64Array;
+  /** Seconds during which at least one batch was in flight. */
+  workingSeconds = 0;
+  private lastEnd = 0;
   private readonly stageFree: Float64Array;
   private readonly heap: EventHeap;
   private readonly replica: number;
@@ -63,6 +66,13 @@ export class VirtualBackend implements StepBackend {
     }));
   }
 
+  /** Stage seconds idled while the replica had a batch in flight. */
+  get bubbleSeconds(): number {
+    let busy = 0;
+    for (let stage = 0; stage < this.depth; stage++) busy += this.stageBusy[stage]!;
+    return this.workingSeconds * this.depth - busy;
+  }
+
   submit(plan: StepPlan, now: number): number {
     let ready = now;
     for (let stage = 0; stage < this.depth; stage++) {
@@ -79,6 +89,9 @@ export class VirtualBackend implements StepBackend {
       this.stageFree[stage] = ready;
       this.stageBusy[stage] = this.stageBusy[stage]! + seconds;
     }
+    // Batches end in order, so that the time in flight is a union of intervals with growing ends.
+    this.workingSeconds += ready - (now > this.lastEnd ? now : this.lastEnd);
+    this.lastEnd = ready;
     this.fill(plan);
     this.heap.push(ready, this.replica);
     return ready;

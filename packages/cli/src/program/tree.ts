@@ -1,0 +1,90 @@
+/**
+ * The command tree: names, flags, examples and groups as data; help, completion and the dispatcher are made from it.
+ * Nothing heavy is loaded here: a command's code is imported when the command runs, so that `millrace --help` and
+ * `millrace simulate` start in a blink.
+ */
+import { Command, Option } from "commander";
+import type { Session } from "../session.ts";
+
+/** A flag of a command. */
+export interface FlagSpec {
+  /** As commander writes it, e.g. `-o, --out <dir>`. */
+  readonly flags: string;
+  readonly text: string;
+  /** Values it takes; also offered by completion. */
+  readonly choices?: readonly string[];
+  /** Values that completion offers while others are accepted too. */
+  readonly suggestions?: "models" | "devices" | "schedulers" | "kv" | "shapes";
+  /** May be given several times. */
+  readonly repeat?: boolean;
+  /** Reads the value; throws MillraceError USAGE. */
+  readonly parse?: (value: string) => unknown;
+}
+
+/** What a command gets: positional arguments and flags as commander read them. */
+export interface Invocation {
+  readonly args: readonly (string | undefined)[];
+  readonly flags: Readonly<Record<string, unknown>>;
+}
+
+/** A command. */
+export interface CommandSpec {
+  /** Name and arguments, e.g. `init [kind] [file]`. */
+  readonly usage: string;
+  readonly summary: string;
+  readonly text: string;
+  readonly group?: string;
+  readonly flags?: readonly FlagSpec[];
+  readonly argumentChoices?: readonly (readonly string[])[];
+  /** Command lines with what they do. */
+  readonly examples?: readonly (readonly [string, string])[];
+  readonly commands?: readonly CommandSpec[];
+  /** Runs the command and returns the exit code. */
+  readonly run?: (session: Session, invocation: Invocation) => Promise<number>;
+}
+
+/** What completion needs to know of an option beyond commander's own fields. */
+export const suggestionsOf = new WeakMap<Option, NonNullable<FlagSpec["suggestions"]>>();
+
+/** Hangs a command below `parent`; `open` makes the session of an invocation, `done` takes the exit code. */
+export function addCommand(
+  parent: Command,
+  spec: CommandSpec,
+  open: (command: Command) => Session,
+  done: (exit: number) => void,
+): void {
+  const command = parent.command(spec.usage).summary(spec.summary).description(spec.text);
+  if (spec.group !== undefined) command.helpGroup(spec.group);
+  for (const flag of spec.flags ?? []) command.addOption(optionOf(flag));
+  spec.argumentChoices?.forEach((choices, index) => {
+    command.registeredArguments[index]?.choices(choices);
+  });
+  if (spec.examples !== undefined) command.addHelpText("after", () => examplesText(spec.examples));
+  for (const child of spec.commands ?? []) addCommand(command, child, open, done);
+  const { run } = spec;
+  if (run !== undefined)
+    command.action(async () => {
+      const args = command.processedArgs as (string | undefined)[];
+      done(await run(open(command), { args, flags: command.opts() }));
+    });
+}
+
+function optionOf(flag: FlagSpec): Option {
+  const option = new Option(flag.flags, flag.text);
+  if (flag.choices !== undefined) option.choices(flag.choices);
+  if (flag.suggestions !== undefined) suggestionsOf.set(option, flag.suggestions);
+  const { parse } = flag;
+  if (flag.repeat === true)
+    option.argParser((value: string, before: unknown) => [
+      ...(Array.isArray(before) ? before : []),
+      value,
+    ]);
+  else if (parse !== undefined) option.argParser(parse);
+  return option;
+}
+
+/** Examples as they stand under the help of a command. */
+export function examplesText(examples: CommandSpec["examples"] = []): string {
+  const lines = examples.flatMap(([line, what]) => [`  # ${what}`, `  $ ${line}`]);
+  return `\nExamples:\n${lines.join("\n")}\n`;
+}

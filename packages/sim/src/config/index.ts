@@ -1,0 +1,12 @@
+export { kvGeometryOf } from "./geometry.ts";
+export { bytesOfPrecision } from "./hardware.ts";
+export { configSchemas } from "./json-schema.ts";
+export { kvTypes } from "./kv.ts";
+export type { KeyPath, ResolveContext } from "./lookup.ts";
+export { type PlanInput, planSchema } from "./plan.ts";
+export { candidatesOf, deploymentOf, type PlanSpace, type PlanSpec } from "./plan-spec.ts";
+export { type ConfigWarning, resolveSimulation, runWarnings } from "./resolve.ts";
+export { resolvePlan } from "./resolve-plan.ts";
+export { predictorTypes, type RunInput, routings, runSchema } from "./run.ts";
+export { schedulerTypes } from "./scheduler.ts";
+export { finite, resolveWorkload, type WorkloadInput } from "./workload.ts";

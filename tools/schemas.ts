@@ -1,0 +1,12 @@
+/** Writes the JSON schemas of the configuration files under schemas/; a test fails when they are out of date. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { configSchemas } from "@millrace/sim/config";
+
+const folder = join(fileURLToPath(import.meta.url), "../../schemas");
+mkdirSync(folder, { recursive: true });
+for (const [name, schema] of Object.entries(configSchemas())) {
+  writeFileSync(join(folder, name), `${JSON.stringify(schema, null, 2)}\n`);
+  console.error(`schemas: wrote schemas/${name}`);
+}
