@@ -76,7 +76,7 @@ export interface CapacityOutcome {
   /** The SLO term that fails above, or "" when saturation is the limit. */
   readonly limit: string;
   /** The run at `lowQps`, or the lowest one that failed. */
-  readonly atCapacity: RateReport & { readonly usage: Usage; readonly margin: number };
+  readonly atCapacity: RateReport & { readonly usage: Usage; readonly margin: number | null };
   /** Use of the resources while a backlog is worked off; null when it was not measured. */
   readonly saturated: Usage | null;
   /** At the load that each replica would carry. */
