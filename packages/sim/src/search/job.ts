@@ -23,6 +23,8 @@ export interface JobWorkload {
   readonly requests: number;
   readonly seed: number;
   readonly rows: WorkloadRows | null;
+  /** Hash of the above, so that jobs and workers need not read thousands of rows to tell workloads apart. */
+  readonly hash: string;
 }
 
 interface JobBase {
@@ -97,5 +99,6 @@ export type SearchOutcome = CapacityOutcome | RateOutcome;
 
 /** The job under its content hash. */
 export function searchJob<J extends SearchJob>(input: J): Job<J> {
-  return { id: contentHash({ revision: SEARCH_REVISION, input }), input };
+  const { workload, ...rest } = input;
+  return { id: contentHash([SEARCH_REVISION, workload.hash, rest]), input };
 }

@@ -27,6 +27,7 @@ export interface Probe {
   readonly worst: string;
   readonly slo: readonly SloCheck[];
   readonly usage: Usage;
+  /** Requests that arrived. */
   readonly requests: number;
   readonly simulatedSeconds: number;
 }
@@ -72,7 +73,7 @@ export function probeRate(
     pressure: watch.pressure(),
     slo: summary.slo,
     usage: usageOf(summary),
-    requests: requests.count,
+    requests: certain === null ? requests.count : arrivedUntil(requests, summary.simulatedSeconds),
     simulatedSeconds: summary.simulatedSeconds,
   };
   if (certain !== null)
@@ -140,6 +141,12 @@ export function backlogGrowth(requests: RequestTable, completedAt: Float64Array)
   for (const at of completedAt) if (at > middle && at <= last) completed++;
   const arrivals = count - 1 - half;
   return arrivals > 0 ? (arrivals - completed) / arrivals : 0;
+}
+
+function arrivedUntil({ arrivedAt, count }: RequestTable, seconds: number): number {
+  let n = 0;
+  while (n < count && (arrivedAt[n] as number) <= seconds) n++;
+  return n;
 }
 
 function worstTerm(slo: readonly SloCheck[]): { margin: number; worst: string } {

@@ -52,7 +52,7 @@ export function createJobRunner(services: JobServices): (job: SearchJob) => Prom
     return value;
   };
   return async (job) => {
-    const workload = await remember(workloads, contentHash(job.workload), () =>
+    const workload = await remember(workloads, job.workload.hash, () =>
       unitWorkload(makeWorkload(job.workload)),
     );
     const config = {
@@ -117,9 +117,7 @@ function findCapacity(job: CapacityJob, workload: UnitWorkload, cost: CostModel)
     return probe;
   };
   const saturation =
-    job.startQps === null
-      ? measureSaturation(deployment, workload.table, cost, geometry)
-      : null;
+    job.startQps === null ? measureSaturation(deployment, workload.table, cost, geometry) : null;
   const bound = saturation === null ? Number.POSITIVE_INFINITY : STABLE_SHARE * saturation.rateQps;
   const start =
     job.startQps ??
