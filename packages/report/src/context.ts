@@ -32,6 +32,11 @@ export function configBlocks(context: ReportContext): Block[] {
   ];
 }
 
+/** "Llama-2-70b-hf" of "meta-llama/Llama-2-70b-hf"; a title has no room for the organisation. */
+export function shortModel(name: string): string {
+  return name.split("/").findLast((part) => part !== "") ?? name;
+}
+
 /** `command` for a document, absent when it was not given. */
 export function commandOf(context: ReportContext): { command?: string } {
   return context.command === undefined ? {} : { command: context.command };

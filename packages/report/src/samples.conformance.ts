@@ -90,7 +90,7 @@ export function planSample(seed = 7): PlanFindings {
         sameWinner: true,
       },
       {
-        change: "TTFT promise of 1 s",
+        change: "TTFT p90 ≤ 1 s",
         winner: "H100-80GB · TP4 · sarathi-serve 2048",
         dollarsPerHour: 98.4,
         sameWinner: false,
@@ -200,7 +200,7 @@ export function simulationSample(
       kv: { type: "paged" },
       predictor: { type: "vidur-profiles" },
       slo: [
-        { metric: "ttft", quantile: 0.9, limit: 1 },
+        { metric: "ttft", quantile: 0.9, limit: 2 },
         { metric: "tbt", quantile: 0.99, limit: 0.15 },
       ],
       compatibility: "none",
@@ -254,8 +254,13 @@ export function simulationSample(
       ],
       kv: { blocks: 11_204, blockTokens: 16, mappedPages: 0, fragmentation: 0.024 },
       slo: [
-        { term: "ttft p90", limit: 1, value: 0.84, met: true },
-        { term: "tbt p99", limit: 0.15, value: 0.172, met: false },
+        {
+          term: "ttft p90",
+          limit: 2,
+          value: ms(firstTokenAt).p90 / 1e3,
+          met: ms(firstTokenAt).p90 <= 2000,
+        },
+        { term: "tbt p99", limit: 0.15, value: tbtQuantiles[198] ?? 0, met: false },
       ],
       flags: {
         extrapolatedSteps: 184,

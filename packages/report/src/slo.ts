@@ -1,6 +1,6 @@
-/** Promises and how they were kept, as tables and sentences. Latencies are in seconds; fluidity terms are shares. */
+/** The terms of an SLO and what was found, as tables and sentences. Latencies are in seconds; fluidity terms are shares. */
 import type { TableBlock } from "./document.ts";
-import { type NumberFormat, writeNumber } from "./format.ts";
+import { type NumberFormat, writeNumber, writeRound } from "./format.ts";
 
 /** A term of an SLO with what was found; `term` names metric and quantile, e.g. "ttft p90". */
 export interface SloCheckInput {
@@ -32,11 +32,10 @@ export function sloName(term: string): string {
     .replace(/^fluidity\b/i, "fluidity-index");
 }
 
-/** "TTFT p90 is 1.02 s of 2 s". */
+/** "TTFT p90 is 1.02 s (limit 2 s)". */
 export function sloSentence(check: SloCheckInput): string {
   const format = sloFormat(check.term);
-  const sides = `${writeNumber(check.value, format)} of ${writeNumber(check.limit, format)}`;
-  return `${sloName(check.term)} is ${sides}`;
+  return `${sloName(check.term)} is ${writeNumber(check.value, format)} (limit ${writeRound(check.limit, format)})`;
 }
 
 /** Share of the limit that is used up; above 1 = breached. */
@@ -44,14 +43,14 @@ export function sloUse(check: SloCheckInput): number {
   return isShare(check.term) ? check.limit / check.value : check.value / check.limit;
 }
 
-/** One line per term: tick or cross, what was found, what was promised, and how much of the room is used. */
+/** One line per term: tick or cross, what was found, its limit, and how much of the limit is used. */
 export function sloTable(checks: readonly SloCheckInput[], caption: string): TableBlock {
   return {
     kind: "table",
     caption,
     columns: [
-      { header: "Promise", kind: "text" },
-      { header: "Kept", kind: "check" },
+      { header: "Term", kind: "text" },
+      { header: "Met", kind: "check" },
       { header: "Found", kind: "number" },
       { header: "Limit", kind: "number" },
       { header: "Of the limit", kind: "number", format: "percent", bar: 1 },
@@ -62,7 +61,7 @@ export function sloTable(checks: readonly SloCheckInput[], caption: string): Tab
         c.met,
         { text: writeNumber(c.value, sloFormat(c.term)), note: "" },
         {
-          text: `${isShare(c.term) ? "≥" : "≤"} ${writeNumber(c.limit, sloFormat(c.term))}`,
+          text: `${isShare(c.term) ? "≥" : "≤"} ${writeRound(c.limit, sloFormat(c.term))}`,
           note: "",
         },
         sloUse(c),

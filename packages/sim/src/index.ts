@@ -22,4 +22,6 @@ export {
   type TableFiles,
   type VidurTables,
 } from "./predictor/vidur-tables/tables.ts";
+export { type SimulateOptions, simulate } from "./simulate/simulate.ts";
+export { checkSlo, requestSamples, sloName } from "./simulate/slo.ts";
 export type * from "./types.ts";

@@ -110,6 +110,19 @@ test("no child outlives disposal, also in the middle of a run", async () => {
   expect((await collect(pool.run([{ id: "late", input: { kind: "pid" } }]))).size).toBe(0);
 });
 
+test("many workers raise no warning about listeners", async () => {
+  const warnings: Error[] = [];
+  const note = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", note);
+  const path = join(folder, "m.mjs");
+  writeFileSync(path, "export const run = (x) => x;");
+  await using pool = new ForkPool<number, number>({ module: pathToFileURL(path), workers: 12 });
+  const jobs = Array.from({ length: 24 }, (_, i) => ({ id: `${i}`, input: i }));
+  expect((await collect(pool.run(jobs))).size).toBe(24);
+  process.off("warning", note);
+  expect(warnings).toEqual([]);
+});
+
 test("runs share the workers; leaving one does not wait for the other", async () => {
   await using pool = new ForkPool<KillInput, number>({ module, workers: 1 });
   const log = join(folder, "log");

@@ -1,4 +1,5 @@
 /** Jobs spread over child processes: many runs at once, and native code that aborts takes only its own job with it. */
+import { setMaxListeners } from "node:events";
 import { availableParallelism } from "node:os";
 import { invariant, MillraceError } from "../errors.ts";
 import { type Executor, type Job, type Outcome, uniqueJobs } from "../executor.ts";
@@ -55,6 +56,8 @@ export class ForkPool<I, O> implements Executor<I, O> {
     signal?: AbortSignal,
   ): AsyncGenerator<Outcome<O>> {
     const stop = new AbortController();
+    // One listener per job in flight is no leak.
+    setMaxListeners(0, stop.signal, this.closing.signal);
     const done: Outcome<O>[] = [];
     const running = new Set<Promise<void>>();
     let failure: { readonly error: unknown } | null = null;

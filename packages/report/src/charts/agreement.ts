@@ -42,7 +42,7 @@ export function agreementChart(chart: AgreementChart): string {
     const ends = [(row.low ?? row.ours) / row.theirs, (row.high ?? row.ours) / row.theirs];
     const [low, high] = ends.every((e) => Number.isFinite(e) && e > 0) ? ends : [ratio, ratio];
     lines.push({ key: String(i), ratio, low: low ?? ratio, high: high ?? ratio });
-    labels.set(String(i), chartLabel(row.claim, frame.width > 600 ? 60 : 28));
+    labels.set(String(i), chartLabel(row.claim, frame.width > 600 ? 96 : 48));
   }
   if (lines.length === 0) return emptyChart(frame, "no claims with two figures");
   const domain = domainOf(
@@ -52,7 +52,10 @@ export function agreementChart(chart: AgreementChart): string {
     ) ?? [0.5, 2],
     true,
   );
-  const margin = Math.max(...[...labels.values()].map(labelWidth)) + 14;
+  // Long claims take two lines.
+  const widest = Math.max(...[...labels.values()].map(labelWidth));
+  const lineEms = frame.width > 600 ? 30 : 15;
+  const margin = Math.min(widest, lineEms * 12.5) + 14;
   const marks: Plot.Markish[] = [
     Plot.rect([0], {
       x1: Math.max(domain[0], 0.9),
@@ -60,27 +63,29 @@ export function agreementChart(chart: AgreementChart): string {
       fill: role("good"),
       fillOpacity: 0.08,
     }),
-    ...axisX(domain, { label: "ours ÷ theirs (band: within 10 %)", log: true }, 6),
+    ...axisX(domain, { label: "ours ÷ theirs (band: within 10%)", log: true }, 6),
     Plot.ruleX([1], { stroke: role("good"), strokeWidth: 1.5 }),
     Plot.ruleY(lines, { y: "key", x1: "low", x2: "high", stroke: slotColour(0), strokeWidth: 2 }),
     Plot.dot(lines, { y: "key", x: "ratio", r: 5, fill: slotColour(0) }),
     Plot.axisY({
       tickSize: 0,
       tickPadding: 10,
+      lineWidth: lineEms,
+      lineHeight: 1.2,
       tickFormat: (k: string) => labels.get(k) ?? "",
       label: null,
       fill: role("ink"),
     }),
   ];
   const panel = {
-    height: lines.length * 30 + 52,
+    height: lines.length * 38 + 52,
     plot: {
-      marginLeft: Math.min(margin, frame.width * 0.55),
+      marginLeft: margin,
       marginRight: 24,
       marginTop: 4,
       marginBottom: 44,
       x: scaleOf(domain, true),
-      y: { type: "point" as const, domain: lines.map((l) => l.key), padding: 0.6 },
+      y: { type: "point" as const, domain: lines.map((l) => l.key), padding: 0.6, axis: null },
       marks,
     },
   };

@@ -1,6 +1,6 @@
 /** Axes that all charts share: ticks at round numbers, labels for people, quiet lines. */
 import * as Plot from "@observablehq/plot";
-import { type NumberFormat, writeNumber } from "../format.ts";
+import { type NumberFormat, writeRound } from "../format.ts";
 import { role } from "./palette.ts";
 
 /** An axis of numbers. */
@@ -77,8 +77,9 @@ export function axisX(
     Plot.axisX(ticks, {
       tickSize: 0,
       tickPadding: 8,
-      tickFormat: (v: number) => writeNumber(v, spec.format),
-      label: spec.label,
+      // As text: Plot would blank some of the labels of a logarithmic axis.
+      text: (v: number) => writeRound(v, spec.format),
+      label: spec.label === "" ? null : spec.label,
       labelAnchor: "center",
       labelArrow: "none",
       labelOffset: 36,
@@ -99,7 +100,7 @@ export function axisY(
     Plot.axisY(ticks, {
       tickSize: 0,
       tickPadding: 8,
-      tickFormat: (v: number) => writeNumber(v, spec.format),
+      text: (v: number) => writeRound(v, spec.format),
       label: spec.label === "" ? null : spec.label,
       labelArrow: "none",
       fill: role("muted"),
@@ -107,7 +108,7 @@ export function axisY(
   ];
 }
 
-/** Scale options of an axis. */
+/** Scale options of an axis whose marks are drawn by `axisX` and `axisY`. */
 export function scaleOf(domain: readonly [number, number], log = false): Plot.ScaleOptions {
-  return { type: log ? "log" : "linear", domain: [...domain] };
+  return { type: log ? "log" : "linear", domain: [...domain], axis: null };
 }

@@ -51,6 +51,8 @@ export function barChart(chart: BarChart): string {
       { label: chart.xLabel ?? "", format: chart.format },
       frame.width > 600 ? 6 : 4,
     ),
+    // Bars are translucent; the grid must not shine through.
+    Plot.barX(lines, { y: "key", x: "value", fill: role("surface"), rx: 2 }),
     Plot.barX(lines, {
       y: "key",
       x: "value",
@@ -92,7 +94,7 @@ export function barChart(chart: BarChart): string {
       marginTop: 6,
       marginBottom: 44,
       x: scaleOf(domain),
-      y: { type: "band" as const, domain: lines.map((l) => l.key), padding: 0.28 },
+      y: { type: "band" as const, domain: lines.map((l) => l.key), padding: 0.28, axis: null },
       marks,
     },
   };

@@ -103,7 +103,7 @@ export function chartLabel(text: string, length = 40): string {
 /** Rough width of a label in pixels, for margins; chart text is not measured. */
 export function labelWidth(text: string): number {
   let width = 0;
-  for (const c of text) width += c.charCodeAt(0) < 128 ? (/[A-Zmw@%]/.test(c) ? 8.4 : 6.6) : 11;
+  for (const c of text) width += c.charCodeAt(0) < 128 ? (/[A-Zmw@%]/.test(c) ? 9 : 7) : 11;
   return width;
 }
 

@@ -71,7 +71,7 @@ export function capacityChart(chart: CapacityChart): string {
           y: "series",
           x: "value",
           fill: colours.get(series) ?? role("ink"),
-          fillOpacity: series === "paper" ? 0.55 : 1,
+          fillOpacity: series === "paper" ? 0.5 : 0.85,
           rx: 2,
         },
       ),
@@ -113,7 +113,7 @@ export function capacityChart(chart: CapacityChart): string {
       marginBottom: 44,
       x: scaleOf(domain),
       y: { type: "band" as const, domain: ["paper", "ours"], axis: null, padding: 0.12 },
-      fy: { domain: [...labels.keys()], padding: 0.18 },
+      fy: { domain: [...labels.keys()], padding: 0.18, axis: null },
       marks,
     },
   };

@@ -1,6 +1,6 @@
 /** Cumulative distribution of latencies, with the limit of the SLO. */
 import * as Plot from "@observablehq/plot";
-import { type NumberFormat, writeNumber } from "../format.ts";
+import { type NumberFormat, writeRound } from "../format.ts";
 import { axisX, domainOf, extent, scaleOf } from "./axes.ts";
 import { type ChartFrame, drawChart, emptyChart, HALF_WIDTH, type LegendItem } from "./canvas.ts";
 import { decimateLine } from "./decimate.ts";
@@ -58,7 +58,7 @@ export function cdfChart(chart: CdfChart): string {
     Plot.axisY([0, 0.25, 0.5, 0.75, 0.9, 0.99], {
       tickSize: 0,
       tickPadding: 8,
-      tickFormat: (v: number) => `${Math.round(v * 100)} %`,
+      tickFormat: (v: number) => `${Math.round(v * 100)}%`,
       label: null,
       fill: role("muted"),
     }),
@@ -71,19 +71,19 @@ export function cdfChart(chart: CdfChart): string {
       : [];
   if (chart.limit !== undefined)
     legend.push({
-      label: chart.limit.label ?? `limit ${writeNumber(chart.limit.value, chart.format)}`,
+      label: chart.limit.label ?? `limit ${writeRound(chart.limit.value, chart.format)}`,
       colour: role("bad"),
       shape: "dash",
     });
   const panel = {
-    height: 230,
+    height: 224,
     plot: {
       marginLeft: 44,
-      marginRight: 18,
+      marginRight: 26,
       marginTop: 10,
-      marginBottom: 42,
+      marginBottom: chart.xLabel === undefined ? 26 : 42,
       x: { ...scaleOf(domain, log), nice: false },
-      y: { domain: [0, 1] },
+      y: { domain: [0, 1], axis: null },
       marks,
     },
   };

@@ -5,14 +5,14 @@
 
 /** Series colours on a light page and on a dark one, in slot order. */
 export const seriesColours: readonly { readonly light: string; readonly dark: string }[] = [
-  { light: "#1f5fa8", dark: "#79b0ee" },
-  { light: "#c8620a", dark: "#f0a052" },
-  { light: "#0d8a72", dark: "#3fc4a4" },
-  { light: "#a0408c", dark: "#e08fd0" },
-  { light: "#8a7a00", dark: "#d9c64a" },
-  { light: "#3a9bd4", dark: "#a8ddf7" },
-  { light: "#7a1f3d", dark: "#d9667f" },
-  { light: "#6b7280", dark: "#a3aab6" },
+  { light: "#3e59a7", dark: "#94b4ff" },
+  { light: "#d95a05", dark: "#dc914f" },
+  { light: "#2e986b", dark: "#50d59d" },
+  { light: "#914785", dark: "#a15fab" },
+  { light: "#7c9a2c", dark: "#f5cd39" },
+  { light: "#4886db", dark: "#d9fff4" },
+  { light: "#7a1f3d", dark: "#bc455e" },
+  { light: "#897f91", dark: "#b4b0c8" },
 ];
 
 /** Colours with a meaning. */
@@ -56,6 +56,13 @@ const fixedSlots: Readonly<Record<string, number>> = {
   orca: 2,
   "faster-transformer": 7,
   lightllm: 6,
+  a100: 0,
+  h100: 1,
+  h200: 3,
+  b200: 6,
+  a40: 2,
+  l40s: 4,
+  l4: 5,
 };
 
 /**
@@ -67,7 +74,7 @@ export function assignColours(names: Iterable<string>): Map<string, string> {
   const slots = new Map<string, number>();
   const taken = new Set<number>();
   for (const name of distinct) {
-    const slot = Object.hasOwn(fixedSlots, name) ? fixedSlots[name] : undefined;
+    const slot = fixedSlot(name);
     if (slot === undefined || taken.has(slot)) continue;
     slots.set(name, slot);
     taken.add(slot);
@@ -81,6 +88,13 @@ export function assignColours(names: Iterable<string>): Map<string, string> {
     taken.add(slot);
   }
   return new Map([...slots].map(([name, slot]) => [name, slotColour(slot)]));
+}
+
+/** The slot of a well-known name, or of a device family: "A100-80GB" is an a100. */
+function fixedSlot(name: string): number | undefined {
+  const family = name.toLowerCase().split(/[-_ ]/)[0] ?? "";
+  if (Object.hasOwn(fixedSlots, name)) return fixedSlots[name];
+  return /\d/.test(family) && Object.hasOwn(fixedSlots, family) ? fixedSlots[family] : undefined;
 }
 
 function hash(text: string): number {

@@ -108,7 +108,7 @@ export function paretoChart(chart: ParetoChart): string {
   if (chart.limit)
     legend.push({ label: chart.limit.label ?? "limit", colour: role("bad"), shape: "dash" });
   const panel = {
-    height: 280,
+    height: 330,
     plot: {
       marginLeft: 58,
       marginRight: 16,

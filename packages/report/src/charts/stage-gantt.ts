@@ -97,7 +97,7 @@ export function stageGantt(chart: StageGantt): string {
       marginTop: 2,
       marginBottom: 44,
       x: scaleOf(time),
-      y: { type: "band" as const, domain: lanes, padding: 0.22 },
+      y: { type: "band" as const, domain: lanes, padding: 0.22, axis: null },
       marks,
     },
   };

@@ -71,7 +71,7 @@ function drawSeries(
       y1: banded ? "low" : 0,
       y2: "high",
       fill: colour,
-      fillOpacity: 0.2,
+      fillOpacity: 0.15,
     }),
     Plot.lineY(bins, { x: "at", y: "mean", stroke: colour, strokeWidth: 1.5 }),
     Plot.ruleY([0], { stroke: role("grid") }),

@@ -63,5 +63,5 @@ function figureHtml(figure: KeyFigure): string {
 function chartHtml(chart: Figure): string {
   const caption =
     chart.caption === undefined ? "" : `<p class="note">${inlineHtml(chart.caption)}</p>`;
-  return `<figure><figcaption>${inlineHtml(chart.title)}</figcaption><div class="scroll" tabindex="0">${chart.svg}</div>${caption}</figure>`;
+  return `<figure><figcaption>${inlineHtml(chart.title)}</figcaption><div class="scroll" role="group" aria-label="${escapeHtml(chart.title)}" tabindex="0">${chart.svg}</div>${caption}</figure>`;
 }

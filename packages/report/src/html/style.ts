@@ -48,6 +48,7 @@ h1{margin:0;font-size:clamp(28px,5vw,40px);line-height:1.15;letter-spacing:-.022
 .made{margin:24px 0 0;display:flex;flex-wrap:wrap;gap:4px 24px;font-size:13px;color:var(--mr-muted)}
 .made div{display:flex;gap:6px}.made dt,.made dd{margin:0;overflow-wrap:anywhere}.made dd{color:var(--mr-ink)}
 .command{margin:12px 0 0;font-size:13px;color:var(--mr-muted);overflow-wrap:anywhere}
+.command code{font-size:13px}
 .command::before{content:"$ ";user-select:none}
 .verdict{padding:32px;border-radius:14px;background:var(--tint)}
 .verdict.good{background:var(--good-tint)}.verdict.bad{background:var(--bad-tint)}.verdict.warning{background:var(--warn-tint)}
@@ -57,7 +58,7 @@ h1{margin:0;font-size:clamp(28px,5vw,40px);line-height:1.15;letter-spacing:-.022
 .figures div{min-width:0}
 .figures dt{font-size:13px;color:var(--mr-muted);line-height:1.4}
 .figures dd{margin:4px 0 0;font-size:25px;line-height:1.2;font-weight:620;letter-spacing:-.016em;overflow-wrap:anywhere}
-.figures dd .unit{font-size:14px;font-weight:450;letter-spacing:0;color:var(--mr-muted)}
+.figures dd .unit{white-space:nowrap;font-size:14px;font-weight:450;letter-spacing:0;color:var(--mr-muted)}
 .figures dd.sub{font-size:12.5px;font-weight:400;letter-spacing:0;color:var(--mr-muted);line-height:1.4}
 .figures .good dd:not(.sub){color:var(--mr-good)}.figures .bad dd:not(.sub){color:var(--mr-bad)}
 .toc{position:sticky;top:0;z-index:5;background:var(--page);margin:0 -24px;padding:0 24px;border-bottom:1px solid var(--mr-grid)}
@@ -65,7 +66,7 @@ h1{margin:0;font-size:clamp(28px,5vw,40px);line-height:1.15;letter-spacing:-.022
 .toc a{display:block;padding:14px 0;font-size:13px;white-space:nowrap;text-decoration:none;color:var(--mr-muted)}
 .toc a:hover,.toc a[aria-current]{color:var(--mr-ink)}
 .toc a[aria-current]{box-shadow:inset 0 -2px var(--mr-s1)}
-main{min-width:0}
+main{min-width:0;padding-top:28px}
 section{padding-top:72px}
 section>h2{margin:0 0 20px;font-size:24px;line-height:1.25;letter-spacing:-.016em;font-weight:680;overflow-wrap:anywhere}
 section>p,section>ul{max-width:70ch;overflow-wrap:anywhere}
@@ -76,19 +77,18 @@ code{overflow-wrap:anywhere}
 section>.note{margin:16px 0}
 .table,.charts,.callout,.code,details,section>.figures,section>.facts{margin:28px 0 0}
 .caption,figcaption{margin:0 0 12px;font-size:14px;font-weight:620;line-height:1.4}
-.scroll{overflow-x:auto;max-width:100%}
+.scroll{overflow-x:auto;max-width:100%;background:linear-gradient(to right,var(--page) 40%,transparent) 0 0/32px 100% no-repeat local,linear-gradient(to left,var(--page) 40%,transparent) 100% 0/32px 100% no-repeat local,linear-gradient(to right,var(--mr-grid),transparent) 0 0/12px 100% no-repeat scroll,linear-gradient(to left,var(--mr-grid),transparent) 100% 0/12px 100% no-repeat scroll}
 table{border-collapse:collapse;width:100%;font-size:14px;line-height:1.4}
 thead th{font-size:12.5px;font-weight:550;color:var(--mr-muted);text-align:left;vertical-align:bottom;border-bottom:1px solid var(--mr-muted);padding:0 12px 8px}
-th .unit{font-weight:400}
+th .unit{font-weight:400}th.number .unit{display:block}
 tbody td,tbody th{padding:9px 12px;border-bottom:1px solid var(--mr-grid);text-align:left;vertical-align:top;font-weight:400}
 tbody th{font-weight:550}
 tr>:first-child{padding-left:0}tr>:last-child{padding-right:0}
 .number{text-align:right;white-space:nowrap}.check{text-align:center;white-space:nowrap}
 thead th.number,thead th.check,tbody td.number{text-align:right}thead th.check,tbody td.check{text-align:center}
-thead th{white-space:nowrap}td.text,tbody th.text{min-width:110px;overflow-wrap:break-word}
+thead th{white-space:nowrap}td.text{min-width:96px;overflow-wrap:break-word}tbody th.text{min-width:168px;overflow-wrap:break-word}
 .sub{display:block;font-size:12px;font-weight:400;color:var(--mr-muted)}
-td.bar{position:relative}
-td.bar::after{content:"";position:absolute;right:12px;bottom:3px;height:3px;border-radius:2px;width:calc((100% - 24px)*var(--w));background:var(--mr-s1);opacity:.55}
+td.bar::after{content:"";display:block;height:3px;margin:5px 0 1px auto;border-radius:2px;width:calc(100%*var(--w));background:var(--mr-s1);opacity:.55}
 tr.emphasis>*{background:var(--soft);font-weight:600}
 tr.emphasis>:first-child{box-shadow:-12px 0 var(--soft);border-radius:6px 0 0 6px}
 tr.emphasis>:last-child{box-shadow:12px 0 var(--soft);border-radius:0 6px 6px 0}
@@ -123,8 +123,8 @@ summary::marker{color:var(--mr-muted)}
 footer{margin-top:88px;padding-top:20px;border-top:1px solid var(--mr-grid);font-size:13px;color:var(--mr-muted);overflow-wrap:anywhere}
 footer p{margin:0 0 4px}
 @media (min-width:720px){.charts.columns-2{grid-template-columns:repeat(2,minmax(0,1fr))}}
-@media (max-width:719px){header{padding:40px 0 28px}.verdict{padding:24px 20px}section{padding-top:56px}.page{padding:0 20px 72px}.toc{margin:0 -20px;padding:0 20px}.figures{grid-template-columns:repeat(2,minmax(0,1fr));gap:24px 16px}.figures dd{font-size:21px}.columns-1 figure svg{min-width:600px}.facts div{grid-template-columns:minmax(0,1fr);gap:0}}
-@media (min-width:1200px){.page{max-width:1168px;grid-template-columns:184px minmax(0,880px);column-gap:56px}.page>*{grid-column:2}.toc{grid-column:1;grid-row:1/span 3;position:static;margin:0;padding:0;border:0}.toc ol{position:sticky;top:0;display:block;padding:68px 0 32px;max-height:100vh;overflow-y:auto}.toc a{padding:5px 0;white-space:normal;line-height:1.4}.toc a[aria-current]{box-shadow:none;font-weight:620}}
-@media print{@page{margin:16mm 14mm}body{font-size:10.5pt}.toc,.filter,.copy,.skip{display:none}.page{display:block;max-width:none;padding:0}header{padding:0 0 20px}section{padding-top:28px}h2,figcaption,.caption{break-after:avoid}figure,.callout,.verdict,tr{break-inside:avoid}.scroll{overflow:visible}thead{display:table-header-group}details::details-content{content-visibility:visible;height:auto}.verdict,.callout,tr.emphasis>*,td.bar::after,svg *{print-color-adjust:exact;-webkit-print-color-adjust:exact}pre{white-space:pre-wrap}table{font-size:8.5pt}tbody td,tbody th,thead th{padding-left:5px;padding-right:5px}}
+@media (max-width:719px){tbody th.text{min-width:128px}.figures dd .unit{font-size:13px}header{padding:40px 0 28px}.verdict{padding:24px 20px}section{padding-top:56px}.page{padding:0 20px 72px}.toc{margin:0 -20px;padding:0 20px}.figures{grid-template-columns:repeat(2,minmax(0,1fr));gap:24px 16px}.figures dd{font-size:21px}.columns-1 figure svg{min-width:600px}.facts div{grid-template-columns:minmax(0,1fr);gap:0}}
+@media (min-width:1200px){.page{max-width:1168px;grid-template-columns:184px minmax(0,880px);column-gap:56px}.page>*{grid-column:2}main{padding-top:0}.toc{grid-column:1;grid-row:1/span 3;position:static;margin:0;padding:0;border:0}.toc ol{position:sticky;top:0;display:block;padding:68px 0 32px;max-height:100vh;overflow-y:auto}.toc a{padding:5px 0;white-space:normal;line-height:1.4}.toc a[aria-current]{box-shadow:none;font-weight:620}}
+@media print{@page{margin:16mm 14mm}body{font-size:10.5pt}.toc,.filter,.copy,.skip{display:none}.page{display:block;max-width:none;padding:0}header{padding:0 0 20px}section{padding-top:28px}h2,figcaption,.caption{break-after:avoid}figure,.callout,.verdict,tr{break-inside:avoid}.scroll{overflow:visible;background:none}thead{display:table-header-group}details::details-content{content-visibility:visible;height:auto}.verdict,.callout,tr.emphasis>*,td.bar::after,svg *{print-color-adjust:exact;-webkit-print-color-adjust:exact}pre{white-space:pre-wrap}table{font-size:8.5pt}tbody td,tbody th,thead th{padding-left:5px;padding-right:5px}}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
 `.trim();

@@ -8,7 +8,7 @@ import { configName, hardwareName, sameConfig, setupName } from "./names.ts";
 
 const SHOWN = 20;
 
-/** The twenty cheapest that keep every promise; null when nothing was judged. */
+/** The twenty cheapest that meet the SLO; null when nothing was judged. */
 export function candidateSection(result: PlanFindings): Section | null {
   const ranked = rankedCandidates(result.candidates);
   if (ranked.length === 0) return null;
@@ -64,7 +64,7 @@ export function candidateSection(result: PlanFindings): Section | null {
           { header: "Bottleneck", kind: "text" },
         ],
         rows,
-        note: "Capacity is the highest load of one replica at which every promise holds, with the interval that seeds and search steps leave. Latencies are at the load each replica would carry.",
+        note: "Capacity is the highest load of one replica at which the SLO is met, with the interval that seeds and search steps leave. Latencies are at the load each replica would carry.",
       },
     ],
   };
@@ -98,7 +98,7 @@ export function tradeoffSection(result: PlanFindings): Section | null {
   const byYield: ParetoPoint[] = points.map((p) => ({ ...p, x: p.candidate.qpsPerDollar }));
   const common = {
     y: latency,
-    ...(limit === undefined ? {} : { limit: { value: limit, label: "promise" } }),
+    ...(limit === undefined ? {} : { limit: { value: limit, label: "SLO" } }),
   };
   return {
     id: "trade-off",
@@ -125,7 +125,7 @@ export function tradeoffSection(result: PlanFindings): Section | null {
               ...common,
               title: `Requests per second and dollar against ${sloName(term)}`,
               points: byYield,
-              x: { label: "QPS per dollar an hour", better: "high" },
+              x: { label: "QPS per $/hour", better: "high" },
             }),
             caption:
               "Lower right is better. No other candidate is both cheaper per request and faster than one on the front.",
@@ -138,9 +138,9 @@ export function tradeoffSection(result: PlanFindings): Section | null {
 
 const fixedColumns: readonly Column[] = [
   { header: "Configuration", kind: "text" },
-  { header: "GPUs", kind: "number", format: "count" },
+  { header: "GPUs", kind: "number", format: "whole" },
   { header: "Cost a month", kind: "number", format: "dollars", bar: true },
-  { header: "M tokens", kind: "number", format: "dollars" },
+  { header: "Per 1M tokens", kind: "number", format: "dollars" },
   { header: "Capacity", unit: "QPS", kind: "number" },
 ];
 
@@ -153,7 +153,7 @@ function checkCell(candidate: JudgedConfig, term: string): Cell {
   return check === undefined ? null : { value: check.value, met: check.met };
 }
 
-/** Those that keep every promise first, then the cheaper, then the one that serves more per dollar. */
+/** Those that meet the SLO first, then the cheaper, then the one that serves more per dollar. */
 function rankedCandidates(candidates: readonly JudgedConfig[]): JudgedConfig[] {
   const kept = (c: JudgedConfig): number => (c.slo.every((s) => s.met) ? 0 : 1);
   return [...candidates].sort(
@@ -178,7 +178,7 @@ function costInterval(
   return { low: replicas(capacityQps.high) * each, high: replicas(capacityQps.low) * each };
 }
 
-/** The promise that the charts show: TTFT if there is one, else the first latency. */
+/** The SLO term that the charts show: TTFT if there is one, else the first latency. */
 function latencyTerm(candidates: readonly JudgedConfig[]): string | null {
   const terms = (candidates[0]?.slo ?? [])
     .map((s) => s.term)

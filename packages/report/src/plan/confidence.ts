@@ -1,6 +1,6 @@
 /** How far the answer can be trusted: what would change it, and what the model leaves out. */
 import type { Block, Section } from "../document.ts";
-import { writeNumber } from "../format.ts";
+import { writeRound } from "../format.ts";
 import type { PlanFindings } from "./input.ts";
 
 /** Sensitivity, robustness and the terms that are missing; null when there is no winner and nothing to warn of. */
@@ -8,7 +8,7 @@ export function confidenceSection(result: PlanFindings): Section | null {
   const { best, sensitivity, robust, notModelled } = result;
   const blocks: Block[] = [];
   if (best !== null) {
-    const error = `±${writeNumber(robust.errorPercent)}%`;
+    const error = `±${writeRound(robust.errorPercent)}%`;
     blocks.push({
       kind: "callout",
       tone: robust.sameWinner ? "good" : "warning",

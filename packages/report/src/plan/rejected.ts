@@ -26,7 +26,7 @@ export function rejectedSection({ rejected, nearestMiss }: PlanFindings): Sectio
     caption: `${rejected.length} configurations by reason`,
     columns: [
       { header: "Reason", kind: "text" },
-      { header: "Configurations", kind: "number", format: "count", bar: true },
+      { header: "Configurations", kind: "number", format: "whole", bar: true },
     ],
     rows: common.slice(0, 12).map(([reason, count]) => ({ cells: [reason, count] })),
     ...(common.length > 12 ? { note: `${common.length - 12} rarer reasons are in the list.` } : {}),

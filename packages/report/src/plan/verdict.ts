@@ -1,24 +1,24 @@
 /** The answer of a plan in one sentence, and the figures that carry it. */
 import type { KeyFigure, Verdict } from "../document.ts";
-import { writeInterval, writeNumber } from "../format.ts";
+import { writeInterval, writeNumber, writeRound } from "../format.ts";
 import { sloFormat, sloName } from "../slo.ts";
 import type { JudgedConfig, PlanFindings } from "./input.ts";
 import { configName, fleetName, hardwareName, sameConfig, setupName } from "./names.ts";
 
-/** What to rent and what it costs; or that nothing keeps the promises, and what comes nearest. */
+/** What to rent and what it costs; or that nothing meets the SLO, and what comes nearest. */
 export function planVerdict(result: PlanFindings): Verdict {
   const { best, current, nearestMiss } = result;
   if (best === null)
     return {
       tone: "bad",
-      headline: "No configuration of the space keeps every promise.",
+      headline: "No configuration of the space meets the SLO.",
       detail:
         nearestMiss === null
           ? "Every configuration was ruled out; the reasons are below."
           : `Nearest miss: ${configName(nearestMiss.config)} — ${nearestMiss.reason}`,
       figures: [
-        { label: "Configurations judged", value: writeNumber(result.judged, "count") },
-        { label: "Ruled out", value: writeNumber(result.rejected.length, "count") },
+        { label: "Configurations judged", value: writeNumber(result.judged, "whole") },
+        { label: "Ruled out", value: writeNumber(result.rejected.length, "whole") },
       ],
     };
   const saving = current === null ? null : 1 - best.dollarsPerHour / current.dollarsPerHour;
@@ -39,7 +39,7 @@ function comparison(saving: number | null, { best, current }: PlanFindings): str
 }
 
 function sure({ robust }: PlanFindings): string {
-  const error = `predictions were ${writeNumber(robust.errorPercent)}% off`;
+  const error = `predictions were ${writeRound(robust.errorPercent)}% off`;
   if (robust.sameWinner) return `The choice would be the same if ${error}.`;
   return robust.rivals.length === 0
     ? `The choice could change if ${error}.`
@@ -64,7 +64,7 @@ function figures(best: JudgedConfig, saving: number | null): KeyFigure[] {
   found.push(
     {
       label: "GPUs",
-      value: writeNumber(best.gpus, "count"),
+      value: writeNumber(best.gpus, "whole"),
       note: fleetName(best),
     },
     {
@@ -82,7 +82,7 @@ function figures(best: JudgedConfig, saving: number | null): KeyFigure[] {
       return {
         label: sloName(check.term),
         value: writeNumber(check.value, format),
-        note: `${check.met ? "✓" : "✗"} limit ${writeNumber(check.limit, format)}`,
+        note: `${check.met ? "✓" : "✗"} limit ${writeRound(check.limit, format)}`,
         tone: check.met ? "neutral" : "bad",
       };
     }),

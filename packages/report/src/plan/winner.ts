@@ -5,24 +5,24 @@ import { sloFormat, sloName, sloSentence, sloTable } from "../slo.ts";
 import type { JudgedConfig, PlanFindings } from "./input.ts";
 import { configName, hardwareName, sameConfig, setupName } from "./names.ts";
 
-/** The reasons, then the promises one by one; null without a winner. */
+/** The reasons, then the SLO term by term; null without a winner. */
 export function winnerSection(result: PlanFindings): Section | null {
   const { best } = result;
   if (best === null) return null;
   const reasons = [
     best.slo.length > 0 && best.slo.every((s) => s.met)
-      ? "It keeps every promise at the load that each replica would carry."
+      ? "It meets the SLO at the load that each replica would carry."
       : "",
     rivalReason(best, result.candidates),
     best.bottleneck === "" ? "" : `What limits it: ${best.bottleneck}.`,
-    `Its figures were ${best.stage} on ${writeNumber(best.requestsSimulated, "count")} simulated requests.`,
+    `Its figures were ${best.stage} on ${writeNumber(best.requestsSimulated, "whole")} simulated requests.`,
   ];
   return {
     id: "winner",
     heading: "Why this one",
     blocks: [
       { kind: "list", items: reasons.filter((r) => r !== "") },
-      ...(best.slo.length === 0 ? [] : [sloTable(best.slo, "Promises at the load of one replica")]),
+      ...(best.slo.length === 0 ? [] : [sloTable(best.slo, "SLO at the load of one replica")]),
     ],
   };
 }
@@ -76,7 +76,7 @@ export function todaySection({ best, current }: PlanFindings): Section | null {
             {
               kind: "callout" as const,
               tone: "bad" as const,
-              title: "What runs today does not keep its promises",
+              title: "What you run today misses the SLO",
               items: broken.map(sloSentence),
             },
           ]),
@@ -102,8 +102,8 @@ const measures = [
     of: (j: JudgedConfig) => j.dollarsPerMillionTokens,
     format: "dollars",
   },
-  { label: "GPUs", of: (j: JudgedConfig) => j.gpus, format: "count" },
-  { label: "Replicas", of: (j: JudgedConfig) => j.replicasNeeded, format: "count" },
+  { label: "GPUs", of: (j: JudgedConfig) => j.gpus, format: "whole" },
+  { label: "Replicas", of: (j: JudgedConfig) => j.replicasNeeded, format: "whole" },
   {
     label: "Capacity of a replica, QPS",
     of: (j: JudgedConfig) => j.capacityQps.value,
@@ -124,7 +124,7 @@ function rivalReason(best: JudgedConfig, candidates: readonly JudgedConfig[]): s
     if (sameConfig(c.config, best.config) || !c.slo.every((s) => s.met)) continue;
     if (rival === undefined || c.dollarsPerHour < rival.dollarsPerHour) rival = c;
   }
-  if (rival === undefined) return "No other configuration keeps every promise.";
+  if (rival === undefined) return "No other configuration meets the SLO.";
   const more = rival.dollarsPerMonth - best.dollarsPerMonth;
   if (more < best.dollarsPerMonth * 0.0005)
     return `It costs as much as ${configName(rival.config)}, the next in the ranking, and serves more requests per dollar.`;

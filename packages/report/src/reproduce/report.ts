@@ -148,7 +148,7 @@ function claimSection(rows: readonly ReproducedClaim[]): Section {
       { header: "Ours ÷ theirs", kind: "number" },
       { header: "Reproduced", kind: "check" },
       { header: "How", kind: "text" },
-      { header: "n", kind: "number", format: "count" },
+      { header: "n", kind: "number", format: "whole" },
       { header: "Seed", kind: "text" },
     ],
     rows: rows.map(claimRow),

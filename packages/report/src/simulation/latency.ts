@@ -1,7 +1,7 @@
 /** Latencies of a run: one table of quantiles, one distribution each, and the classes of traffic. */
 import { type CdfLimit, cdfChart } from "../charts/cdf.ts";
 import type { Column, Figure, Row, Section } from "../document.ts";
-import { writeNumber } from "../format.ts";
+import { writeNumber, writeRound } from "../format.ts";
 import type { LatencyMs, SimulationRun } from "./input.ts";
 
 /** Quantiles and distributions. */
@@ -32,7 +32,7 @@ export function latencySection(run: SimulationRun): Section {
         kind: "table",
         columns: [{ header: "", kind: "text" }, ...quantileColumns],
         rows,
-        note: `n = ${writeNumber(summary.completed, "count")} completed requests, seed ${summary.seed}.`,
+        note: `n = ${writeNumber(summary.completed, "whole")} completed requests, seed ${summary.seed}.`,
       },
       { kind: "charts", columns: 2, charts },
     ],
@@ -51,9 +51,9 @@ export function classSection({ summary }: SimulationRun): Section | null {
         kind: "table",
         columns: [
           { header: "Class", kind: "text" },
-          { header: "Requests", kind: "number", format: "count", bar: true },
+          { header: "Requests", kind: "number", format: "whole", bar: true },
           ...["p50", "p90", "p99"].map((q) => milliseconds(`TTFT ${q}`)),
-          ...["p50", "p90", "p99"].map((q) => milliseconds(`End-to-end ${q}`)),
+          ...["p50", "p90", "p99"].map((q) => milliseconds(`E2E ${q}`)),
         ],
         rows: summary.classes.map((c) => ({
           cells: [
@@ -83,7 +83,7 @@ function latencyRow(name: string, ms: LatencyMs): Row {
 }
 
 function distribution(
-  { config, summary }: SimulationRun,
+  { config }: SimulationRun,
   metric: string,
   title: string,
   quantiles: Float64Array,
@@ -95,9 +95,8 @@ function distribution(
       : {
           value: term.limit,
           quantile: term.quantile,
-          label: `p${writeNumber(term.quantile * 100)} ≤ ${writeNumber(term.limit, "seconds")}`,
+          label: `p${writeRound(term.quantile * 100)} ≤ ${writeRound(term.limit, "seconds")}`,
         };
-  const met = summary.slo.find((s) => s.term.startsWith(metric))?.met;
   return {
     title,
     svg: cdfChart({
@@ -106,10 +105,8 @@ function distribution(
       format: "seconds",
       ...(limit === null ? {} : { limit }),
     }),
-    ...(limit === null
+    ...(limit?.quantile === undefined
       ? {}
-      : {
-          caption: `The promise is ${met === false ? "broken: the curve enters" : "kept when the curve stays out of"} the shaded corner.`,
-        }),
+      : { caption: "Shaded: where the curve may not go if the SLO is to hold." }),
   };
 }

@@ -1,5 +1,5 @@
-/** The report of one simulated run: promises first, then latency, batches, pipeline, classes and what to be careful about. */
-import { commandOf, configBlocks, madeWith, type ReportContext } from "../context.ts";
+/** The report of one simulated run: the SLO first, then latency, batches, pipeline, classes and what to be careful about. */
+import { commandOf, configBlocks, madeWith, type ReportContext, shortModel } from "../context.ts";
 import type { Block, ReportDocument, Section } from "../document.ts";
 import { writeNumber } from "../format.ts";
 import { sloTable } from "../slo.ts";
@@ -28,12 +28,13 @@ export function simulationReport({ run, context = {} }: SimulationReportInput): 
   ];
   return {
     kind: "Simulation",
-    title: `${config.model.name} on ${fleet(config)}`,
-    subtitle: `${config.scheduler.type}, chunk ${config.scheduler.chunkSize}, batches of up to ${config.scheduler.batchSizeCap}; ${writeNumber(summary.requests, "count")} requests over ${writeNumber(summary.simulatedSeconds, "seconds")}.`,
+    title: `${shortModel(config.model.name)} on ${fleet(config)}`,
+    subtitle: `${config.scheduler.type}, chunk ${config.scheduler.chunkSize}, batches of up to ${config.scheduler.batchSizeCap}; ${writeNumber(summary.requests, "whole")} requests over ${writeNumber(summary.simulatedSeconds, "seconds")}.`,
     ...commandOf(context),
     madeWith: madeWith(context, [
+      { label: "model", value: config.model.name },
       { label: "seed", value: String(summary.seed) },
-      { label: "requests", value: writeNumber(summary.requests, "count") },
+      { label: "requests", value: writeNumber(summary.requests, "whole") },
       { label: "predictor", value: config.predictor.type },
     ]),
     verdict: simulationVerdict(summary),
@@ -52,8 +53,8 @@ function sloSection({ summary }: SimulationRun): Section | null {
   if (summary.slo.length === 0) return null;
   return {
     id: "slo",
-    heading: "Promises",
-    blocks: [sloTable(summary.slo, "Service level objective")],
+    heading: "SLO",
+    blocks: [sloTable(summary.slo, "Service level objective, term by term")],
   };
 }
 
@@ -69,15 +70,15 @@ function careSection({ summary, config }: SimulationRun): Section | null {
   const notes: string[] = [];
   if (summary.flags.extrapolatedSteps > 0)
     notes.push(
-      `${writeNumber(summary.flags.extrapolatedSteps, "count")} of ${writeNumber(summary.batches, "count")} batches had shapes outside what the predictor has seen (${writeNumber(summary.flags.extrapolatedSteps / summary.batches, "percent")}).`,
+      `${writeNumber(summary.flags.extrapolatedSteps, "whole")} of ${writeNumber(summary.batches, "whole")} batches had shapes outside what the predictor has seen (${writeNumber(summary.flags.extrapolatedSteps / summary.batches, "percent")}).`,
     );
   if (summary.unfinished > 0)
     notes.push(
-      `${writeNumber(summary.unfinished, "count")} requests had not finished when the run ended.`,
+      `${writeNumber(summary.unfinished, "whole")} requests had not finished when the run ended.`,
     );
   if (summary.rejected > 0)
     notes.push(
-      `${writeNumber(summary.rejected, "count")} requests were rejected; latencies leave them out.`,
+      `${writeNumber(summary.rejected, "whole")} requests were rejected; latencies leave them out.`,
     );
   if (config.compatibility !== "none")
     notes.push(
@@ -106,13 +107,13 @@ function detailSection({ config, summary }: SimulationRun, context: ReportContex
           { label: "Predictor", value: config.predictor.type },
           {
             label: "KV cache",
-            value: `${config.kv.type}, ${writeNumber(kv.blocks, "count")} blocks of ${writeNumber(kv.blockTokens, "count")} tokens, ${writeNumber(kv.fragmentation, "percent")} fragmentation`,
+            value: `${config.kv.type}, ${writeNumber(kv.blocks, "whole")} blocks of ${writeNumber(kv.blockTokens, "whole")} tokens, ${writeNumber(kv.fragmentation, "percent")} fragmentation`,
           },
           ...(kv.mappedPages > 0
-            ? [{ label: "Pages mapped", value: writeNumber(kv.mappedPages, "count") }]
+            ? [{ label: "Pages mapped", value: writeNumber(kv.mappedPages, "whole") }]
             : []),
-          { label: "Batches", value: writeNumber(summary.batches, "count") },
-          { label: "Restarts after preemption", value: writeNumber(summary.restarts, "count") },
+          { label: "Batches", value: writeNumber(summary.batches, "whole") },
+          { label: "Restarts after preemption", value: writeNumber(summary.restarts, "whole") },
           {
             label: "Deadlines missed (fluidity)",
             value: writeNumber(summary.fluidity.missRate, "percent"),

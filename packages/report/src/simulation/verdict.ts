@@ -4,16 +4,16 @@ import { writeNumber } from "../format.ts";
 import { sloSentence } from "../slo.ts";
 import type { SimulationFindings } from "./input.ts";
 
-/** Whether the promises were kept; without promises, what was served. */
+/** Whether the SLO was met; without one, what was served. */
 export function simulationVerdict(summary: SimulationFindings): Verdict {
   const missed = summary.slo.filter((s) => !s.met);
   const figures = keyFigures(summary);
-  const served = `${writeNumber(summary.completed, "count")} of ${writeNumber(summary.requests, "count")} requests were completed, ${writeNumber(summary.throughput.requestsPerSecond)} a second.`;
+  const served = `${writeNumber(summary.completed, "whole")} of ${writeNumber(summary.requests, "whole")} requests were completed, ${writeNumber(summary.throughput.requestsPerSecond)} a second.`;
   if (summary.slo.length === 0)
     return {
       tone: "neutral",
       headline: `It serves ${writeNumber(summary.throughput.requestsPerSecond)} requests a second with a median TTFT of ${writeNumber(summary.ttftMs.p50 / 1e3, "seconds")}.`,
-      detail: `${served} No promise was set; add \`slo\` to the configuration to have one checked.`,
+      detail: `${served} No SLO was set; add \`slo\` to the configuration to have one checked.`,
       figures,
     };
   if (missed.length === 0)
@@ -21,14 +21,14 @@ export function simulationVerdict(summary: SimulationFindings): Verdict {
       tone: "good",
       headline:
         summary.slo.length === 1
-          ? `The promise is kept: ${summary.slo.map(sloSentence).join("")}.`
-          : `All ${summary.slo.length} promises are kept.`,
+          ? `The SLO is met: ${summary.slo.map(sloSentence).join("")}.`
+          : `The SLO is met in all ${summary.slo.length} terms.`,
       detail: served,
       figures,
     };
   return {
     tone: "bad",
-    headline: `${missed.length} of ${summary.slo.length} promises ${missed.length === 1 ? "is" : "are"} broken: ${missed.map(sloSentence).join("; ")}.`,
+    headline: `The SLO is missed: ${missed.map(sloSentence).join("; ")}.`,
     detail: served,
     figures,
   };
@@ -45,7 +45,7 @@ function keyFigures(summary: SimulationFindings): KeyFigure[] {
       label: "Throughput",
       value: writeNumber(summary.throughput.requestsPerSecond),
       unit: "requests / s",
-      note: `${writeNumber(summary.throughput.outputTokensPerSecond, "count")} output tokens / s`,
+      note: `${writeNumber(summary.throughput.outputTokensPerSecond)} output tokens / s`,
     },
     latency("TTFT", summary.ttftMs),
     latency("TBT", summary.tbtMs),
@@ -72,7 +72,7 @@ function keyFigures(summary: SimulationFindings): KeyFigure[] {
     {
       label: "Rows in a batch",
       value: writeNumber(summary.batch.meanRows),
-      note: `at most ${writeNumber(summary.batch.maxRows, "count")}`,
+      note: `at most ${writeNumber(summary.batch.maxRows, "whole")}`,
     },
   );
   return figures;

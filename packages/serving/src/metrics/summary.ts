@@ -100,12 +100,13 @@ export function summarizeServing(
   tbt: QuantileSketch,
   seconds: number,
 ): ServingSummary {
+  const all = summarizeRequests(table, metrics);
   const classes = table.classes.map((c, index) => ({
     name: c.name,
-    ...summarizeRequests(table, metrics, index),
+    ...(table.classes.length === 1 ? all : summarizeRequests(table, metrics, index)),
   }));
   return {
-    ...summarizeRequests(table, metrics),
+    ...all,
     tbt: ofSketch(tbt),
     throughput: throughput(table, metrics, seconds),
     classes,

@@ -2,7 +2,6 @@
  * vLLM v0: prefill first. As long as a waiting prompt fits, batches are whole prompts only and running decodes stall;
  * otherwise all decodes run. Source: vLLM (SOSP 2023) scheduler before chunked prefill; Sarathi-Serve section 3.2.
  */
-import type { Seq } from "../join/seq-table.ts";
 import type { StepPlan } from "../join/step-plan.ts";
 import { QueueScheduler } from "./queue-scheduler.ts";
 import type { Queues } from "./queues.ts";

@@ -41,7 +41,7 @@ export interface ShapeOrigin {
 }
 
 /** Classes of rank in a fitted copula. */
-const COPULA_SIZE = 20;
+const COPULA_SIZE = 40;
 /** Fewest requests per cell on average at which a table says more than the rank correlation. */
 const MIN_PER_CELL = 5;
 const CHECK_DRAWS = 100_000;

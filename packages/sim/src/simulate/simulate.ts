@@ -14,6 +14,7 @@ import {
 } from "@millrace/serving";
 import { createFleet, type KvGeometry } from "../fleet/create-fleet.ts";
 import { runFleet } from "../fleet/run-fleet.ts";
+import type { VirtualBackend } from "../fleet/virtual-backend.ts";
 import type { SimulationConfig, SimulationResult } from "../types.ts";
 import { flopsOfModel } from "./flops.ts";
 import { summarizeRun } from "./summarize.ts";
@@ -29,7 +30,7 @@ export interface SimulateOptions {
   /** Keep one row per batch. */
   readonly timeline?: boolean;
   /** Watches every replica beside the metrics, e.g. a trace writer. */
-  readonly observe?: (replica: number) => ReplicaObserver;
+  readonly observe?: (replica: number, backend: VirtualBackend) => ReplicaObserver;
   /** Asked every few hundred events with the live recorder; true ends the run early. */
   readonly stop?: (now: number, recorder: MetricsRecorder) => boolean;
   /** Simulated seconds after which the run is cut; default unbounded. */
@@ -73,7 +74,7 @@ export function simulate(
       const observers = [recorder.forReplica(r, kv)];
       if (timeline !== null)
         observers.push(timeline.observer(r, kv, backend, () => fleet.replicas[r]!.scheduler));
-      if (options.observe !== undefined) observers.push(options.observe(r));
+      if (options.observe !== undefined) observers.push(options.observe(r, backend));
       return chain(observers);
     },
   );

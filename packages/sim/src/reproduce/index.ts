@@ -1,0 +1,3 @@
+/** `@millrace/sim/reproduce`: published figures beside ours, by paper. */
+export type { ReproduceOptions, ReproduceRow, Reproduction } from "./experiment.ts";
+export { reproduceSarathi } from "./sarathi.ts";
