@@ -3,11 +3,9 @@
  *   npx tsx --conditions=millrace:source tools/fit-roofline.ts ../shared/data/vidur/profiling [--check]
  * Only coefficients and residuals of a few percent leave this tool; the profiles themselves are not shipped.
  */
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type CsvTable, parseCsv } from "@millrace/core";
-import { type Seq, SeqTable, StepPlan } from "@millrace/serving";
 import { findDevice } from "../packages/sim/src/catalogue/devices.ts";
 import { findModel } from "../packages/sim/src/catalogue/models.ts";
 import type {
@@ -22,132 +20,24 @@ import {
   fitBytes,
   fitError,
   fitGemm,
-  type GemmPoint,
+  fitPrefill,
   heldOutGemm,
+  type PrefillFit,
+  type PrefillPoint,
   predictGemm,
+  prefillSeconds,
   residualsOf,
 } from "../packages/sim/src/predictor/roofline/fit.ts";
 import type { Peaks } from "../packages/sim/src/predictor/roofline/gemm.ts";
-import { nelderMead } from "../packages/sim/src/predictor/roofline/nelder-mead.ts";
+import { column, MS, read, readLink, readMlp } from "./roofline-profiles.ts";
 
 const target = fileURLToPath(
   new URL("../packages/sim/src/predictor/roofline/coefficients.ts", import.meta.url),
 );
-const folder = process.argv[2];
-if (folder === undefined || !existsSync(join(folder, "compute"))) {
+const folder = process.argv[2] ?? "";
+if (!existsSync(join(folder, "compute"))) {
   console.error("usage: fit-roofline.ts FOLDER [--check]   (FOLDER holds compute/ and network/)");
   process.exit(2);
-}
-
-// ---------------------------------------------------------------- reading
-
-const MS = 1e-3;
-
-function read(path: string): CsvTable {
-  return parseCsv(readFileSync(join(folder as string, path), "utf8"), path, "PROFILE_INVALID");
-}
-
-function column(table: CsvTable, name: string): (row: number) => number {
-  const at = table.column(name);
-  return (row) => table.number(row, at);
-}
-
-interface MlpProfile {
-  readonly gemm: GemmPoint[];
-  readonly bytes: Record<Exclude<Elementwise, "kv_save">, BytePoint[]>;
-  dropped: number;
-}
-
-/** Points of mlp.csv files. Medians faster than the device's peak allows are profiler failures and are dropped. */
-function readMlp(files: readonly string[], peaks: Peaks): MlpProfile {
-  const out: MlpProfile = {
-    gemm: [],
-    bytes: { norm: [], add: [], act: [], rope: [], emb: [] },
-    dropped: 0,
-  };
-  for (const file of files) {
-    const table = read(file);
-    const of = (name: string) => column(table, name);
-    const [E, H, KV, F, TP, M] = [
-      of("n_embd"),
-      of("n_head"),
-      of("n_kv_head"),
-      of("n_expanded_embd"),
-      of("num_tensor_parallel_workers"),
-      of("num_tokens"),
-    ];
-    const time = (operator: string) => of(`time_stats.${operator}.median`);
-    const times = {
-      attn_pre_proj: time("attn_pre_proj"),
-      attn_post_proj: time("attn_post_proj"),
-      mlp_up_proj: time("mlp_up_proj"),
-      mlp_down_proj: time("mlp_down_proj"),
-      norm: time("input_layernorm"),
-      add: time("add"),
-      act: time("mlp_act"),
-      rope: time("attn_rope"),
-      emb: time("emb"),
-    };
-    for (let r = 0; r < table.rows; r++) {
-      const [e, h, f, tp, m] = [E(r), H(r), F(r), TP(r), M(r)];
-      const hd = e / h;
-      const kv = Math.ceil(KV(r) / tp);
-      const product = (operator: keyof typeof times, k: number, n: number): void => {
-        const seconds = times[operator](r) * MS;
-        if (!(seconds > 0)) return;
-        if (seconds < (2 * m * k * n) / peaks.flops) out.dropped++;
-        else out.gemm.push({ group: `${file} TP ${tp}`, operator, m, k, n, seconds });
-      };
-      product("attn_pre_proj", e, (h / tp + 2 * kv) * hd);
-      product("attn_post_proj", e / tp, e);
-      product("mlp_up_proj", e, (2 * f) / tp);
-      product("mlp_down_proj", f / tp, e);
-      const moved = {
-        norm: 4 * m * e,
-        add: 6 * m * e,
-        act: (6 * m * f) / tp,
-        rope: 4 * m * (h / tp + kv) * hd,
-        emb: 4 * m * e,
-      };
-      for (const name of ["norm", "add", "act", "rope", "emb"] as const) {
-        const seconds = times[name](r) * MS;
-        if (seconds > 0) out.bytes[name].push({ bytes: moved[name], seconds });
-      }
-    }
-  }
-  return out;
-}
-
-function readLink(
-  file: string,
-  collective: "all_reduce" | "send_recv",
-): { fits: LinkFit[]; errors: Record<string, FitError> } {
-  const table = read(file);
-  const [workers, perServer, size, ms] = [
-    column(table, "num_workers"),
-    column(table, "devices_per_node"),
-    column(table, "size"),
-    column(table, `time_stats.${collective}.median`),
-  ];
-  const groups = new Map<string, BytePoint[]>();
-  for (let r = 0; r < table.rows; r++) {
-    const n = workers(r);
-    const factor = collective === "all_reduce" ? (2 * (n - 1)) / n : 1;
-    const key = `${n}/${perServer(r)}`;
-    const points = groups.get(key) ?? [];
-    points.push({ bytes: factor * size(r), seconds: ms(r) * MS });
-    groups.set(key, points);
-  }
-  const fits: LinkFit[] = [];
-  const errors: Record<string, FitError> = {};
-  for (const [key, points] of groups) {
-    const [n = 0, within = 0] = key.split("/").map(Number);
-    const { overhead, rate, error } = fitBytes(points);
-    fits.push({ workers: n, perServer: within, overhead, rate });
-    errors[`${collective} ${n} devices, ${within} per server`] = error;
-  }
-  fits.sort((a, b) => a.workers - b.workers || a.perServer - b.perServer);
-  return { fits, errors };
 }
 
 // ---------------------------------------------------------------- fitting
@@ -159,7 +49,7 @@ type Draft = Omit<DeviceCalibration, "attention" | "elementwise"> & {
 function fitDevice(name: string, files: readonly string[], links: string | null): Draft {
   const device = findDevice(name);
   const peaks: Peaks = { flops: device.tflops * 1e12, bandwidth: device.memoryBandwidth };
-  const profile = readMlp(files, peaks);
+  const profile = readMlp(folder, files, peaks);
   const gemm = fitGemm(profile.gemm, peaks);
   const residuals = residualsOf(profile.gemm, gemm, peaks);
   const errors: Record<string, FitError> = {};
@@ -181,8 +71,8 @@ function fitDevice(name: string, files: readonly string[], links: string | null)
     };
     errors[operator] = error;
   }
-  const reduce = links === null ? null : readLink(`${links}/all_reduce.csv`, "all_reduce");
-  const send = links === null ? null : readLink(`${links}/send_recv.csv`, "send_recv");
+  const reduce = links === null ? null : readLink(folder, `${links}/all_reduce.csv`, "all_reduce");
+  const send = links === null ? null : readLink(folder, `${links}/send_recv.csv`, "send_recv");
   return {
     device: name,
     provenance: `fitted to ${profile.gemm.length} products of ${files.join(", ")}${links === null ? "" : ` and ${links}`} of microsoft/vidur${profile.dropped === 0 ? "" : ` (${profile.dropped} medians faster than the peak dropped)`}`,
@@ -201,7 +91,7 @@ function fitAttention(file: string) {
   const device = findDevice("a30");
   const model = findModel("Qwen/Qwen2-7B");
   const kv = 2 * model.kvHeads * model.headDim * 2;
-  const table = read(file);
+  const table = read(folder, file);
   const [batch, chunk, history, decodeMs, prefillMs, saveMs] = [
     column(table, "batch_size"),
     column(table, "prefill_chunk_size"),
@@ -211,13 +101,13 @@ function fitAttention(file: string) {
     column(table, "time_stats.attn_kv_cache_save.median"),
   ];
   const decode: BytePoint[] = [];
-  const prefill: { c: number; kv: number; seconds: number }[] = [];
+  const prefill: (PrefillPoint & { readonly chunk: number })[] = [];
   const save: BytePoint[] = [];
   for (let r = 0; r < table.rows; r++) {
     const [b, c, h] = [batch(r), chunk(r), history(r)];
     save.push({ bytes: 2 * kv * Math.max(b, c), seconds: saveMs(r) * MS });
     if (c === 0) decode.push({ bytes: b * h * kv, seconds: decodeMs(r) * MS });
-    else prefill.push({ c, kv: h, seconds: prefillMs(r) * MS });
+    else prefill.push({ chunk: c, pairs: c * (h + c), keys: h + c, seconds: prefillMs(r) * MS });
   }
   const half = <T>(points: readonly T[], parity: number): T[] =>
     points.filter((_, i) => i % 2 === parity);
@@ -228,32 +118,26 @@ function fitAttention(file: string) {
       Math.abs((trained.overhead + p.bytes / trained.rate) / p.seconds - 1),
     ),
   );
-  const flops = (p: { c: number; kv: number }): number =>
-    4 * model.heads * model.headDim * p.c * (p.kv + p.c);
-  const predict = (x: readonly number[], p: { c: number; kv: number }): number =>
-    Math.exp(x[0] as number) +
-    flops(p) / (device.tflops * 1e12 * Math.exp(x[1] as number)) +
-    (kv * (p.kv + p.c)) / (device.memoryBandwidth * Math.exp(x[2] as number));
-  const fitPrefill = (points: typeof prefill): readonly number[] => {
-    const loss = (x: readonly number[]): number =>
-      points.reduce((sum, p) => sum + Math.abs(Math.log(predict(x, p) / p.seconds)), 0);
-    return nelderMead(loss, nelderMead(loss, [-10, -1, -0.5], 0.5).x, 0.1).x;
-  };
-  const errorsOf = (x: readonly number[], points: typeof prefill): FitError =>
-    fitError(points.map((p) => Math.abs(predict(x, p) / p.seconds - 1)));
-  const [o, e, b] = fitPrefill(prefill).map(Math.exp) as [number, number, number];
+  const errorsOf = (fit: PrefillFit, points: typeof prefill): FitError =>
+    fitError(points.map((p) => Math.abs(prefillSeconds(fit, p) / p.seconds - 1)));
+  const whole = fitPrefill(prefill);
   const held = fitPrefill(half(prefill, 0));
   const saveFit = fitBytes(save);
   return {
     decode: { overhead: decodeFit.overhead, efficiency: decodeFit.rate / device.memoryBandwidth },
-    prefill: { overhead: o, efficiency: e, kvEfficiency: b, skipsMasked: false },
+    prefill: {
+      overhead: whole.overhead,
+      efficiency: (4 * model.heads * model.headDim) / (whole.perPair * device.tflops * 1e12),
+      kvEfficiency: kv / (whole.perKey * device.memoryBandwidth),
+      skipsMasked: false,
+    },
     save: { overhead: saveFit.overhead, efficiency: saveFit.rate / device.memoryBandwidth },
     errors: {
       "decode attention, held out": heldDecode,
       "prefill attention, held out": errorsOf(held, half(prefill, 1)),
       "prefill attention, chunks of 256 and more, held out": errorsOf(
         held,
-        half(prefill, 1).filter((p) => p.c >= 256),
+        half(prefill, 1).filter((p) => p.chunk >= 256),
       ),
       kv_save: saveFit.error,
     },
@@ -409,49 +293,4 @@ for (const result of results) {
     );
 }
 
-// ---------------------------------------------------------------- plausibility
-
-/** Whole-step predictions beside figures known from public serving benchmarks (recalled; engines and dates differ). */
-async function check(): Promise<void> {
-  const { RooflineCost } = await import("../packages/sim/src/predictor/roofline/cost.ts");
-  const table = new SeqTable(1);
-  const rows: [model: string, device: string, tp: number, what: string, known: string][] = [
-    ["llama-3-8b", "a100", 1, "decode 1 x 512", "11-13 ms"],
-    ["llama-3-8b", "h100", 1, "decode 1 x 512", "6.5-8 ms"],
-    ["llama-3-8b", "h100", 1, "decode 64 x 1024", "10-13 ms"],
-    ["llama-3-8b", "h100", 1, "prefill 4096", "110-180 ms"],
-    ["llama-3-8b", "a100", 1, "prefill 4096", "300-400 ms"],
-    ["llama-3-70b", "a100", 4, "decode 1 x 512", "27-33 ms"],
-    ["llama-3-70b", "h100", 4, "decode 1 x 512", "16-20 ms"],
-    ["llama-3-70b", "h100", 4, "decode 64 x 1024", "22-30 ms"],
-    ["llama-3-70b", "a100", 4, "prefill 2048", "330-450 ms"],
-    ["llama-3-70b", "h100", 4, "prefill 2048", "130-180 ms"],
-    ["mixtral-8x7b", "h100", 2, "decode 32 x 512", "14 ms for the weights alone"],
-    ["Qwen2-7B", "a30", 1, "decode 32 x 1024", "20-25 ms (Vidur tables 22)"],
-  ];
-  console.log("\nmodel         device     TP  step               predicted   known (recalled)");
-  for (const [model, device, tp, what, known] of rows) {
-    const cost = new RooflineCost({
-      model: findModel(model),
-      device: findDevice(device),
-      tensorParallel: tp,
-      pipelineParallel: 1,
-      weightBytes: 2,
-      kvBytes: 2,
-      overheads: { host: true, lmHead: true, sampling: true },
-    });
-    const plan = new StepPlan();
-    plan.reset(0);
-    const [kind, count, , context] = what.split(" ");
-    if (kind === "prefill") plan.addPrefill(0 as Seq, 0, Number(count), true);
-    else {
-      plan.rows = plan.tokens = plan.decodeRows = Number(count);
-      plan.decodeContext = Number(count) * Number(context);
-    }
-    const ms = cost.stepSeconds(plan, table, 0) * 1e3;
-    console.log(
-      `${model.padEnd(13)} ${device.padEnd(10)} ${tp}   ${what.padEnd(18)} ${ms.toPrecision(3).padStart(6)} ms   ${known}`,
-    );
-  }
-}
-if (process.argv.includes("--check")) await check();
+if (process.argv.includes("--check")) await import("./roofline-check.ts");

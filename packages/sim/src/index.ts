@@ -13,9 +13,16 @@ export {
   type Shortfall,
 } from "./memory/plan.ts";
 export type { CostModelInfo, OperatorTime, PredictedCost } from "./predictor/cost-model.ts";
+export {
+  type CostConfig,
+  createCostModel,
+  neededSource,
+  type PredictorSource,
+} from "./predictor/index.ts";
 export { ProfileCost } from "./predictor/profile/cost.ts";
 export { calibrationFor, type DeviceCalibration } from "./predictor/roofline/calibration.ts";
 export { RooflineCost, type RooflineDeployment } from "./predictor/roofline/cost.ts";
+export { importVidurProfiles, type ProfileFiles } from "./predictor/vidur-profiles/import.ts";
 export { VidurTablesCost } from "./predictor/vidur-tables/cost.ts";
 export {
   parseVidurTables,

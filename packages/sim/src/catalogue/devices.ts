@@ -1,7 +1,7 @@
 /** Devices: six numbers and a price each. Peaks are dense (no structured sparsity); a price is a default to override. */
-import { MillraceError } from "@millrace/core";
+import { didYouMean, MillraceError } from "@millrace/core";
 import type { DeviceSpec } from "../types.ts";
-import { nameIndex, nearestName, normalName } from "./names.ts";
+import { nameIndex, normalName } from "./names.ts";
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
@@ -246,7 +246,7 @@ const index = nameIndex(devices);
 export function findDevice(name: string): DeviceSpec {
   const found = index.get(normalName(name));
   if (found !== undefined) return found;
-  const near = nearestName(name, index.keys());
+  const near = didYouMean(normalName(name), index.keys());
   throw new MillraceError("DEVICE_UNKNOWN", `there is no device "${name}" in the catalogue`, {
     hint:
       near === null

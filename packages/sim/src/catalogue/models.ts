@@ -2,9 +2,9 @@
  * Models: the geometry that predictors and the memory planner need. Rows are [layers, hidden, heads, kvHeads, headDim,
  * ffn, vocab, maxContext]; parameter totals are checked against the published ones in the test.
  */
-import { MillraceError } from "@millrace/core";
+import { didYouMean, MillraceError } from "@millrace/core";
 import type { ModelSpec } from "../types.ts";
-import { nameIndex, nearestName, normalName } from "./names.ts";
+import { nameIndex, normalName } from "./names.ts";
 
 type Shape = readonly [
   layers: number,
@@ -208,7 +208,7 @@ const index = nameIndex(models);
 export function findModel(name: string): ModelSpec {
   const found = index.get(normalName(name));
   if (found !== undefined) return found;
-  const near = nearestName(name, index.keys());
+  const near = didYouMean(normalName(name), index.keys());
   throw new MillraceError("MODEL_UNKNOWN", `there is no model "${name}" in the catalogue`, {
     hint:
       near === null

@@ -1,4 +1,4 @@
-/** Finding a catalogue entry by any of its names, and proposing one when there is none. */
+/** Finding a catalogue entry by any of its names. */
 
 interface Named {
   readonly name: string;
@@ -29,33 +29,4 @@ export function nameIndex<T extends Named>(entries: readonly T[]): ReadonlyMap<s
       if (!index.has(key)) index.set(key, entry);
     }
   return index;
-}
-
-/** The nearest of `known` to `name` by edit distance, or null when none is near. */
-export function nearestName(name: string, known: Iterable<string>): string | null {
-  const wanted = normalName(name);
-  let best: string | null = null;
-  let least = Math.max(2, Math.floor(wanted.length / 3)) + 1;
-  for (const candidate of known) {
-    const distance = editDistance(wanted, normalName(candidate));
-    if (distance < least) {
-      least = distance;
-      best = candidate;
-    }
-  }
-  return best;
-}
-
-/** Levenshtein distance. O(length of a x length of b). */
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const substitution = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
 }

@@ -169,6 +169,48 @@ export function fitBytes(points: readonly BytePoint[]): {
   return { overhead, rate, error: fitError(errors(overhead, rate)) };
 }
 
+/** A measured prefill attention: `pairs` query-key pairs (full product), `keys` keys read. */
+export interface PrefillPoint {
+  readonly pairs: number;
+  readonly keys: number;
+  readonly seconds: number;
+}
+
+/** Seconds = overhead + pairs * perPair + keys * perKey, all positive. */
+export interface PrefillFit {
+  readonly overhead: number;
+  readonly perPair: number;
+  readonly perKey: number;
+}
+
+/** Fits prefill attention by least mean |ln(predicted / measured)|. */
+export function fitPrefill(points: readonly PrefillPoint[]): PrefillFit {
+  const decode = (x: readonly number[]): PrefillFit => ({
+    overhead: Math.exp(x[0] as number),
+    perPair: Math.exp(x[1] as number),
+    perKey: Math.exp(x[2] as number),
+  });
+  const loss = (x: readonly number[]): number => {
+    const f = decode(x);
+    let sum = 0;
+    for (const p of points) sum += Math.abs(Math.log(prefillSeconds(f, p) / p.seconds));
+    return sum;
+  };
+  const largest = points.reduce((a, b) => (b.pairs > a.pairs ? b : a));
+  const shortest = points.reduce((low, p) => Math.min(low, p.seconds), Number.POSITIVE_INFINITY);
+  const start = [
+    Math.log(shortest),
+    Math.log(largest.seconds / largest.pairs),
+    Math.log(shortest / largest.keys),
+  ];
+  return decode(nelderMead(loss, nelderMead(loss, start, 0.5).x, 0.1).x);
+}
+
+/** Seconds of a prefill attention by a fit. */
+export function prefillSeconds(f: PrefillFit, p: Omit<PrefillPoint, "seconds">): number {
+  return f.overhead + p.pairs * f.perPair + p.keys * f.perKey;
+}
+
 function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, T[]> {
   const groups = new Map<string, T[]>();
   for (const item of items) {

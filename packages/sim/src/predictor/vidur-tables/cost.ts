@@ -27,7 +27,7 @@ export interface VidurDeployment {
  */
 export class VidurTablesCost implements PredictedCost {
   extrapolatedSteps = 0;
-  readonly unfitted: readonly string[] = [];
+  readonly unfitted: readonly string[];
   private readonly tables: VidurTables;
   private readonly layers: number;
   private readonly stages: number;
@@ -53,6 +53,7 @@ export class VidurTablesCost implements PredictedCost {
     if (pipelineParallel > 1 && tables.sendRecv === null)
       throw missing(tables, "send_recv", `pipelineParallel is ${pipelineParallel}`);
     this.tables = tables;
+    this.unfitted = tables.unfitted;
     this.tensorParallel = tensorParallel;
     this.stages = pipelineParallel;
     this.layers = Math.floor(model.layers / pipelineParallel);

@@ -45,6 +45,8 @@ export interface VidurTables {
   readonly sendRecv: Float64Array | null;
   /** Where the tables come from, for reports. */
   readonly source: string;
+  /** Tables that no profile stands behind. */
+  readonly unfitted: readonly string[];
 }
 
 /** Files by name, as read from one folder. */
@@ -71,6 +73,7 @@ export function parseVidurTables(files: TableFiles, prefix: string, folder: stri
     allReduce: optional("all_reduce"),
     sendRecv: optional("send_recv"),
     source: `Vidur tables ${folder}/${prefix}.*`,
+    unfitted: [],
   };
   const length = token.add.length;
   const uneven = [...tokenOperators, "all_reduce", "send_recv"].find(
