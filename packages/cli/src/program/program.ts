@@ -1,7 +1,6 @@
 /** The program: the tree of commands under one root, the flags they share, and the way from argv to an exit code. */
 import { MillraceError, suggestion } from "@millrace/core";
 import { Command, CommanderError } from "commander";
-import { completionScript, shells } from "../completion.ts";
 import { describeFailure, exitOf, failureJson } from "../failure.ts";
 import { type GlobalFlags, Session, type Surroundings } from "../session.ts";
 import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
@@ -93,15 +92,13 @@ function checkRootFlags(program: Command, argv: readonly string[]): void {
 
 function tellFailure(error: unknown, argv: readonly string[], surroundings: Surroundings): void {
   const { stderr, environment } = surroundings;
+  const debug = argv.includes("--debug") || environment.MILLRACE_DEBUG === "1";
   if (argv.includes("--json")) {
-    stderr.write(`${JSON.stringify(failureJson(error))}\n`);
-    if (!argv.includes("--debug")) return;
+    stderr.write(`${JSON.stringify(failureJson(error, debug))}\n`);
+    return;
   }
   const session = new Session(surroundings, { color: !argv.includes("--no-color") });
-  const debug = argv.includes("--debug") || environment.MILLRACE_DEBUG === "1";
-  const lines = argv.includes("--json") ? [] : describeFailure(error, session.paintNote, debug);
-  if (lines.length > 0) stderr.write(`${lines.join("\n")}\n`);
-  else if (error instanceof Error) stderr.write(`${error.stack}\n`);
+  stderr.write(`${describeFailure(error, session.paintNote, debug).join("\n")}\n`);
 }
 
 /** Commander's complaint in our words, with a did-you-mean of our own. */
@@ -188,13 +185,14 @@ function completionSpec(program: Command): CommandSpec {
     group: helpGroup,
     summary: "completion script for bash, zsh or fish",
     text: "Prints a script that completes commands, flags and their values.",
-    argumentChoices: [shells],
+    argumentChoices: [["bash", "zsh", "fish"]],
     examples: [
       ["source <(millrace completion bash)", "bash, this shell (or in ~/.bashrc)"],
       ["source <(millrace completion zsh)", "zsh, after compinit (or in ~/.zshrc)"],
       ["millrace completion fish > ~/.config/fish/completions/millrace.fish", "fish"],
     ],
     run: async (session, { args }) => {
+      const { completionScript } = await import("../completion/index.ts");
       session.print(await completionScript(args[0] ?? "", program));
       return 0;
     },

@@ -14,7 +14,7 @@ export interface FlagSpec {
   /** Values it takes; also offered by completion. */
   readonly choices?: readonly string[];
   /** Values that completion offers while others are accepted too. */
-  readonly suggestions?: "models" | "devices" | "schedulers" | "kv" | "shapes";
+  readonly suggestions?: "models" | "devices" | "schedulers" | "kv" | "shapes" | "codes";
   /** May be given several times. */
   readonly repeat?: boolean;
   /** Reads the value; throws MillraceError USAGE. */
