@@ -18,8 +18,6 @@ export { Queues } from "./scheduler/queues.ts";
 export * from "./workload/generate.ts";
 export type { LengthDistribution } from "./workload/length-distribution.ts";
 export { shapeByName } from "./workload/lengths.ts";
-export * from "./scheduler/index.ts";
-export { Queues } from "./scheduler/queues.ts";
 export type { RequestTable } from "./workload/request-table.ts";
 export {
   distanceTo,

@@ -195,6 +195,6 @@ export function drive(parts: Parts, script: Script): string[] {
     replica.checkIntegrity();
   }
   if (!replica.idle) lines.push("stands still");
-  if (kv.usedShare !== 0 || table.live !== 0) lines.push("leaks");
+  if (kv.usedPages !== 0 || table.live !== 0) lines.push("leaks");
   return lines;
 }
