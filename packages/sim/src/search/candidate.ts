@@ -1,6 +1,12 @@
 /** Candidates: their names, their keys, and the deployment that each stands for. */
 import { invariant } from "@millrace/core";
-import type { Candidate, DeviceSpec, KvConfig, SchedulerConfig, SimulationConfig } from "../types.ts";
+import type {
+  Candidate,
+  DeviceSpec,
+  KvConfig,
+  SchedulerConfig,
+  SimulationConfig,
+} from "../types.ts";
 import { chunkingSchedulers, type PlanSpec } from "./spec.ts";
 
 /** The candidate in one line, as people read it: `4x h100 TP4 sarathi-serve chunk 512 batch 128`. Defaults are left out. */

@@ -117,9 +117,7 @@ function findCapacity(job: CapacityJob, workload: UnitWorkload, cost: CostModel)
     return probe;
   };
   const saturation =
-    job.startQps === null
-      ? measureSaturation(deployment, workload.table, cost, geometry)
-      : null;
+    job.startQps === null ? measureSaturation(deployment, workload.table, cost, geometry) : null;
   const bound = saturation === null ? Number.POSITIVE_INFINITY : STABLE_SHARE * saturation.rateQps;
   const guess = job.startQps ?? FIRST_GUESS * (saturation as Saturation).rateQps;
   const bracket = searchCapacity((rate) => judged(run(rate)), {

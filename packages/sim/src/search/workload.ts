@@ -12,7 +12,6 @@ import {
 } from "@millrace/serving";
 import type { JobWorkload } from "./job.ts";
 
-
 /** A table with its own mean rate, made once. */
 export interface UnitWorkload {
   readonly table: RequestTable;
@@ -29,7 +28,8 @@ export function unitWorkload(table: RequestTable): UnitWorkload {
 /** The spec with exactly `requests` requests, and Poisson arrivals at 1 per second where it has none. */
 export function boundedSpec(spec: WorkloadSpec, requests: number): WorkloadSpec {
   const { duration: _, ...rest } = spec;
-  const own = (spec.classes ?? []).length > 0 && (spec.classes ?? []).every((c) => c.arrivals !== undefined);
+  const own =
+    (spec.classes ?? []).length > 0 && (spec.classes ?? []).every((c) => c.arrivals !== undefined);
   return {
     ...rest,
     requests,
