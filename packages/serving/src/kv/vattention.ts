@@ -211,7 +211,7 @@ export class VattentionKv implements KvManager {
 
   /** The active slot that will run out of mapped room first within eagerSteps steps, or -1. */
   private nextToGrow(): number {
-    const { eagerSteps, groupTokens } = this.options;
+    const { eagerSteps, groupTokens, slotTokens } = this.options;
     const { known, prompt, maxNew } = this.table;
     let best = -1;
     let bestSteps = eagerSteps;
@@ -221,7 +221,8 @@ export class VattentionKv implements KvManager {
       const room = this.memory.mapped(slot) * groupTokens;
       const steps = room - known[seq]!;
       // The last token needs no KV.
-      if (steps < bestSteps && room < prompt[seq]! + maxNew[seq]! - 1) {
+      const most = Math.min(prompt[seq]! + maxNew[seq]! - 1, slotTokens);
+      if (steps < bestSteps && room < most) {
         best = slot;
         bestSteps = steps;
       }

@@ -56,7 +56,9 @@ describe("WaitingQueue", () => {
           expect(queue.size).toBe(model.list.length);
         }
         const order: Seq[] = [];
-        queue.forEach((seq) => order.push(seq));
+        queue.forEach((seq) => {
+          order.push(seq);
+        });
         expect(order).toEqual(model.list.map((w) => w.seq));
         expect(order.map((_, i) => queue.at(i))).toEqual(order);
       }),
