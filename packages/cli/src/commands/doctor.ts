@@ -23,7 +23,13 @@ interface Finding {
 export async function doctorCommand(session: Session): Promise<number> {
   const machine = machineFacts();
   const libraries = libraryVersions();
-  const findings = await Promise.all([nodeVersion(), redisServer(), redisPackages(), chromium(), gpu()]);
+  const findings = await Promise.all([
+    nodeVersion(),
+    redisServer(),
+    redisPackages(),
+    chromium(),
+    gpu(),
+  ]);
   const broken = findings.some((finding) => finding.state === "broken");
   if (session.json) {
     session.printJson({
@@ -51,7 +57,9 @@ export async function doctorCommand(session: Session): Promise<number> {
       `  ${marks[finding.state]} ${finding.name.padEnd(16)}${finding.detail}`,
       ...(finding.state === "present" || finding.disables === null
         ? []
-        : wrap(finding.disables, width - 20).map((line) => paint("faint", `${" ".repeat(20)}${line}`))),
+        : wrap(finding.disables, width - 20).map((line) =>
+            paint("faint", `${" ".repeat(20)}${line}`),
+          )),
     ]),
     "",
     paint("strong", "Libraries"),
@@ -60,7 +68,9 @@ export async function doctorCommand(session: Session): Promise<number> {
     ),
   ]);
   session.note(
-    broken ? "\nsomething that every command needs is missing" : "\nsimulate and plan need nothing more",
+    broken
+      ? "\nsomething that every command needs is missing"
+      : "\nsimulate and plan need nothing more",
   );
   return broken ? 4 : 0;
 }

@@ -41,7 +41,8 @@ export async function explainCommand(session: Session, code: string | undefined)
     throw new MillraceError("USAGE", `unknown error code ${code}`, {
       hint: suggestion(name, Object.keys(all)) ?? "millrace explain lists the codes",
     });
-  if (session.json) session.printJson({ schema: "millrace.explain/1", codes: [{ code: name, ...entry }] });
+  if (session.json)
+    session.printJson({ schema: "millrace.explain/1", codes: [{ code: name, ...entry }] });
   else
     session.print([
       `${session.paint("strong", name)}  ${entry.title}`,

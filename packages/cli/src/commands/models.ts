@@ -12,7 +12,11 @@ function entryOf(model: ModelSpec): object {
 }
 
 export async function modelsCommand(session: Session, name: string | undefined): Promise<number> {
-  if (name !== undefined) return showModel(session, openModel(name, (path) => path));
+  if (name !== undefined)
+    return showModel(
+      session,
+      openModel(name, (path) => path),
+    );
   if (session.json) {
     session.printJson({ schema: "millrace.models/1", models: models.map(entryOf) });
     return 0;

@@ -6,7 +6,10 @@ const quoted = (text: string) => `'${text.replaceAll("\\", "\\\\").replaceAll("'
 /** One `complete` line per command, flag and set of values. */
 export function fishScript(models: readonly CommandModel[]): string {
   const lines = models.flatMap((model) => {
-    const at = condition(model.path, model.commands.map((command) => command.name));
+    const at = condition(
+      model.path,
+      model.commands.map((command) => command.name),
+    );
     const commands = model.commands.map(
       (command) => `complete -c millrace ${at} -f -a ${command.name} -d ${quoted(command.text)}`,
     );

@@ -25,9 +25,7 @@ export function zshScript(models: readonly CommandModel[]): string {
       ...model.values.map((value) => entry(value, "")),
     ];
     const flags = model.flags.flatMap((flag) =>
-      flag.names
-        .filter((name) => name.startsWith("--"))
-        .map((name) => entry(name, flag.text)),
+      flag.names.filter((name) => name.startsWith("--")).map((name) => entry(name, flag.text)),
     );
     return `    "${key(model.path)}")
       words_=(${commands.join(" ")})

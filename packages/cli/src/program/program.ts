@@ -65,7 +65,9 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
     exit = code;
   });
   try {
-    if (argv.every((arg) => arg.startsWith("-") && !["-h", "--help", "-V", "--version"].includes(arg)))
+    if (
+      argv.every((arg) => arg.startsWith("-") && !["-h", "--help", "-V", "--version"].includes(arg))
+    )
       checkRootFlags(program, argv);
     else await program.parseAsync([...argv], { from: "user" });
     return exit;
@@ -82,7 +84,10 @@ function checkRootFlags(program: Command, argv: readonly string[]): void {
   const known = program.options.flatMap((option) => [option.short, option.long]);
   for (const arg of argv)
     if (!known.includes(arg)) {
-      const near = suggestion(arg, known.filter((flag) => flag !== undefined && flag !== null));
+      const near = suggestion(
+        arg,
+        known.filter((flag) => flag !== undefined && flag !== null),
+      );
       throw new MillraceError("USAGE", `unknown flag ${arg}`, {
         hint: near ?? "millrace help lists the commands",
       });
@@ -102,7 +107,11 @@ function tellFailure(error: unknown, argv: readonly string[], surroundings: Surr
 }
 
 /** Commander's complaint in our words, with a did-you-mean of our own. */
-function usageError(error: CommanderError, program: Command, argv: readonly string[]): MillraceError {
+function usageError(
+  error: CommanderError,
+  program: Command,
+  argv: readonly string[],
+): MillraceError {
   const [sentence = ""] = error.message.replace(/^error: /, "").split("\n");
   const quoted = /'([^']*)'/.exec(sentence)?.[1] ?? "";
   const command = commandOf(program, argv);
@@ -110,7 +119,9 @@ function usageError(error: CommanderError, program: Command, argv: readonly stri
   if (error.code === "commander.unknownCommand") {
     const names = command.commands.flatMap((child) => [child.name(), ...child.aliases()]);
     return new MillraceError("USAGE", `unknown command ${quoted}`, {
-      hint: suggestion(quoted, names) ?? `${path === "millrace" ? "millrace help" : `${path} --help`} lists the commands`,
+      hint:
+        suggestion(quoted, names) ??
+        `${path === "millrace" ? "millrace help" : `${path} --help`} lists the commands`,
     });
   }
   if (error.code === "commander.unknownOption") {

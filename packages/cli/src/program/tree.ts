@@ -3,7 +3,7 @@
  * Nothing heavy is loaded here: a command's code is imported when the command runs, so that `millrace --help` and
  * `millrace simulate` start in a blink.
  */
-import { Command, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { Session } from "../session.ts";
 
 /** A flag of a command. */
