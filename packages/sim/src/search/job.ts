@@ -1,0 +1,101 @@
+/** What the planner asks of its workers: plain data in, plain data out, the same bytes wherever it runs. */
+import { contentHash, type Job } from "@millrace/core";
+import type { WorkloadSpec } from "@millrace/serving";
+import type { KvGeometry } from "../fleet/create-fleet.ts";
+import type { SimulationConfig, SloCheck } from "../types.ts";
+import type { Usage } from "./probe.ts";
+
+/** Part of every job id: raise it when the same job would give another outcome, so that kept results are not reused. */
+export const SEARCH_REVISION = 1;
+
+/** Rows of a request table as lists, for workloads that workers cannot make themselves. */
+export interface WorkloadRows {
+  readonly arrivedAt: readonly number[];
+  readonly promptTokens: readonly number[];
+  readonly outputTokens: readonly number[];
+  readonly classIndex: readonly number[];
+  readonly classes: readonly { readonly name: string; readonly priority: number }[];
+}
+
+/** Requests to replay. Those of a spec that names traces travel as rows, since workers do not read the planner's files. */
+export interface JobWorkload {
+  readonly spec: WorkloadSpec;
+  readonly requests: number;
+  readonly seed: number;
+  readonly rows: WorkloadRows | null;
+}
+
+interface JobBase {
+  /** One replica. */
+  readonly deployment: SimulationConfig;
+  readonly geometry: KvGeometry;
+  readonly workload: JobWorkload;
+  /** Predicted times are multiplied by it; 1 = as predicted. */
+  readonly timeScale: number;
+}
+
+/** Find the capacity of a replica. */
+export interface CapacityJob extends JobBase {
+  readonly kind: "capacity";
+  readonly tolerance: number;
+  /** A rate to start from; null: measure the saturation rate first, start below it and stay below it. */
+  readonly startQps: number | null;
+  /** Peak load of the fleet; the replica is then also judged at the load it would carry. null: at capacity. */
+  readonly peakQps: number | null;
+}
+
+/** Judge a replica at a rate. */
+export interface RateJob extends JobBase {
+  readonly kind: "rate";
+  readonly rateQps: number;
+}
+
+export type SearchJob = CapacityJob | RateJob;
+
+/** What a run said about the SLO. */
+export interface RateReport {
+  readonly rateQps: number;
+  readonly met: boolean;
+  readonly slo: readonly SloCheck[];
+}
+
+/** What a job cost. */
+export interface JobWork {
+  readonly simulations: number;
+  readonly requests: number;
+  readonly simulatedSeconds: number;
+}
+
+export interface CapacityOutcome {
+  readonly kind: "capacity";
+  /** Highest rate that met the SLO and lowest that did not (or the bound); low 0: none met. */
+  readonly lowQps: number;
+  readonly highQps: number;
+  /** Rate at which a backlog is worked off; null when it was not measured. */
+  readonly saturationQps: number | null;
+  /** The SLO term that fails above, or "" when saturation is the limit. */
+  readonly limit: string;
+  /** The run at `lowQps`, or the lowest one that failed. */
+  readonly atCapacity: RateReport & { readonly usage: Usage; readonly margin: number };
+  /** Use of the resources while a backlog is worked off; null when it was not measured. */
+  readonly saturated: Usage | null;
+  /** At the load that each replica would carry. */
+  readonly atLoad: RateReport | null;
+  /** Seconds of a step with a full chunk beside the mean decodes at capacity, and of the decodes alone. */
+  readonly steps: { readonly full: number; readonly decode: number };
+  readonly unfitted: readonly string[];
+  readonly work: JobWork;
+}
+
+export interface RateOutcome {
+  readonly kind: "rate";
+  readonly report: RateReport;
+  readonly work: JobWork;
+}
+
+export type SearchOutcome = CapacityOutcome | RateOutcome;
+
+/** The job under its content hash. */
+export function searchJob<J extends SearchJob>(input: J): Job<J> {
+  return { id: contentHash({ revision: SEARCH_REVISION, input }), input };
+}

@@ -1,0 +1,205 @@
+/** Carries out jobs. A runner keeps workloads and cost tables between jobs, so that a worker makes each of them once. */
+import { contentHash, invariant } from "@millrace/core";
+import type { RequestTable, StepCostModel } from "@millrace/serving";
+import type { SimulationConfig } from "../types.ts";
+import { type Judged, searchCapacity } from "./capacity.ts";
+import type {
+  CapacityJob,
+  CapacityOutcome,
+  JobWork,
+  RateJob,
+  RateOutcome,
+  RateReport,
+  SearchJob,
+  SearchOutcome,
+} from "./job.ts";
+import { measureSaturation, type Probe, probeRate, type Saturation } from "./probe.ts";
+import { replicasFor } from "./replicas.ts";
+import { chunkingSchedulers } from "./spec.ts";
+import { stepSeconds } from "./steps.ts";
+import { makeWorkload, type UnitWorkload, unitWorkload } from "./workload.ts";
+
+/** Share of the saturation rate up to which a load counts as stable; the rest is the error of measuring it. */
+export const STABLE_SHARE = 0.98;
+/** First rate tried, as a share of the saturation rate. */
+const FIRST_GUESS = 0.9;
+/** A replica that meets its SLO only below this share of its saturation rate is rejected. */
+const FLOOR = 0.05;
+const MAX_PROBES = 12;
+/** A run within this share of the rate each replica carries stands for it. */
+const SAME_RATE = 0.01;
+const KEPT = 64;
+
+type CostModel = StepCostModel & { readonly unfitted?: readonly string[] };
+
+/** What a runner is made of. */
+export interface JobServices {
+  /** Called once per deployment and runner; may read files. */
+  readonly makeCost: (config: SimulationConfig) => CostModel | Promise<CostModel>;
+}
+
+/** Makes a runner: a pure function of the job, with caches. */
+export function createJobRunner(services: JobServices): (job: SearchJob) => Promise<SearchOutcome> {
+  const workloads = new Map<string, UnitWorkload>();
+  const costs = new Map<string, CostModel>();
+  const shared = new Map<string, object>();
+  /** One object per content, since predictors keep their tables by identity. */
+  const intern = <T extends object>(value: T): T => {
+    const key = contentHash(value);
+    const known = shared.get(key);
+    if (known !== undefined) return known as T;
+    shared.set(key, value);
+    return value;
+  };
+  return async (job) => {
+    const workload = await remember(workloads, contentHash(job.workload), () =>
+      unitWorkload(makeWorkload(job.workload)),
+    );
+    const config = {
+      ...job.deployment,
+      model: intern(job.deployment.model),
+      device: intern(job.deployment.device),
+    };
+    const { scheduler: _s, slo: _l, fluidity: _f, seed: _e, ...hardware } = job.deployment;
+    const cost = await remember(costs, contentHash(hardware), () => services.makeCost(config));
+    const scaled = job.timeScale === 1 ? cost : new ScaledCost(cost, job.timeScale);
+    const task = { ...job, deployment: config };
+    return task.kind === "capacity"
+      ? findCapacity(task, workload, scaled)
+      : judgeRate(task, workload, scaled);
+  };
+}
+
+async function remember<T>(
+  cache: Map<string, T>,
+  key: string,
+  make: () => T | Promise<T>,
+): Promise<T> {
+  const known = cache.get(key);
+  if (known !== undefined) return known;
+  const made = await make();
+  if (cache.size >= KEPT) cache.delete(cache.keys().next().value as string);
+  cache.set(key, made);
+  return made;
+}
+
+/** Predicted times, all wrong by the same factor. */
+class ScaledCost implements StepCostModel {
+  readonly unfitted: readonly string[];
+  private readonly cost: CostModel;
+  private readonly factor: number;
+
+  constructor(cost: CostModel, factor: number) {
+    this.cost = cost;
+    this.factor = factor;
+    this.unfitted = cost.unfitted ?? [];
+  }
+
+  stepSeconds(...step: Parameters<StepCostModel["stepSeconds"]>): number {
+    return this.factor * this.cost.stepSeconds(...step);
+  }
+}
+
+function judgeRate(job: RateJob, workload: UnitWorkload, cost: CostModel): RateOutcome {
+  const requests = workload.at(job.rateQps);
+  const probe = probeRate(job.deployment, requests, job.rateQps, cost, job.geometry, {
+    abort: false,
+  });
+  return { kind: "rate", report: reportOf(probe), work: workOf([probe]) };
+}
+
+function findCapacity(job: CapacityJob, workload: UnitWorkload, cost: CostModel): CapacityOutcome {
+  const { deployment, geometry } = job;
+  const runs: Probe[] = [];
+  const run = (rateQps: number, abort = true): Probe => {
+    const probe = probeRate(deployment, workload.at(rateQps), rateQps, cost, geometry, { abort });
+    runs.push(probe);
+    return probe;
+  };
+  const saturation =
+    job.startQps === null ? measureSaturation(deployment, workload.table, cost, geometry) : null;
+  const bound = saturation === null ? Number.POSITIVE_INFINITY : STABLE_SHARE * saturation.rateQps;
+  const guess = job.startQps ?? FIRST_GUESS * (saturation as Saturation).rateQps;
+  const bracket = searchCapacity((rate) => judged(run(rate)), {
+    bound,
+    guess,
+    tolerance: job.tolerance,
+    floor: FLOOR * guess,
+    maxProbes: MAX_PROBES,
+  });
+  const best = runs.find((p) => p.met && p.rateQps === bracket.low) ?? lowest(runs);
+  const failed = runs.find((p) => !p.met && p.rateQps === bracket.high);
+  const limit = bracket.bounded ? "" : (failed?.worst ?? "");
+  const atLoad = bracket.low === 0 ? null : loadRun(job, bracket.low, runs, run);
+  return {
+    kind: "capacity",
+    lowQps: bracket.low,
+    highQps: bracket.high,
+    saturationQps: saturation?.rateQps ?? null,
+    limit,
+    atCapacity: { ...reportOf(best), usage: best.usage, margin: best.aborted ? 0 : best.margin },
+    saturated: saturation?.usage ?? null,
+    atLoad: atLoad === null ? null : reportOf(atLoad),
+    steps: typicalSteps(job, workload.table, cost, best),
+    unfitted: cost.unfitted ?? [],
+    work: workOf(saturation === null ? runs : [saturation, ...runs]),
+  };
+}
+
+function judged(probe: Probe): Judged {
+  const queueing = !probe.worst.startsWith("TBT") && !probe.worst.includes("fluidity");
+  return { met: probe.met, margin: probe.margin, queueing };
+}
+
+function lowest(runs: readonly Probe[]): Probe {
+  const first = runs[0];
+  invariant(first !== undefined, "a capacity search without a probe");
+  return runs.reduce((a, b) => (b.rateQps < a.rateQps ? b : a), first);
+}
+
+/** The run at the rate each replica carries at peak, from earlier runs where one is close. */
+function loadRun(
+  { peakQps }: CapacityJob,
+  lowQps: number,
+  runs: readonly Probe[],
+  run: (rateQps: number, abort: boolean) => Probe,
+): Probe | null {
+  const rate = peakQps === null ? lowQps : peakQps / replicasFor(peakQps, lowQps);
+  const near = runs.find((p) => !p.aborted && Math.abs(p.rateQps / rate - 1) <= SAME_RATE);
+  return near ?? run(rate, false);
+}
+
+/** Step times that explain gaps between tokens: the mean decode batch at capacity, alone and beside a full chunk. */
+function typicalSteps(
+  { deployment }: CapacityJob,
+  requests: RequestTable,
+  cost: CostModel,
+  { usage }: Probe,
+): CapacityOutcome["steps"] {
+  const { scheduler, pipelineParallel } = deployment;
+  const prompts = Float64Array.from(requests.promptTokens).sort();
+  const long = prompts[Math.floor(0.95 * (prompts.length - 1))] ?? 1;
+  const decodeRows = Math.max(1, Math.round(usage.meanRows));
+  const shape = { decodeRows, context: Math.round(long) };
+  const chunk = chunkingSchedulers.includes(scheduler.type)
+    ? Math.max(1, scheduler.chunkSize - decodeRows)
+    : Math.min(long, scheduler.maxTokensInBatch);
+  return {
+    full: stepSeconds(cost, pipelineParallel, { ...shape, chunk }),
+    decode: stepSeconds(cost, pipelineParallel, { ...shape, chunk: 0 }),
+  };
+}
+
+function reportOf({ rateQps, met, slo }: Probe): RateReport {
+  return { rateQps, met, slo };
+}
+
+function workOf(runs: readonly (Probe | Saturation)[]): JobWork {
+  let requests = 0;
+  let simulatedSeconds = 0;
+  for (const run of runs) {
+    requests += run.requests;
+    simulatedSeconds += run.simulatedSeconds;
+  }
+  return { simulations: runs.length, requests, simulatedSeconds };
+}
