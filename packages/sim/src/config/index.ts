@@ -10,3 +10,4 @@ export { resolvePlan } from "./resolve-plan.ts";
 export { predictorTypes, type RunInput, routings, runSchema } from "./run.ts";
 export { schedulerTypes } from "./scheduler.ts";
 export { finite, resolveWorkload, type WorkloadInput } from "./workload.ts";
+export { workloadShape } from "./workload-shape.ts";

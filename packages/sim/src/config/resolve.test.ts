@@ -88,6 +88,7 @@ test("model and device are enough", () => {
 
 test("Vidur mode has Vidur's defaults and leaves out what Vidur leaves out", () => {
   const config = resolve({ compatibility: "vidur", scheduler: "sarathi" });
+  expect(config.scheduler.type).toBe("sarathi-serve");
   expect(config.scheduler).toMatchObject({ chunkSize: 512, batchSizeCap: 128 });
   expect(config.overheads).toEqual({ host: false, lmHead: false, sampling: false });
   expect(resolve({ compatibility: "vidur", overheads: { host: true } }).overheads.host).toBe(true);

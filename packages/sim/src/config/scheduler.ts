@@ -192,13 +192,15 @@ export function resolveScheduler(
 ): SchedulerConfig {
   const s: z.output<typeof schedulerObject> = input;
   const vidur = setting.compatibility === "vidur";
+  // Vidur calls the scheduler of Sarathi-Serve "sarathi" and has none of the first paper.
+  const type = vidur && s.type === "sarathi" ? "sarathi-serve" : s.type;
   const longest = Math.ceil((setting.longestRequest ?? 0) / 1024) * 1024;
   const maxRequestTokens =
     s.maxRequestTokens ?? (vidur ? 4096 : Math.min(setting.maxContext, Math.max(4096, longest)));
   const v1Budget = s.type === "vllm-v1" ? s.maxTokensInBatch : undefined;
   const chunkSize = s.chunkSize ?? v1Budget ?? (vidur ? 512 : 2048);
   return {
-    type: s.type,
+    type,
     chunkSize,
     batchSizeCap: s.batchSizeCap ?? (!vidur && largeBatch.includes(s.type) ? 256 : 128),
     maxTokensInBatch: s.maxTokensInBatch ?? (vidur ? 4096 : Math.max(4096, maxRequestTokens)),
