@@ -73,13 +73,13 @@ export function kvManagerConformance(
       const kv = make(table);
       const free = kv.freeTokens;
       expect(free).toBeGreaterThanOrEqual(kv.capacityTokens);
-      expect(kv.usedShare).toBe(0);
+      expect(kv.usedPages).toBe(0);
       const seqs = [5, 9].map((tokens) => sequence(table, tokens));
       for (const seq of seqs) expect(kv.admit(seq, table.prompt[seq])).toBe(0);
-      expect(kv.usedShare).toBeGreaterThan(0);
+      expect(kv.usedPages).toBeGreaterThan(0);
       expect(kv.freeTokens).toBeLessThan(free);
       for (const seq of seqs) kv.free(seq, null);
-      expect(kv.usedShare).toBe(0);
+      expect(kv.usedPages).toBe(0);
       expect(kv.freeTokens).toBe(free);
       kv.checkIntegrity();
     });
@@ -211,13 +211,13 @@ export function kvManagerConformance(
               }
             }
             kv.checkIntegrity();
-            expect(kv.usedShare).toBeGreaterThanOrEqual(0);
-            expect(kv.usedShare).toBeLessThanOrEqual(1);
+            expect(kv.usedPages).toBeGreaterThanOrEqual(0);
+            expect(kv.usedPages).toBeLessThanOrEqual(kv.pages);
             const held = live.reduce((sum, s) => sum + table.issued[s], 0);
             expect(held).toBeLessThanOrEqual(physical);
           }
           for (const seq of live) kv.free(seq, null);
-          expect(kv.usedShare).toBe(0);
+          expect(kv.usedPages).toBe(0);
           expect(kv.freeTokens).toBe(empty);
           kv.checkIntegrity();
         }),

@@ -32,7 +32,7 @@ function admitted(kv: VattentionKv, table: SeqTable, tokens: number): Seq {
 }
 
 const mappedPages = (kv: VattentionKv): number[] =>
-  Array.from({ length: kv.options.slots }, (_, slot) => kv.pages.mapped(slot));
+  Array.from({ length: kv.options.slots }, (_, slot) => kv.memory.mapped(slot));
 
 describe("tokensPerPageGroup", () => {
   it("is the page over a token's K of one layer, or of all layers when they stand together", () => {
@@ -54,14 +54,14 @@ describe("VattentionKv", () => {
     expect(mappedPages(kv)).toEqual([3, 2, 1, 0]);
     for (const seq of seqs) kv.free(seq);
     expect(mappedPages(kv)).toEqual([3, 2, 1, 0]);
-    expect(kv.usedShare).toBe(0);
+    expect(kv.usedPages).toBe(0);
     // Two groups: slot 1 retains exactly those. One: slot 2. Then three: slot 0. None left: slot 3.
     expect(table.slot[admitted(kv, table, 16)]).toBe(1);
     expect(table.slot[admitted(kv, table, 8)]).toBe(2);
     expect(table.slot[admitted(kv, table, 24)]).toBe(0);
-    expect(kv.pages.maps).toBe(6);
+    expect(kv.memory.maps).toBe(6);
     expect(table.slot[admitted(kv, table, 8)]).toBe(3);
-    expect(kv.pages.maps).toBe(7);
+    expect(kv.memory.maps).toBe(7);
     expect(kv.admit(sequence(table, 1), 1)).toBe(NO_ROOM_NOW);
     expect(kv.admit(sequence(table, 49), 49)).toBe(NEVER_FITS);
   });
@@ -70,7 +70,7 @@ describe("VattentionKv", () => {
     const table = new SeqTable();
     const kv = new VattentionKv(table, some);
     const seqs = [32, 24, 24, 16].map((tokens) => admitted(kv, table, tokens));
-    expect(kv.pages.free).toBe(0);
+    expect(kv.memory.free).toBe(0);
     kv.free(seqs[1]);
     kv.free(seqs[3]);
     table.known[seqs[0]] = 33;
@@ -106,7 +106,7 @@ describe("VattentionKv", () => {
     memory.take(out, true);
     memory.drain((id, ok) => kv.acknowledge(id, ok));
     expect(memory.size).toBe(0);
-    expect(kv.pages.free).toBe(some.groups);
+    expect(kv.memory.free).toBe(some.groups);
   });
 
   it("maps ahead what is needed soonest, at most eagerGroups at a time, and never beyond the request", () => {
@@ -265,7 +265,7 @@ describe("VattentionKv", () => {
           watch();
           kv.checkIntegrity();
           const sum = mappedPages(kv).reduce((a, b) => a + b, 0);
-          expect(kv.pages.free + sum).toBe(some.groups);
+          expect(kv.memory.free + sum).toBe(some.groups);
           for (const pages of mappedPages(kv))
             expect(pages * GROUP).toBeLessThanOrEqual(some.slotTokens);
         }
