@@ -12,7 +12,8 @@ export function exitOf(error: unknown): number {
 export function describeFailure(error: unknown, paint: Paint, debug: boolean): readonly string[] {
   const lines: string[] = [];
   if (error instanceof MillraceError) {
-    const place = error.at === undefined ? "" : `${paint("strong", formatPlace(error.at))} `;
+    const said = error.at === undefined || error.message.startsWith(error.at.file);
+    const place = said ? "" : `${paint("strong", formatPlace(error.at))} `;
     lines.push(`${paint("bad", `error[${error.code}]`)} ${place}${error.message}`);
     if (error.at !== undefined) lines.push(...excerpt(error.at, paint));
     if (error.hint !== undefined) lines.push(`${paint("name", "hint:")} ${error.hint}`);
@@ -28,21 +29,16 @@ export function describeFailure(error: unknown, paint: Paint, debug: boolean): r
 }
 
 /** A failure for programs, `millrace.error/1`: one JSON object on stderr. */
-export function failureJson(error: unknown): object {
-  if (!(error instanceof MillraceError))
-    return {
-      schema: "millrace.error/1",
-      code: "INTERNAL",
-      message: messageOf(error),
-      exit: 1,
-    };
+export function failureJson(error: unknown, debug: boolean): object {
+  const known = error instanceof MillraceError ? error : null;
   return {
     schema: "millrace.error/1",
-    code: error.code,
-    message: error.message,
-    ...(error.hint === undefined ? {} : { hint: error.hint }),
-    ...(error.at === undefined ? {} : error.at),
-    exit: error.exit,
+    code: known?.code ?? "INTERNAL",
+    message: messageOf(error),
+    hint: known?.hint,
+    ...known?.at,
+    exit: exitOf(error),
+    ...(debug ? { stack: stackOf(error) } : {}),
   };
 }
 

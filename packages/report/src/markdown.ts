@@ -121,12 +121,16 @@ function prose(text: string): string {
 
 /** One line of text in which nothing is markup. */
 function plain(text: string): string {
-  return clean(text)
-    .replace(/\s+/g, " ")
-    .replace(/[\\`*_[\]|~#]/g, "\\$&")
-    .replaceAll("&", "&amp;")
-    .replaceAll("<", "&lt;")
-    .replaceAll(">", "&gt;");
+  return (
+    clean(text)
+      .replace(/\s+/g, " ")
+      .replace(/[\\*_[\]|~#]/g, "\\$&")
+      .replaceAll("&", "&amp;")
+      // As an entity: after a backslash, a code span may follow at once.
+      .replaceAll("`", "&#96;")
+      .replaceAll("<", "&lt;")
+      .replaceAll(">", "&gt;")
+  );
 }
 
 /** A code block whose fence is longer than any run of backticks inside it. */

@@ -45,8 +45,7 @@ const workloads: CommandSpec = {
       usage: "list",
       summary: "list the built-in shapes",
       text: "Lists the built-in shapes with their token counts.",
-      run: async (session) =>
-        (await import("../commands/workloads.ts")).listWorkloads(session),
+      run: async (session) => (await import("../commands/workloads.ts")).listWorkloads(session),
     },
     {
       usage: "show <name>",

@@ -1,7 +1,6 @@
 /** The program: the tree of commands under one root, the flags they share, and the way from argv to an exit code. */
 import { MillraceError, suggestion } from "@millrace/core";
 import { Command, CommanderError } from "commander";
-import { completionScript, shells } from "../completion.ts";
 import { describeFailure, exitOf, failureJson } from "../failure.ts";
 import { type GlobalFlags, Session, type Surroundings } from "../session.ts";
 import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
@@ -66,7 +65,9 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
     exit = code;
   });
   try {
-    if (argv.every((arg) => arg.startsWith("-") && !["-h", "--help", "-V", "--version"].includes(arg)))
+    if (
+      argv.every((arg) => arg.startsWith("-") && !["-h", "--help", "-V", "--version"].includes(arg))
+    )
       checkRootFlags(program, argv);
     else await program.parseAsync([...argv], { from: "user" });
     return exit;
@@ -83,7 +84,10 @@ function checkRootFlags(program: Command, argv: readonly string[]): void {
   const known = program.options.flatMap((option) => [option.short, option.long]);
   for (const arg of argv)
     if (!known.includes(arg)) {
-      const near = suggestion(arg, known.filter((flag) => flag !== undefined && flag !== null));
+      const near = suggestion(
+        arg,
+        known.filter((flag) => flag !== undefined && flag !== null),
+      );
       throw new MillraceError("USAGE", `unknown flag ${arg}`, {
         hint: near ?? "millrace help lists the commands",
       });
@@ -93,19 +97,21 @@ function checkRootFlags(program: Command, argv: readonly string[]): void {
 
 function tellFailure(error: unknown, argv: readonly string[], surroundings: Surroundings): void {
   const { stderr, environment } = surroundings;
+  const debug = argv.includes("--debug") || environment.MILLRACE_DEBUG === "1";
   if (argv.includes("--json")) {
-    stderr.write(`${JSON.stringify(failureJson(error))}\n`);
-    if (!argv.includes("--debug")) return;
+    stderr.write(`${JSON.stringify(failureJson(error, debug))}\n`);
+    return;
   }
   const session = new Session(surroundings, { color: !argv.includes("--no-color") });
-  const debug = argv.includes("--debug") || environment.MILLRACE_DEBUG === "1";
-  const lines = argv.includes("--json") ? [] : describeFailure(error, session.paintNote, debug);
-  if (lines.length > 0) stderr.write(`${lines.join("\n")}\n`);
-  else if (error instanceof Error) stderr.write(`${error.stack}\n`);
+  stderr.write(`${describeFailure(error, session.paintNote, debug).join("\n")}\n`);
 }
 
 /** Commander's complaint in our words, with a did-you-mean of our own. */
-function usageError(error: CommanderError, program: Command, argv: readonly string[]): MillraceError {
+function usageError(
+  error: CommanderError,
+  program: Command,
+  argv: readonly string[],
+): MillraceError {
   const [sentence = ""] = error.message.replace(/^error: /, "").split("\n");
   const quoted = /'([^']*)'/.exec(sentence)?.[1] ?? "";
   const command = commandOf(program, argv);
@@ -113,7 +119,9 @@ function usageError(error: CommanderError, program: Command, argv: readonly stri
   if (error.code === "commander.unknownCommand") {
     const names = command.commands.flatMap((child) => [child.name(), ...child.aliases()]);
     return new MillraceError("USAGE", `unknown command ${quoted}`, {
-      hint: suggestion(quoted, names) ?? `${path === "millrace" ? "millrace help" : `${path} --help`} lists the commands`,
+      hint:
+        suggestion(quoted, names) ??
+        `${path === "millrace" ? "millrace help" : `${path} --help`} lists the commands`,
     });
   }
   if (error.code === "commander.unknownOption") {
@@ -188,13 +196,14 @@ function completionSpec(program: Command): CommandSpec {
     group: helpGroup,
     summary: "completion script for bash, zsh or fish",
     text: "Prints a script that completes commands, flags and their values.",
-    argumentChoices: [shells],
+    argumentChoices: [["bash", "zsh", "fish"]],
     examples: [
       ["source <(millrace completion bash)", "bash, this shell (or in ~/.bashrc)"],
       ["source <(millrace completion zsh)", "zsh, after compinit (or in ~/.zshrc)"],
       ["millrace completion fish > ~/.config/fish/completions/millrace.fish", "fish"],
     ],
     run: async (session, { args }) => {
+      const { completionScript } = await import("../completion/index.ts");
       session.print(await completionScript(args[0] ?? "", program));
       return 0;
     },

@@ -90,7 +90,10 @@ const plan: CommandSpec = {
     queue,
   ],
   examples: [
-    ["millrace init plan && millrace plan --config plan.yaml --out results", "start from a template"],
+    [
+      "millrace init plan && millrace plan --config plan.yaml --out results",
+      "start from a template",
+    ],
     ["millrace plan -c plan.yaml -s load.qps=80 -s prices.h100=1.99", "other load, other price"],
     ["millrace plan -c plan.yaml --json | jq '.best.config'", "only the winner"],
   ],

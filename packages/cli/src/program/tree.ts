@@ -3,7 +3,7 @@
  * Nothing heavy is loaded here: a command's code is imported when the command runs, so that `millrace --help` and
  * `millrace simulate` start in a blink.
  */
-import { Command, Option } from "commander";
+import { type Command, Option } from "commander";
 import type { Session } from "../session.ts";
 
 /** A flag of a command. */
@@ -14,7 +14,7 @@ export interface FlagSpec {
   /** Values it takes; also offered by completion. */
   readonly choices?: readonly string[];
   /** Values that completion offers while others are accepted too. */
-  readonly suggestions?: "models" | "devices" | "schedulers" | "kv" | "shapes";
+  readonly suggestions?: "models" | "devices" | "schedulers" | "kv" | "shapes" | "codes";
   /** May be given several times. */
   readonly repeat?: boolean;
   /** Reads the value; throws MillraceError USAGE. */

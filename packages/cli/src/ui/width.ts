@@ -7,7 +7,7 @@
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: escape sequences are what is matched
 const escapes = /\u001b\[[0-9;]*[A-Za-z]|\u001b\]8;[^\u0007\u001b]*(?:\u0007|\u001b\\)/g;
-const zeroWidth = /^[\p{Mn}\p{Me}\p{Cf}\u200b\ufe0f]$/u;
+const zeroWidth = /^(?:\p{Mn}|\p{Me}|\p{Cf}|\u200b|\ufe0f)$/u;
 
 /** Inclusive ranges of code points that take two cells (East Asian Wide and Fullwidth, emoji). */
 const wide: readonly (readonly [number, number])[] = [

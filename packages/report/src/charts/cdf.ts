@@ -47,6 +47,7 @@ export function cdfChart(chart: CdfChart): string {
   if (chart.limit !== undefined) ends.push(chart.limit.value);
   if (!log) ends.push(0);
   const domain = domainOf(extent(ends, log) ?? [0, 1], log);
+  const buckets = Math.ceil(Math.min(frame.width / 2, 1600 / drawn.length));
   const colours = assignColours(drawn.map((c) => c.name));
   const marks: Plot.Markish[] = [
     ...axisX(
@@ -63,7 +64,7 @@ export function cdfChart(chart: CdfChart): string {
       fill: role("muted"),
     }),
     ...limitMarks(chart, domain),
-    ...drawn.map((c) => curveMark(c, colours.get(c.name) ?? role("ink"), frame.width, log)),
+    ...drawn.map((c) => curveMark(c, colours.get(c.name) ?? role("ink"), buckets, log)),
   ];
   const legend: LegendItem[] =
     drawn.length > 1
@@ -90,9 +91,9 @@ export function cdfChart(chart: CdfChart): string {
   return drawChart(frame, [panel], legend);
 }
 
-function curveMark(curve: Curve, colour: string, width: number, log: boolean): Plot.Markish {
+function curveMark(curve: Curve, colour: string, buckets: number, log: boolean): Plot.Markish {
   const across = log ? curve.x.map(Math.log) : curve.x;
-  const kept = decimateLine(across, curve.share, Math.ceil(width / 2));
+  const kept = decimateLine(across, curve.share, buckets);
   return Plot.line(kept, {
     x: (i: number) => curve.x[i] ?? Number.NaN,
     y: (i: number) => curve.share[i] ?? Number.NaN,

@@ -87,7 +87,7 @@ function curveMarks(series: Curve, chart: LineChart, colour: string): Plot.Marki
   const kept = decimateLine(
     across,
     usable.map((p) => p.y),
-    200,
+    Math.ceil(Math.min(200, 800 / chart.series.length)),
   ).flatMap((i) => usable[i] ?? []);
   const banded = kept.filter((p) => (p.high ?? p.y) > (p.low ?? p.y));
   return [

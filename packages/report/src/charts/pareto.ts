@@ -39,6 +39,10 @@ export interface ParetoChart extends ChartFrame {
   readonly limit?: { readonly value: number; readonly label?: string };
 }
 
+/** Points drawn at most, and points up to which all have a label to point at. */
+const MOST = 480;
+const LABELLED = 160;
+
 /** Draws a cloud of candidates; thousands of points are thinned where they lie on one another, named ones never. */
 export function paretoChart(chart: ParetoChart): string {
   const frame = { ...chart, width: chart.width ?? HALF_WIDTH };
@@ -47,7 +51,7 @@ export function paretoChart(chart: ParetoChart): string {
   const valid = chart.points.filter(
     (p) => (chart.x.log !== true || p.x > 0) && (chart.y.log !== true || p.y > 0),
   );
-  const points = decimateCloud(valid, (p) => p.group, special, 80, 60);
+  const points = thinned(valid);
   const xs = extent(
     points.map((p) => p.x),
     chart.x.log,
@@ -84,7 +88,7 @@ export function paretoChart(chart: ParetoChart): string {
       strokeOpacity: 0.45,
       strokeWidth: 1.5,
     }),
-    dots(others, colourOf, titleOf, 3, 0.45),
+    dots(others, colourOf, points.length <= LABELLED ? titleOf : null, 3, 0.45),
     dots(points.filter(special), colourOf, titleOf, 4.5, 1),
     rings(
       points.filter((p) => p.current === true),
@@ -122,6 +126,18 @@ export function paretoChart(chart: ParetoChart): string {
   return drawChart(frame, [panel], legend);
 }
 
+/** As many points as a chart can hold: a coarser grid until few enough are left, the winner and today always. */
+function thinned(points: readonly ParetoPoint[]): ParetoPoint[] {
+  const front = points.filter((p) => p.pareto === true).length;
+  const keep = (p: ParetoPoint): boolean =>
+    p.best === true || p.current === true || (p.pareto === true && front <= MOST / 2);
+  const group = (p: ParetoPoint): string => `${p.group} ${p.pareto === true}`;
+  let kept = decimateCloud(points, group, keep, 80, 60);
+  for (let cells = 40; kept.length > MOST && cells > 2; cells /= 2)
+    kept = decimateCloud(points, group, keep, cells, Math.ceil(cells * 0.75));
+  return kept;
+}
+
 /** Marks the points that no other beats on both goals; equal points are all on the front. Cost: one sort. */
 export function frontOf<P extends { readonly x: number; readonly y: number }>(
   points: readonly P[],
@@ -151,7 +167,7 @@ export function frontOf<P extends { readonly x: number; readonly y: number }>(
 function dots(
   points: readonly ParetoPoint[],
   colourOf: (p: ParetoPoint) => string,
-  titleOf: (p: ParetoPoint) => string,
+  titleOf: ((p: ParetoPoint) => string) | null,
   r: number,
   opacity: number,
 ): Plot.Markish[] {
@@ -159,7 +175,14 @@ function dots(
   return [...new Set(points.map(colourOf))].map((colour) =>
     Plot.dot(
       points.filter((p) => colourOf(p) === colour),
-      { x: "x", y: "y", r, fill: colour, fillOpacity: opacity, title: titleOf },
+      {
+        x: "x",
+        y: "y",
+        r,
+        fill: colour,
+        fillOpacity: opacity,
+        ...(titleOf ? { title: titleOf } : {}),
+      },
     ),
   );
 }

@@ -27,9 +27,16 @@ export interface KvManager {
   truncate(seq: Seq, tokens: number): void;
   /** Makes complete pages of the sequence available to later prompts with equal prefixKeys. */
   publish(seq: Seq): void;
-  /** Gives the sequence's pages back; unmap orders go to the plan's kvAfter, or are deferred when there is no plan. */
+  /**
+   * Gives the sequence's pages back; no ticket may name it. `plan` is the one that ended it or preempts it, if any:
+   * orders may go to its kvAfter or be kept for a later plan.
+   */
   free(seq: Seq, plan: StepPlan | null): void;
-  /** Look-ahead work that may be carried out while a step runs; each order must be acknowledged. */
+  /**
+   * Orders that may be carried out while a step runs, such as look-ahead. All orders, of plans and these, are carried out
+   * in the order they were handed out; map orders may come twice. Each must be acknowledged, by its `id`; a step that
+   * relies on one that was not yet acknowledged brings it again.
+   */
   background(out: KvOrders): void;
   acknowledge(id: number, ok: boolean): void;
   /** Most tokens one sequence could ever hold. */

@@ -113,6 +113,8 @@ export class Replica {
       return;
     }
     if (state !== BLOCKED) this.scheduler.remove(seq);
+    const plan = this.nextPlan;
+    if (plan.ticket < 0) plan.preempted.remove(seq);
     if (state === RUNNING) this.kv.free(seq, null);
     this.finish(seq);
   }
@@ -142,13 +144,11 @@ export class Replica {
   pump(now: number): number {
     let submitted = 0;
     while (this.inFlightPlans < this.backend.depth) {
-      const plan = this.plans[(this.firstInFlight + this.inFlightPlans) % this.plans.length]!;
-      plan.reset(now);
+      const plan = this.nextPlan;
+      this.begin(plan, now);
       if (!this.scheduler.next(now, plan)) {
         // A plan that only preempted made room: ask once more, or the preempted would wait for the next arrival.
-        if (plan.preempted.n === 0) break;
-        plan.reset(now);
-        if (!this.scheduler.next(now, plan)) break;
+        if (plan.preempted.n === 0 || !this.scheduler.next(now, plan)) break;
       }
       plan.ticket = this.nextTicket++;
       this.issue(plan);
@@ -183,6 +183,18 @@ export class Replica {
         `sequence ${s}: issued ${t.issued[s]} < computed ${t.computed[s]}`,
       );
     }
+  }
+
+  /** The plan being made; the same one until it is submitted, whatever completes meanwhile. */
+  private get nextPlan(): StepPlan {
+    return this.plans[(this.firstInFlight + this.inFlightPlans) % this.plans.length]!;
+  }
+
+  /** Empties a plan, but for preemptions of a plan that was not submitted: observers have not seen them. */
+  private begin(plan: StepPlan, now: number): void {
+    const unseen = plan.ticket < 0 ? plan.preempted.n : 0;
+    plan.reset(now);
+    plan.preempted.n = unseen;
   }
 
   private issue(plan: StepPlan): void {

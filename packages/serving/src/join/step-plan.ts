@@ -23,6 +23,15 @@ export class IntList {
     this.data = data;
   }
 
+  /** Removes all entries of a value, keeping the order of the others. */
+  remove(value: number): void {
+    let kept = 0;
+    for (let i = 0; i < this.n; i++) {
+      if (this.data[i] !== value) this.data[kept++] = this.data[i]!;
+    }
+    this.n = kept;
+  }
+
   clear(): void {
     this.n = 0;
   }
@@ -111,6 +120,7 @@ export class StepPlan {
   decodeRows = 0;
   /** Sum over decode rows of the known tokens (context including the token being computed). */
   decodeContext = 0;
+  /** Sequences that lost their KV since the plan before; they may stand in `admitted` too. */
   readonly preempted = new IntList();
   readonly admitted = new IntList();
   /** map, alias and copy: before submit. */

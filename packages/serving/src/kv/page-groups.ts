@@ -2,7 +2,11 @@
 import { invariant } from "@millrace/core";
 import { KvOrders, ORDER_MAP, ORDER_UNMAP } from "../join/step-plan.ts";
 
-/** Keeps identity of every group and emits map and unmap orders; order ids count up from 0. */
+/**
+ * Keeps identity of every group and emits map and unmap orders; order ids count up from 0. All orders leave through one
+ * queue, into a plan or into background orders, so that carrying them out in the order they were handed out keeps every
+ * group in at most one place. A map order may be repeated; doing it again changes nothing.
+ */
 export class PageGroups {
   readonly groups: number;
   /** Most groups of a slot. */
@@ -18,7 +22,7 @@ export class PageGroups {
   private readonly height: Int32Array;
   private readonly pending = new KvOrders();
   private nextId = 0;
-  /** Background orders that were not acknowledged as done: id to slot, page, group. */
+  /** Map orders handed out in the background and not acknowledged: id to slot, page, group. */
   private readonly background = new Map<
     number,
     { readonly slot: number; readonly page: number; readonly phys: number }
@@ -44,32 +48,27 @@ export class PageGroups {
     return this.height[slot]!;
   }
 
-  /** Maps one more group at the top of a slot; `out` takes a background order, null the next plan. */
-  map(slot: number, out: KvOrders | null): void {
+  /** Maps one more group at the top of a slot. */
+  map(slot: number): void {
     invariant(this.freeCount > 0, "no page group is free");
     const page = this.height[slot]!;
     invariant(page < this.perSlot, `slot ${slot} is full`);
     const phys = this.pool[--this.freeCount]!;
     this.stack[slot * this.perSlot + page] = phys;
     this.height[slot] = page + 1;
-    const id = this.nextId++;
     this.maps++;
-    if (out === null) this.pending.push(ORDER_MAP, slot, page, phys, id);
-    else {
-      out.push(ORDER_MAP, slot, page, phys, id);
-      this.background.set(id, { slot, page, phys });
-    }
+    this.pending.push(ORDER_MAP, slot, page, phys, this.nextId++);
   }
 
-  /** Unmaps the top group of a slot; `out` takes the order, null the next plan (before its map orders). */
-  unmapLast(slot: number, out: KvOrders | null): void {
+  /** Unmaps the top group of a slot. */
+  unmapLast(slot: number): void {
     const page = this.height[slot]! - 1;
     invariant(page >= 0, `slot ${slot} has no group to unmap`);
     const phys = this.stack[slot * this.perSlot + page]!;
     this.height[slot] = page;
     this.pool[this.freeCount++] = phys;
     this.unmaps++;
-    (out ?? this.pending).push(ORDER_UNMAP, slot, page, phys, this.nextId++);
+    this.pending.push(ORDER_UNMAP, slot, page, phys, this.nextId++);
   }
 
   /** A background map was carried out. */
@@ -77,7 +76,7 @@ export class PageGroups {
     this.background.delete(id);
   }
 
-  /** A background map failed: order it again with the next plan, unless the group was unmapped meanwhile. */
+  /** A background map failed: order it again, unless the group was unmapped meanwhile. */
   repeat(id: number): void {
     const failed = this.background.get(id);
     if (failed === undefined) return;
@@ -87,11 +86,29 @@ export class PageGroups {
       this.pending.push(ORDER_MAP, slot, page, phys, id);
   }
 
-  /** Moves the pending orders behind `out`. */
+  /** The next plan relies on the pages [from, to) of a slot: those that may yet fail in the background are ordered again. */
+  rely(slot: number, from: number, to: number): void {
+    if (this.background.size === 0) return;
+    for (const [id, order] of this.background) {
+      if (order.slot === slot && order.page >= from && order.page < to) this.repeat(id);
+    }
+  }
+
+  /** Moves the pending orders behind `out`, where they are carried out before the step. */
   moveOrders(out: KvOrders): void {
     const p = this.pending;
     for (let i = 0; i < p.n; i++) out.push(p.op[i]!, p.slot[i]!, p.page[i]!, p.phys[i]!, p.id[i]!);
     p.clear();
+  }
+
+  /** Moves the pending orders behind `out`, where map orders may fail and are acknowledged. */
+  moveInBackground(out: KvOrders): void {
+    const p = this.pending;
+    for (let i = 0; i < p.n; i++) {
+      if (p.op[i] === ORDER_MAP)
+        this.background.set(p.id[i]!, { slot: p.slot[i]!, page: p.page[i]!, phys: p.phys[i]! });
+    }
+    this.moveOrders(out);
   }
 
   checkIntegrity(): void {

@@ -182,7 +182,8 @@ export class VattentionKv implements KvManager {
   /** Prefix sharing by aliasing is not part of this manager. */
   publish(_seq: Seq): void {}
 
-  free(seq: Seq, plan: StepPlan | null): void {
+  /** Unmap orders wait for the next plan or background orders: no ticket names the sequence any more. */
+  free(seq: Seq): void {
     const slot = this.table.slot[seq]!;
     if (slot < 0) return;
     this.table.slot[seq] = -1;
@@ -190,27 +191,43 @@ export class VattentionKv implements KvManager {
     this.neededSum -= this.needed[slot]!;
     this.needed[slot] = 0;
     if (!this.options.deferredReclamation) {
-      while (this.memory.mapped(slot) > 0) this.memory.unmapLast(slot, plan?.kvAfter ?? null);
+      while (this.memory.mapped(slot) > 0) this.memory.unmapLast(slot);
     }
   }
 
-  /** Maps up to eagerGroups groups that slots will need within eagerSteps steps, from the pool alone. */
+  /**
+   * Orders that wait, then up to eagerGroups groups, from the pool alone, that slots will need within eagerSteps steps:
+   * those needed soonest first.
+   */
   background(out: KvOrders): void {
-    const { eagerSteps, eagerGroups, groupTokens } = this.options;
-    let left = eagerGroups;
-    for (let slot = 0; slot < this.owner.length && left > 0 && this.memory.free > 0; slot++) {
+    for (let left = this.options.eagerGroups; left > 0 && this.memory.free > 0; left--) {
+      const slot = this.nextToGrow();
+      if (slot < 0) break;
+      this.memory.map(slot);
+      this.mappedAhead++;
+    }
+    this.memory.moveInBackground(out);
+  }
+
+  /** The active slot that will run out of mapped room first within eagerSteps steps, or -1. */
+  private nextToGrow(): number {
+    const { eagerSteps, groupTokens, slotTokens } = this.options;
+    const { known, prompt, maxNew } = this.table;
+    let best = -1;
+    let bestSteps = eagerSteps;
+    for (let slot = 0; slot < this.owner.length; slot++) {
       const seq = this.owner[slot]!;
       if (seq < 0) continue;
-      const ahead = Math.min(
-        Math.ceil((this.table.known[seq]! + eagerSteps) / groupTokens),
-        this.memory.perSlot,
-      );
-      while (this.memory.mapped(slot) < ahead && left > 0 && this.memory.free > 0) {
-        this.memory.map(slot, out);
-        this.mappedAhead++;
-        left--;
+      const room = this.memory.mapped(slot) * groupTokens;
+      const steps = room - known[seq]!;
+      // The last token needs no KV.
+      const most = Math.min(prompt[seq]! + maxNew[seq]! - 1, slotTokens);
+      if (steps < bestSteps && room < most) {
+        best = slot;
+        bestSteps = steps;
       }
     }
+    return best;
   }
 
   /** A background order ended. A failed one is repeated before the next step that needs the group. */
@@ -262,11 +279,12 @@ export class VattentionKv implements KvManager {
 
   /** Makes the slot need `need` groups, mapping what is missing and reclaiming when the pool is short. */
   private raise(slot: number, need: number): void {
+    this.memory.rely(slot, this.needed[slot]!, need);
     this.neededSum += need - this.needed[slot]!;
     this.needed[slot] = need;
     while (this.memory.mapped(slot) < need) {
       if (this.memory.free === 0) this.reclaim(slot);
-      this.memory.map(slot, null);
+      this.memory.map(slot);
       this.mappedOnDemand++;
     }
   }
@@ -275,7 +293,7 @@ export class VattentionKv implements KvManager {
   private reclaim(forSlot: number): void {
     for (let slot = this.owner.length - 1; slot >= 0; slot--) {
       if (slot === forSlot || this.memory.mapped(slot) <= this.needed[slot]!) continue;
-      this.memory.unmapLast(slot, null);
+      this.memory.unmapLast(slot);
       return;
     }
     invariant(false, "the page pool is empty although groups were counted free");

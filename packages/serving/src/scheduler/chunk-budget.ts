@@ -65,8 +65,12 @@ export class DynamicBudget implements ChunkBudget {
     );
     const unit = Math.min(32, low);
     this.sizes = Int32Array.from({ length: stages }, (_, i) => {
-      const size = stages === 1 ? high : high - ((high - low) * i) / (stages - 1);
-      return Math.max(unit, Math.round(size / unit) * unit);
+      const size = stages === 1 ? high : Math.floor(high - ((high - low) * i) / (stages - 1));
+      // Half to even, as numpy rounds in Sarathi-Serve's code.
+      const down = Math.floor(size / unit);
+      const rest = size / unit - down;
+      const units = rest > 0.5 || (rest === 0.5 && down % 2 === 1) ? down + 1 : down;
+      return Math.max(unit, units * unit);
     });
     this.stageTokens = Math.ceil(maxTokens / stages);
   }

@@ -22,8 +22,9 @@ export class Queues {
   admitted = 0;
   /** Partly prefilled sequences in `idle`. */
   private partialIdle = 0;
-  /** The idle list may be out of order: only after a preemption, with priorities, or with several batches in flight. */
+  /** The idle list may be out of order: after a preemption, with priorities or several batches in flight, and the like. */
   private disordered: boolean;
+  private lastArrival = Number.NEGATIVE_INFINITY;
   /** Some sequence has a priority: order of service is not order of arrival. */
   prioritized = false;
   /** Vidur's rules: a sequence preempted in its prefill forgets the tokens it had not computed yet. */
@@ -42,10 +43,14 @@ export class Queues {
   }
 
   enqueue(seq: Seq): void {
-    if (this.table.priority[seq] !== 0) {
+    const { priority, arrivedAt } = this.table;
+    if (priority[seq] !== 0) {
       this.disordered = true;
       this.prioritized = true;
     }
+    // An unblocked sequence may have arrived before others that were enqueued earlier.
+    if (arrivedAt[seq]! < this.lastArrival) this.disordered = true;
+    else this.lastArrival = arrivedAt[seq]!;
     this.waiting.insert(seq);
   }
 
@@ -170,6 +175,8 @@ export class Queues {
     idle.n += partial.n;
     this.partialIdle += partial.n;
     partial.n = 0;
+    // They may have arrived after sequences that now stand behind them.
+    this.disordered = true;
   }
 
   /** Plans chunks of the passed-over partial prefills in order; `budget` tokens in all; returns what is left of it. */

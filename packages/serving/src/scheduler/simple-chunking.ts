@@ -35,6 +35,8 @@ export class SimpleChunkingScheduler extends QueueScheduler {
     const { batchSizeCap, microBatchCap, chunkSize } = this.options;
     q.passPartial();
     let left = q.takePartial(plan, chunkSize, microBatchCap);
+    // New prompts begin in a batch of their own, as in Sarathi-Serve's code.
+    if (plan.rows > 0) left = 0;
     while (
       left > 0 &&
       q.waiting.size > 0 &&

@@ -29,8 +29,9 @@ export class VllmV0Scheduler extends QueueScheduler {
     while (q.waiting.size > 0 && q.admitted < batchSizeCap && plan.rows < microBatchCap) {
       const prompt = q.table.prefillTarget[q.waiting.head]!;
       const padded = (plan.rows + 1) * Math.max(longest, prompt);
-      // Vidur never runs a prompt longer than the bound; here it runs alone, or the queue would stand still for ever.
-      if (padded > maxTokensInBatch && (vidur || plan.rows > 0)) break;
+      // A prompt longer than the bound runs alone, or the queue would stand still for ever. Vidur does not run it, which
+      // shows in no run that Vidur finishes if it waits here until nothing else runs.
+      if (padded > maxTokensInBatch && (plan.rows > 0 || (vidur && q.admitted > 0))) break;
       const seq = q.admitHead(plan);
       if (seq === -1) break;
       q.addChunk(plan, seq, prompt);

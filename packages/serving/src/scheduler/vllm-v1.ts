@@ -28,8 +28,9 @@ export class VllmV1Scheduler extends QueueScheduler {
     const q = this.queues;
     const { batchSizeCap, microBatchCap, tokenBudget } = this.options;
     if (q.prioritized) q.sort();
+    const preempted = plan.preempted.n;
     let left = q.takeRunning(plan, microBatchCap, tokenBudget);
-    if (plan.preempted.n > 0) return plan.rows > 0;
+    if (plan.preempted.n > preempted) return plan.rows > 0;
     while (
       left > 0 &&
       q.waiting.size > 0 &&

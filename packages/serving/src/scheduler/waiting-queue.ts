@@ -1,7 +1,7 @@
-/** The waiting queue: first come, first served within a priority; preempted sequences go to the front. */
+/** The waiting queue: first come, first served within a priority; preempted sequences go to the front of theirs. */
 import type { Seq, SeqTable } from "../join/seq-table.ts";
 
-/** A ring of sequences. All operations are O(1) but `remove` and an insertion ahead of less urgent sequences. */
+/** A ring of sequences. All operations are O(1) but `remove` and moving past sequences of another priority. */
 export class WaitingQueue {
   private ring = new Int32Array(64);
   private first = 0;
@@ -30,11 +30,20 @@ export class WaitingQueue {
     this.ring[(this.first + at) & mask] = seq;
   }
 
+  /** Puts a sequence ahead of all of equal or less urgent priority. */
   unshift(seq: Seq): void {
     this.reserve();
-    this.first = (this.first - 1) & (this.ring.length - 1);
-    this.ring[this.first] = seq;
+    const mask = this.ring.length - 1;
+    const priority = this.table.priority;
+    const p = priority[seq]!;
+    this.first = (this.first - 1) & mask;
     this.size++;
+    let at = 0;
+    while (at < this.size - 1 && priority[this.ring[(this.first + at + 1) & mask]!]! < p) {
+      this.ring[(this.first + at) & mask] = this.ring[(this.first + at + 1) & mask]!;
+      at++;
+    }
+    this.ring[(this.first + at) & mask] = seq;
   }
 
   shift(): void {

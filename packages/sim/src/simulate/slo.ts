@@ -7,7 +7,7 @@ import type { SloCheck, SloTerm } from "../types.ts";
 /** `TTFT p90 <= 2 s`, as people write it. */
 export function sloName(term: SloTerm): string {
   if (term.metric === "fluidity") return "fluidity-index";
-  if (term.metric === "fluidityShare") return "requests with fluidity-index >= 0.9";
+  if (term.metric === "fluidityShare") return "fluidity-index >= 0.9, share of requests";
   const names = {
     ttft: "TTFT",
     tbt: "TBT",
