@@ -6,9 +6,9 @@ import { InvariantError } from "@millrace/core";
 import type { StepBackend } from "./contracts.ts";
 import type { Replica } from "./replica.ts";
 import type { Seq, SeqTable } from "./seq-table.ts";
-import type { StepOutcome, StepPlan } from "./step-plan.ts";
+import { KvOrders, type StepOutcome, type StepPlan } from "./step-plan.ts";
 
-/** One logged input. Sequences are named by the request handle, since rows are recycled. */
+/** One logged input. Rows of the table are recycled in the same order when the log is replayed, so that `seq` names them. */
 export type LogEntry =
   | {
       readonly kind: "offer";
@@ -29,6 +29,7 @@ export type LogEntry =
       readonly emitted: readonly number[];
       readonly finish: readonly number[];
     }
+  | { readonly kind: "background"; readonly now: number }
   | {
       readonly kind: "acknowledge";
       readonly now: number;
@@ -60,6 +61,10 @@ export class DecisionLog {
 
   cancel(seq: Seq, now: number): void {
     this.entries.push({ kind: "cancel", now, seq });
+  }
+
+  background(now: number): void {
+    this.entries.push({ kind: "background", now });
   }
 
   acknowledge(id: number, ok: boolean, now: number): void {
@@ -106,12 +111,17 @@ export class ReplayBackend implements StepBackend {
   }
 }
 
-/** Feeds a log to a fresh replica made over the same table, scheduler and KV options; pumps once per instant. */
+/**
+ * Feeds a log to a fresh replica made with the same table capacity, scheduler and KV options. Pumps once per instant, after
+ * its inputs and before background orders are asked for; those go to `background`.
+ */
 export function replay(
   entries: readonly LogEntry[],
   replica: Replica,
   backend: ReplayBackend,
+  background: (orders: KvOrders) => void = () => {},
 ): void {
+  const orders = new KvOrders();
   for (let i = 0; i < entries.length; i++) {
     const e = entries[i]!;
     switch (e.kind) {
@@ -132,6 +142,12 @@ export function replay(
         break;
       case "cancel":
         replica.cancel(e.seq as Seq, e.now);
+        break;
+      case "background":
+        replica.pump(e.now);
+        replica.background(orders, e.now);
+        background(orders);
+        orders.clear();
         break;
       case "acknowledge":
         replica.acknowledge(e.id, e.ok, e.now);

@@ -102,7 +102,7 @@ export function makeReplica(
   driver: {
     readonly totalTokens: (request: number) => number;
     readonly submitted?: (plan: StepPlan, now: number) => number;
-    readonly backend?: StepBackend;
+    readonly backend?: (table: SeqTable) => StepBackend;
     readonly observer?: ReplicaObserver;
     readonly log?: DecisionLog;
     readonly maxWaiting?: number;
@@ -129,7 +129,7 @@ export function makeReplica(
     scheduler,
     kv,
     backend:
-      backend ??
+      backend?.(table) ??
       new ScriptedBackend({
         depth,
         table,

@@ -161,8 +161,9 @@ export class Replica {
     return submitted;
   }
 
-  /** Look-ahead KV orders that may be carried out while steps run; each must be acknowledged. */
-  background(out: KvOrders): void {
+  /** KV orders that may be carried out while steps run; each must be acknowledged. Called after `pump`. */
+  background(out: KvOrders, now: number): void {
+    this.log?.background(now);
     this.kv.background(out);
   }
 

@@ -37,9 +37,9 @@ export class LightllmScheduler extends QueueScheduler {
       this.iterations = 0;
       if (this.prompts(plan)) return true;
     }
-    this.iterations++;
     q.sortIdle();
     q.takeDecodes(plan, this.options.microBatchCap);
+    if (plan.rows > 0) this.iterations++;
     return plan.rows > 0;
   }
 

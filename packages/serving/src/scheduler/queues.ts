@@ -27,6 +27,10 @@ export class Queues {
   private lastArrival = Number.NEGATIVE_INFINITY;
   /** Some sequence has a priority: order of service is not order of arrival. */
   prioritized = false;
+  /** Several batches may be in flight. */
+  readonly pipelined: boolean;
+  /** The last take found a sequence that the KV cache had no room for. */
+  short = false;
   /** Vidur's rules: a sequence preempted in its prefill forgets the tokens it had not computed yet. */
   private readonly vidur: boolean;
 
@@ -38,7 +42,8 @@ export class Queues {
     this.table = table;
     this.kv = kv;
     this.vidur = options.vidur;
-    this.disordered = options.depth > 1;
+    this.pipelined = options.depth > 1;
+    this.disordered = this.pipelined;
     this.waiting = new WaitingQueue(table);
   }
 
@@ -65,7 +70,7 @@ export class Queues {
     this.admitted--;
   }
 
-  /** Puts the idle list into order of service: priority, then arrival; stable. Cheap when it is in order already. */
+  /** Puts the idle list into order of service: priority, arrival, the caller's handle. Cheap when it is in order already. */
   sortIdle(): void {
     if (this.disordered) this.sort();
   }
@@ -73,16 +78,10 @@ export class Queues {
   /** Sorts whether or not it seems needed. */
   sort(): void {
     const { data, n } = this.idle;
-    const { priority, arrivedAt } = this.table;
     for (let i = 1; i < n; i++) {
       const s = data[i]!;
-      const p = priority[s]!;
-      const t = arrivedAt[s]!;
       let j = i - 1;
-      while (
-        j >= 0 &&
-        (priority[data[j]!]! > p || (priority[data[j]!]! === p && arrivedAt[data[j]!]! > t))
-      ) {
+      while (j >= 0 && this.after(data[j]!, s)) {
         data[j + 1] = data[j]!;
         j--;
       }
@@ -91,8 +90,20 @@ export class Queues {
   }
 
   /**
+   * Whether `a` comes after `b` in order of service. A total order, so that the first sequence stays the first and is never
+   * preempted; Vidur leaves sequences that arrived together in the order of the list.
+   */
+  private after(a: number, b: number): boolean {
+    const { priority, arrivedAt, request } = this.table;
+    if (priority[a]! !== priority[b]!) return priority[a]! > priority[b]!;
+    if (arrivedAt[a]! !== arrivedAt[b]!) return arrivedAt[a]! > arrivedAt[b]!;
+    return !this.vidur && request[a]! > request[b]!;
+  }
+
+  /**
    * Moves decode rows from the idle list into the plan, in order, up to `maxRows` rows in the plan. When the KV cache is
-   * full the last idle sequence is preempted, itself last. Partly prefilled sequences that are passed go to `partial`;
+   * full the last idle sequence is preempted, itself last; but while others are in flight it waits for them instead, or
+   * two sequences that do not fit together could preempt themselves in turn for ever. Vidur does not wait. Partly prefilled sequences that are passed go to `partial`;
    * sequences behind the last row taken stay idle.
    */
   takeDecodes(plan: StepPlan, maxRows: number): void {
@@ -107,6 +118,8 @@ export class Queues {
 
   private take(plan: StepPlan, maxRows: number, budget: number, chunks: boolean): number {
     const idle = this.idle;
+    const othersInFlight = this.admitted - idle.n - plan.rows > 0;
+    this.short = false;
     let left = budget;
     let i = 0;
     while (i < idle.n && plan.rows < maxRows && left > 0) {
@@ -119,7 +132,7 @@ export class Queues {
           } else {
             const chunk = Math.min(left, this.prefillLeft(seq));
             if (!this.kv.reserve(seq, this.table.computed[seq]! + chunk)) {
-              this.preemptLast(plan);
+              if (!this.makeRoom(plan, i, othersInFlight)) break;
               continue;
             }
             left -= this.addChunk(plan, seq, chunk);
@@ -136,7 +149,7 @@ export class Queues {
       const reached = this.kv.extendRun(idle.data, i, to, plan);
       left -= reached - i;
       i = reached;
-      if (i < to) this.preemptLast(plan);
+      if (i < to && !this.makeRoom(plan, i, othersInFlight)) break;
     }
     if (i > 0) {
       if (i < idle.n) idle.data.copyWithin(0, i, idle.n);
@@ -145,10 +158,14 @@ export class Queues {
     return left;
   }
 
-  private preemptLast(plan: StepPlan): void {
+  /** Preempts the last idle sequence for the one at `at`; false when that is to wait instead. */
+  private makeRoom(plan: StepPlan, at: number, othersInFlight: boolean): boolean {
+    this.short = true;
+    if (othersInFlight && at === this.idle.n - 1 && !this.vidur) return false;
     const victim = this.idle.data[--this.idle.n] as Seq;
     if (this.partialIdle > 0 && this.isPartial(victim)) this.partialIdle--;
     this.preempt(victim, plan);
+    return true;
   }
 
   /** Moves the partly prefilled out of the idle list into `partial`, leaving the decodes. */

@@ -1,6 +1,6 @@
 /**
  * vLLM v1: one token budget per batch, running sequences first (decodes and chunks alike, in order of admission), then
- * waiting ones; KV is reserved chunk by chunk; nothing is admitted in a step that had to preempt. The default.
+ * waiting ones; KV is reserved chunk by chunk; nothing is admitted in a step that was short of KV. The default.
  * Source: vLLM's v1 scheduler, whose unified budget follows Sarathi-Serve (OSDI 2024).
  */
 import type { StepPlan } from "../join/step-plan.ts";
@@ -27,10 +27,9 @@ export class VllmV1Scheduler extends QueueScheduler {
   next(_now: number, plan: StepPlan): boolean {
     const q = this.queues;
     const { batchSizeCap, microBatchCap, tokenBudget } = this.options;
-    if (q.prioritized) q.sort();
-    const preempted = plan.preempted.n;
+    if (q.prioritized || q.pipelined) q.sort();
     let left = q.takeRunning(plan, microBatchCap, tokenBudget);
-    if (plan.preempted.n > preempted) return plan.rows > 0;
+    if (q.short) return plan.rows > 0;
     while (
       left > 0 &&
       q.waiting.size > 0 &&

@@ -22,7 +22,7 @@ export interface CapacityOptions {
   readonly guess: number;
   /** Stop when high / low - 1 is at most this. */
   readonly tolerance: number;
-  /** Rates below this share of the bound are found to a coarser tolerance, by the same factor; 0 = never. */
+  /** Rates below this share of the bound are found to a coarser tolerance, see `toleranceAt`; 0 = never. */
   readonly coarseBelow?: number;
   /** Give up when nothing is met above this rate. */
   readonly floor: number;
@@ -83,10 +83,11 @@ export function searchCapacity(
   };
 }
 
+/** The tolerance, times how often the rate fits into the coarse share of the bound to the power of 1.5, at most a half. */
 function toleranceAt(rate: number, { bound, tolerance, coarseBelow = 0 }: CapacityOptions): number {
-  if (!Number.isFinite(bound)) return tolerance;
+  const times = Number.isFinite(bound) ? ((coarseBelow * bound) / rate) ** 1.5 : 1;
   // 1e-12: a bracket placed at exactly the tolerance is closed whatever the rounding.
-  return tolerance * Math.max(1, (coarseBelow * bound) / rate) + 1e-12;
+  return Math.max(tolerance, Math.min(tolerance * times, 0.5)) + 1e-12;
 }
 
 function nextRate(
