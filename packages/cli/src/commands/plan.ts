@@ -35,7 +35,7 @@ export async function planCommand(
   const result = await session.interruptible(async (signal) => {
     await using executor = await executorOf(flags);
     session.detail(`${executor.workers} workers`);
-    return plan(spec, {
+    return await plan(spec, {
       executor,
       inputs,
       signal,

@@ -166,7 +166,7 @@ function capacityJob(
     kind: "capacity",
     deployment: config,
     geometry: geometryOf(config),
-    workload: describeWorkload(spec, requests, seed, { traces }),
+    workload: describeWorkload(spec, { traces })(requests, seed),
     timeScale: 1,
     tolerance: 0.03,
     startQps: null,
