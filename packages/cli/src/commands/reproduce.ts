@@ -13,7 +13,10 @@ type Reproduce = (options: ReproduceOptions) => Reproduction | Promise<Reproduct
 
 /** A paper: its title, and the export of @millrace/sim/reproduce that runs its experiments. */
 const papers: Readonly<Record<string, { readonly title: string; readonly run: string }>> = {
-  vidur: { title: "Vidur (MLSys 2024): simulation and configuration search", run: "reproduceVidur" },
+  vidur: {
+    title: "Vidur (MLSys 2024): simulation and configuration search",
+    run: "reproduceVidur",
+  },
   sarathi: {
     title: "SARATHI (2023): chunked prefill and decode-maximal batching",
     run: "reproduceSarathi",
@@ -87,7 +90,8 @@ function list(session: Session, known: ReadonlyMap<string, { title: string }>): 
 
 function print(session: Session, { title, rows, unfitted }: Reproduction): void {
   const { paint, width } = session;
-  const number = (value: number, unit: string) => `${formatNumber(value)}${unit === "x" ? "×" : ""}`;
+  const number = (value: number, unit: string) =>
+    `${formatNumber(value)}${unit === "x" ? "×" : ""}`;
   const notes = [...new Set(rows.map((row) => row.note).filter((note) => note !== ""))];
   const cells = Math.min(width, 110) - 5;
   session.print([

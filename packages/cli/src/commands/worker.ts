@@ -20,7 +20,9 @@ export async function workerCommand(
     });
   const { serveQueue } = await loadQueue();
   const progress = session.progress();
-  session.note(`serving ${queue}, ${workers} runs at a time; Ctrl-C stops after the runs in progress`);
+  session.note(
+    `serving ${queue}, ${workers} runs at a time; Ctrl-C stops after the runs in progress`,
+  );
   let runs = 0;
   await session.interruptible((signal) =>
     serveQueue({

@@ -43,11 +43,7 @@ export function readQuestion(file: string | undefined, set: readonly string[]): 
 }
 
 /** Tokens of the longest of many requests; the search sets the rate, so that arrivals do not matter. */
-function longestOf(
-  workload: WorkloadSpec,
-  inputs: WorkloadInputs,
-  seed: number,
-): number {
+function longestOf(workload: WorkloadSpec, inputs: WorkloadInputs, seed: number): number {
   const { duration: _, ...rest } = workload;
   const spec: WorkloadSpec = {
     arrivals: { type: "poisson", qps: 1 },

@@ -1,11 +1,7 @@
 /** The answer of a plan for people: the winner and why, the runners-up, what would change it, what was left out. */
-import {
-  formatDollars,
-  formatNumber,
-  formatPercent,
-  formatSeconds,
-} from "@millrace/core";
+import { formatDollars, formatNumber, formatPercent, formatSeconds } from "@millrace/core";
 import type { Candidate, JudgedCandidate, PlanResult, SloCheck } from "@millrace/sim";
+import { candidateName } from "@millrace/sim/search";
 import { type Paint, unpainted } from "./paint.ts";
 import { shortName } from "./summary.ts";
 import { facts, table } from "./table.ts";
@@ -23,39 +19,23 @@ export function planLines(result: PlanResult, options: PlanLinesOptions): readon
   const { width, paint = unpainted } = options;
   return [
     ...heading(result, paint),
-    ...(result.best === null ? nothingFits(result, paint) : winner(result, result.best, width, paint)),
+    ...(result.best === null
+      ? nothingFits(result, paint)
+      : winner(result, result.best, width, paint)),
     ...candidateTable(result, options),
     ...closing(result, width, paint),
   ];
 }
 
-/** `4 × h100, TP 4, sarathi-serve, chunk 512, batch 128`: one replica. */
-export function deploymentName(c: Candidate): string {
-  const parts = [`${c.tensorParallel * c.pipelineParallel} × ${c.device}`];
-  if (c.tensorParallel > 1) parts.push(`TP ${c.tensorParallel}`);
-  if (c.pipelineParallel > 1) parts.push(`PP ${c.pipelineParallel}`);
-  parts.push(c.scheduler);
-  if (chunks(c)) parts.push(`chunk ${c.chunkSize}`);
-  parts.push(`batch ${c.batchSizeCap}`);
-  if (c.kv !== "paged") parts.push(`${c.kv} KV`);
-  if (c.weightBytes !== 2 || c.kvBytes !== 2)
-    parts.push(`${c.weightBytes * 8}-bit weights, ${c.kvBytes * 8}-bit KV`);
-  return parts.join(", ");
-}
-
-function chunks({ scheduler }: Candidate): boolean {
-  return !["vllm-v0", "orca", "faster-transformer", "lightllm"].includes(scheduler);
-}
-
 function heading({ model, load, workload, slo }: PlanResult, paint: Paint): readonly string[] {
-  const peak = load.peakFactor === 1 ? "" : `, peaks of ${formatNumber(load.peakFactor)}×`;
+  const peak = load.peakFactor === 1 ? "" : `, peaks of ${load.peakFactor}×`;
   const spare =
     load.spareReplicas === 0
       ? ""
       : `, ${load.spareReplicas} spare replica${load.spareReplicas === 1 ? "" : "s"}`;
   return [
-    `${paint("strong", shortName(model))}: ${workload} at ${formatNumber(load.qps)} requests/s${peak}${spare}`,
-    paint("faint", `SLO: ${slo.join(", ")}`),
+    `${paint("strong", shortName(model))} at ${load.qps} requests/s${peak}${spare}`,
+    paint("faint", `${workload}; SLO: ${slo.join(", ")}`),
   ];
 }
 
@@ -82,7 +62,7 @@ function winner(
   ];
   return [
     "",
-    `${paint("good", "best")}  ${paint("strong", deploymentName(best.config))}`,
+    `${paint("good", "best")}  ${paint("strong", candidateName(best.config))}`,
     ...wrappedFacts(pairs, width, paint),
     ...best.slo.map((check) => `  ${sloText(check, paint)}`),
   ];
@@ -109,14 +89,11 @@ function whyPairs(
     (c) => c.scheduler !== best.config.scheduler && c.device === best.config.device,
   );
   if (scheduler !== undefined)
-    pairs.push([
-      pairs.length === 0 ? "why" : "",
-      `carries ${formatNumber(best.capacityQps.value / scheduler.capacityQps.value)} times the load of ${deploymentName(scheduler.config)}`,
-    ]);
+    pairs.push([pairs.length === 0 ? "why" : "", schedulerText(best, scheduler)]);
   if (current !== null)
     pairs.push([
       "today",
-      `${deploymentName(current.config)}: ${current.replicasNeeded} replicas, ${current.gpus} GPUs, ${formatDollars(current.dollarsPerHour)} per hour` +
+      `${candidateName(current.config)}: ${current.replicasNeeded} replicas, ${current.gpus} GPUs, ${formatDollars(current.dollarsPerHour)} per hour` +
         (current.dollarsPerHour > best.dollarsPerHour
           ? `; the plan saves ${cheaper(current)}`
           : "; the plan saves nothing"),
@@ -124,10 +101,18 @@ function whyPairs(
   return pairs;
 }
 
+/** What the scheduler brings on the same device; nothing when the intervals overlap. */
+function schedulerText(best: JudgedCandidate, other: JudgedCandidate): string {
+  if (other.capacityQps.high >= best.capacityQps.low)
+    return `${other.config.scheduler} does as well within the error of the search (${formatNumber(other.capacityQps.value)} requests/s)`;
+  const gain = formatPercent(best.capacityQps.value / other.capacityQps.value - 1);
+  return `${gain} more requests/s per replica than ${candidateName(other.config)}`;
+}
+
 function nothingFits({ nearestMiss }: PlanResult, paint: Paint): readonly string[] {
   const lines = ["", paint("bad", "nothing in the space keeps the SLO")];
   if (nearestMiss !== null)
-    lines.push(`  nearest miss: ${deploymentName(nearestMiss.config)}`, `  ${nearestMiss.reason}`);
+    lines.push(`  nearest miss: ${candidateName(nearestMiss.config)}`, `  ${nearestMiss.reason}`);
   return lines;
 }
 
@@ -149,7 +134,7 @@ function candidateTable(
     align: "right" as const,
     ...(drop === undefined ? {} : { drop }),
   });
-  const shown = candidates.slice(0, rows);
+  const shown = bestOfEachKind(candidates).slice(0, rows);
   const lines = table(
     [
       { title: "" },
@@ -161,9 +146,9 @@ function candidateTable(
       number("$/M tokens", 4),
       ...terms.map((term, i) => number(term, 5 + i)),
     ],
-    shown.map((candidate, index) => [
-      pareto.includes(index) ? "◆" : " ",
-      deploymentName(candidate.config),
+    shown.map((candidate) => [
+      pareto.includes(candidates.indexOf(candidate)) ? "◆" : " ",
+      candidateName(candidate.config),
       formatNumber(candidate.capacityQps.value),
       String(candidate.replicasNeeded),
       String(candidate.gpus),
@@ -183,9 +168,20 @@ function candidateTable(
     ...lines,
     paint(
       "faint",
-      `◆ no other is both cheaper per request and faster${more > 0 ? `; ${more} more in the report and --json` : ""}`,
+      `the best of each hardware and scheduler; ◆ no other is both cheaper and faster${more > 0 ? `; ${more} more in --json and the report` : ""}`,
     ),
   ];
+}
+
+/** The first, and so best, candidate of each hardware, scheduler and KV manager. */
+function bestOfEachKind(candidates: readonly JudgedCandidate[]): readonly JudgedCandidate[] {
+  const kinds = new Map<string, JudgedCandidate>();
+  for (const candidate of candidates) {
+    const { chunkSize: _, batchSizeCap: __, ...kind } = candidate.config;
+    const key = JSON.stringify(kind);
+    if (!kinds.has(key)) kinds.set(key, candidate);
+  }
+  return [...kinds.values()];
 }
 
 function closing(result: PlanResult, width: number, paint: Paint): readonly string[] {
@@ -216,9 +212,13 @@ function closing(result: PlanResult, width: number, paint: Paint): readonly stri
   if (rejected.length > 0)
     pairs.push([
       "ruled out",
-      `${rejected.length} before simulation, e.g. ${deploymentName(rejected[0]?.config as Candidate)}: ${rejected[0]?.reason}`,
+      `${rejected.length} before simulation, e.g. ${candidateName(rejected[0]?.config as Candidate)}: ${rejected[0]?.reason}`,
     ]);
-  if (notModelled.length > 0) pairs.push(["not modelled", notModelled.join("; ")]);
+  if (notModelled.length > 0)
+    pairs.push([
+      "not modelled",
+      `${notModelled.length} things that the report lists, e.g. ${notModelled[0]?.replace(/:.*/, "")}`,
+    ]);
   pairs.push([
     "effort",
     `${result.judged} judged, ${result.pruned} pruned, ${result.simulations.toLocaleString("en-US")} simulations of ${result.simulatedRequests.toLocaleString("en-US")} requests (${formatNumber(result.simulatedGpuHours)} GPU hours) in ${formatSeconds(result.elapsedMs / 1000)}, seed ${result.seed}`,
