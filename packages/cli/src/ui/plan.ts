@@ -212,7 +212,7 @@ function closing(result: PlanResult, width: number, paint: Paint): readonly stri
   if (rejected.length > 0)
     pairs.push([
       "ruled out",
-      `${rejected.length} before simulation, e.g. ${candidateName(rejected[0]?.config as Candidate)}: ${rejected[0]?.reason}`,
+      `${rejected.length}, e.g. ${candidateName(rejected[0]?.config as Candidate)}: ${rejected[0]?.reason}`,
     ]);
   if (notModelled.length > 0)
     pairs.push([

@@ -1,14 +1,7 @@
-<<<<<<< HEAD
 /** The cost model of a deployment; files of its predictor are read once per path and process. */
 import { readPredictorSource } from "../node/predictor-files.ts";
 import type { PredictedCost } from "../predictor/cost-model.ts";
 import { createCostModel, type PredictorSource } from "../predictor/index.ts";
-=======
-/** The cost model of a deployment, with the files it needs. */
-
-import type { PredictedCost } from "../predictor/cost-model.ts";
-import { RooflineCost } from "../predictor/roofline/cost.ts";
->>>>>>> main
 import type { SimulationConfig } from "../types.ts";
 
 const sources = new Map<string, Promise<PredictorSource>>();
