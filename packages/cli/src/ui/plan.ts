@@ -34,7 +34,7 @@ function heading({ model, load, workload, slo }: PlanResult, paint: Paint): read
       ? ""
       : `, ${load.spareReplicas} spare replica${load.spareReplicas === 1 ? "" : "s"}`;
   return [
-    `${paint("strong", shortName(model))} at ${load.qps} requests/s${peak}${spare}`,
+    `${paint("strong", shortName(model))} at ${formatNumber(load.qps)} requests/s${peak}${spare}`,
     paint("faint", `${workload}; SLO: ${slo.join(", ")}`),
   ];
 }
