@@ -2,6 +2,7 @@
 import { formatDollars, formatNumber, formatPercent, formatSeconds } from "@millrace/core";
 import type { Candidate, JudgedCandidate, PlanResult, SloCheck } from "@millrace/sim";
 import { candidateName } from "@millrace/sim/search";
+import { formatWhole } from "./numbers.ts";
 import { type Paint, unpainted } from "./paint.ts";
 import { shortName } from "./summary.ts";
 import { facts, table } from "./table.ts";
@@ -221,7 +222,7 @@ function closing(result: PlanResult, width: number, paint: Paint): readonly stri
     ]);
   pairs.push([
     "effort",
-    `${result.judged} judged, ${result.pruned} pruned, ${result.simulations.toLocaleString("en-US")} simulations of ${result.simulatedRequests.toLocaleString("en-US")} requests (${formatNumber(result.simulatedGpuHours)} GPU hours) in ${formatSeconds(result.elapsedMs / 1000)}, seed ${result.seed}`,
+    `${result.judged} judged, ${result.pruned} pruned, ${formatWhole(result.simulations)} simulations of ${formatWhole(result.simulatedRequests)} requests (${formatNumber(result.simulatedGpuHours)} GPU hours) in ${formatSeconds(result.elapsedMs / 1000)}, seed ${result.seed}`,
   ]);
   return ["", ...wrappedFacts(pairs, width, paint)];
 }
