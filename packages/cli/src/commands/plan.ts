@@ -36,6 +36,7 @@ export async function planCommand(
   const result = await session.interruptible(async (signal) => {
     await using executor = await executorOf(flags);
     session.detail(`${executor.workers} workers`);
+    // Awaited here: leaving the block closes the executor.
     return await plan(spec, {
       executor,
       inputs,
