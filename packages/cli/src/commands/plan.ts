@@ -15,6 +15,7 @@ import { readQuestion } from "../planning/question.ts";
 import { loadQueue } from "../planning/queue.ts";
 import { writePlan } from "../planning/results.ts";
 import type { Session } from "../session.ts";
+import { formatWhole } from "../ui/numbers.ts";
 import { planLines } from "../ui/plan.ts";
 
 interface PlanFlags {
@@ -83,7 +84,7 @@ function progressText({ phase, done, total, best, simulations }: PlanProgress) {
     phase: phases[phase],
     done,
     total,
-    note: `${simulations.toLocaleString("en-US")} simulations`,
+    note: `${formatWhole(simulations)} simulations`,
     ...(best === null ? {} : { best: `${best.name} ${formatDollars(best.dollarsPerHour)}/h` }),
   };
 }
