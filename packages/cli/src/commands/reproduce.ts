@@ -1,11 +1,141 @@
-import { InvariantError } from "@millrace/core";
+/** `millrace reproduce`: a paper's figures beside ours. */
+import { join } from "node:path";
+import { formatNumber, MillraceError, suggestion } from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
+import type { ReproduceOptions, Reproduction } from "@millrace/sim/reproduce";
+import { commandLine } from "../command-line.ts";
+import { version } from "../program/version.ts";
 import type { Session } from "../session.ts";
+import { table } from "../ui/table.ts";
+import { wrap } from "../ui/width.ts";
+
+type Reproduce = (options: ReproduceOptions) => Reproduction | Promise<Reproduction>;
+
+/** A paper: its title, and the export of @millrace/sim/reproduce that runs its experiments. */
+const papers: Readonly<Record<string, { readonly title: string; readonly run: string }>> = {
+  vidur: { title: "Vidur (MLSys 2024): simulation and configuration search", run: "reproduceVidur" },
+  sarathi: {
+    title: "SARATHI (2023): chunked prefill and decode-maximal batching",
+    run: "reproduceSarathi",
+  },
+  "sarathi-serve": {
+    title: "Sarathi-Serve (OSDI 2024): capacity under a TBT limit",
+    run: "reproduceSarathiServe",
+  },
+};
+
+/** Papers whose experiments are there, by name. */
+async function available(): Promise<ReadonlyMap<string, { title: string; run: Reproduce }>> {
+  const module = (await import("@millrace/sim/reproduce")) as unknown as Readonly<
+    Record<string, Reproduce | undefined>
+  >;
+  const found = Object.entries(papers).flatMap(([name, { title, run }]) => {
+    const reproduce = module[run];
+    return reproduce === undefined ? [] : [[name, { title, run: reproduce }] as const];
+  });
+  return new Map(found);
+}
+
+interface ReproduceFlags {
+  readonly quick?: boolean;
+  readonly out?: string;
+  readonly seed?: number;
+}
 
 export async function reproduceCommand(
   session: Session,
   name: string | undefined,
-  flags: Readonly<Record<string, unknown>>,
+  given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
-  void [session, name, flags];
-  throw new InvariantError("not built yet");
+  const known = await available();
+  if (name === undefined) return list(session, known);
+  const paper = known.get(name);
+  if (paper === undefined)
+    throw new MillraceError("USAGE", `no reproduction is called ${name}`, {
+      hint: suggestion(name, known.keys()) ?? `there are ${[...known.keys()].join(", ")}`,
+    });
+  const { quick = false, seed = 42, out } = given as ReproduceFlags;
+  const progress = session.progress();
+  const result = await session.interruptible(async (signal) => {
+    const onProgress = (done: number, total: number, what: string) =>
+      progress.update({ phase: name, done, total, note: what });
+    return paper.run({ quick, seed, signal, onProgress });
+  });
+  progress.end();
+  const written = out === undefined ? [] : await write(out, result);
+  if (session.json) session.printJson(result);
+  else {
+    print(session, result);
+    if (written.length > 0) session.note(`\nwrote ${written.join(", ")}`);
+  }
+  return 0;
+}
+
+function list(session: Session, known: ReadonlyMap<string, { title: string }>): number {
+  const entries = [...known].map(([name, { title }]) => ({ name, title }));
+  if (session.json) session.printJson({ schema: "millrace.reproduce-list/1", papers: entries });
+  else
+    session.print(
+      table(
+        [{ title: "name" }, { title: "paper", least: 20 }],
+        entries.map(({ name, title }) => [name, title]),
+        session,
+      ),
+    );
+  return 0;
+}
+
+function print(session: Session, { title, rows, unfitted }: Reproduction): void {
+  const { paint, width } = session;
+  const number = (value: number, unit: string) => `${formatNumber(value)}${unit === "x" ? "×" : ""}`;
+  const notes = [...new Set(rows.map((row) => row.note).filter((note) => note !== ""))];
+  const cells = Math.min(width, 110) - 5;
+  session.print([
+    paint("strong", title),
+    "",
+    ...table(
+      [
+        { title: "claim", least: 30 },
+        { title: "theirs", align: "right" },
+        { title: "ours", align: "right" },
+        { title: "low … high", align: "right", drop: 2 },
+        { title: "unit", drop: 3 },
+        { title: "n", align: "right", drop: 4 },
+        { title: "note", align: "right" },
+      ],
+      rows.map((row) => [
+        row.claim,
+        row.theirs === null ? "" : number(row.theirs, row.unit),
+        number(row.ours, row.unit),
+        row.low === row.high ? "" : `${formatNumber(row.low)} … ${formatNumber(row.high)}`,
+        row.unit === "x" ? "" : row.unit,
+        row.n.toLocaleString("en-US"),
+        row.note === "" ? "" : `[${notes.indexOf(row.note) + 1}]`,
+      ]),
+      { width, paint },
+    ),
+    "",
+    ...notes.flatMap((note, i) =>
+      wrap(note, cells).map((line, j) =>
+        paint("faint", `${(j === 0 ? `[${i + 1}]` : "").padEnd(4)} ${line}`),
+      ),
+    ),
+    paint("faint", `seed ${[...new Set(rows.map((row) => row.seed))].join(", ")}`),
+    ...(unfitted.length === 0
+      ? []
+      : wrap(`not fitted to measurements: ${unfitted.join("; ")}`, Math.min(width, 100) - 2).map(
+          (line, i) => `${i === 0 ? paint("warning", "!") : " "} ${line}`,
+        )),
+  ]);
+}
+
+async function write(folder: string, result: Reproduction): Promise<readonly string[]> {
+  const { renderReport, reproduceReport } = await import("@millrace/report");
+  const html = renderReport(
+    reproduceReport({ result, context: { command: commandLine(), version } }),
+  );
+  const paths = [join(folder, "result.json"), join(folder, "report.html")] as const;
+  writeFileAtomic(paths[0], `${JSON.stringify(result, null, 2)}\n`);
+  writeFileAtomic(paths[1], html);
+  return paths;
 }

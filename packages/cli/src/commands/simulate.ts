@@ -1,8 +1,15 @@
 /** `millrace simulate`: one deployment against a load. */
 import { formatNumber, formatSeconds, MillraceError } from "@millrace/core";
-import { findDevice, type SimulationSummary } from "@millrace/sim";
-import { kvGeometryOf, resolveSimulation, runSchema, runWarnings } from "@millrace/sim/config";
+import { findDevice, type ModelSpec, type SimulationSummary } from "@millrace/sim";
+import {
+  kvGeometryOf,
+  type RunInput,
+  resolveSimulation,
+  runSchema,
+  runWarnings,
+} from "@millrace/sim/config";
 import { readPredictorSource } from "@millrace/sim/node";
+import { commandLine } from "../command-line.ts";
 import { openModel, pathBeside } from "../references.ts";
 import type { Session } from "../session.ts";
 import { readConfiguration } from "../simulation/configuration.ts";
@@ -51,14 +58,17 @@ export async function simulateCommand(
   const { value: input, file, locate } = configuration;
   for (const { key, message } of runWarnings(input)) session.warn(`${key}: ${message}`);
   const filePath = pathBeside(file);
-  const requests = requestsOf(flags, input.workload, input.seed, filePath);
-  const config = resolveSimulation(input, {
-    findModel: (ref) => openModel(ref, filePath),
+  const context = {
+    findModel: (ref: string) => openModel(ref, filePath),
     findDevice,
     locate,
     filePath,
-    longestRequest: longestRequest(requests.table),
-  });
+    longestRequest: null,
+  };
+  const { model } = resolveSimulation(input, context);
+  const requests = requestsOf(flags, input, model, filePath);
+  const longest = longestRequest(requests.table);
+  const config = resolveSimulation(input, { ...context, longestRequest: longest });
   const { geometry, memory } = kvGeometryOf(config);
   session.detail(
     `KV cache per replica: ${geometry.blocks} blocks of ${geometry.blockTokens} tokens; weights ${formatNumber(memory.weightsBytes / 1e9)} GB per device`,
@@ -107,12 +117,12 @@ export async function simulateCommand(
 
 function requestsOf(
   { trace }: SimulateFlags,
-  workload: Parameters<typeof drawRequests>[0] | undefined,
-  seed: number,
+  { workload, seed }: RunInput,
+  model: ModelSpec,
   filePath: (path: string) => string,
 ): Requests {
   if (trace !== undefined) return readTrace(trace);
-  if (workload !== undefined) return drawRequests(workload, seed, filePath);
+  if (workload !== undefined) return drawRequests(workload, seed, model, filePath);
   throw new MillraceError("CONFIG_INVALID", "nothing says which requests are to be served", {
     hint: "add workload: to the file, e.g. { shape: azure-conv-2023, qps: 4 }, or replay a file with --trace requests.csv",
   });
@@ -135,12 +145,6 @@ function throwIfBreached(summary: SimulationSummary): void {
 function cpuText(repeat: number, { cold, warm }: { cold: number; warm: number | null }): string {
   const rest = warm === null ? "" : `, ${formatSeconds(warm / 1000)} median of ${repeat - 1} more`;
   return `CPU of the loop: ${formatSeconds(cold / 1000)} first run${rest}`;
-}
-
-function commandLine(): string {
-  const quoted = (arg: string) =>
-    /^[\w./:=,@%+-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`;
-  return ["millrace", ...process.argv.slice(2).map(quoted)].join(" ");
 }
 
 /** Without the keys whose value is undefined. */

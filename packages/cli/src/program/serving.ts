@@ -108,11 +108,12 @@ const reproduce: CommandSpec = {
   text: "Runs the experiments of a paper and prints their figure beside ours. Without a name, lists what there is.",
   flags: [
     { flags: "--quick", text: "smaller runs: the direction, not the digits" },
+    { flags: "--seed <n>", text: "first seed (default: 42)", parse: wholeNumber("--seed", 0) },
     { flags: "-o, --out <dir>", text: "write result.json and report.html" },
   ],
   examples: [
     ["millrace reproduce", "what can be reproduced"],
-    ["millrace reproduce vidur --quick", "a first look in seconds"],
+    ["millrace reproduce sarathi --quick", "a first look in seconds"],
   ],
   run: async (session, { args, flags }) =>
     (await import("../commands/reproduce.ts")).reproduceCommand(session, args[0], flags),

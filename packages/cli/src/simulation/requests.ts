@@ -13,6 +13,7 @@ import {
   type WorkloadInputs,
   type WorkloadSpec,
 } from "@millrace/serving";
+import type { ModelSpec } from "@millrace/sim";
 import { finite, resolveWorkload, type WorkloadInput, workloadShape } from "@millrace/sim/config";
 
 /** Requests, and in a few words what they are. */
@@ -30,6 +31,7 @@ export function readTrace(file: string): Requests {
 export function drawRequests(
   input: WorkloadInput,
   seed: number,
+  model: ModelSpec,
   filePath: (path: string) => string,
 ): Requests {
   const keys = Object.keys(input);
@@ -41,7 +43,7 @@ export function drawRequests(
       hint: "add workload.qps, e.g. --set workload.qps=4, or workload.arrivals",
     });
   return {
-    table: generateWorkload(finite(spec), seed, inputs),
+    table: generateWorkload(finite(withinContext(spec, model)), seed, inputs),
     description: describeWorkload(spec),
   };
 }
@@ -70,6 +72,11 @@ function shapeNames(spec: WorkloadSpec): readonly string[] {
   return [spec, ...(spec.classes ?? [])].flatMap(({ lengths }) =>
     lengths?.type === "shape" ? [lengths.name] : [],
   );
+}
+
+/** The workload with requests cut to what the model can hold, unless it says itself how long they may be. */
+export function withinContext(spec: WorkloadSpec, model: ModelSpec): WorkloadSpec {
+  return { maxTokens: Math.max(2, model.maxContext), ...spec };
 }
 
 /** `azure-conv-2023 at 4 requests/s`. */

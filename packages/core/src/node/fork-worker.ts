@@ -75,6 +75,8 @@ export class ForkWorker {
 
   /** Kills the child and waits until it is gone. */
   async kill(): Promise<void> {
+    // Otherwise a parent with nothing else to do ends before it has seen an idle child end.
+    this.child.ref();
     this.child.kill("SIGKILL");
     await this.ended;
   }

@@ -4,7 +4,6 @@ export { configSchemas } from "./json-schema.ts";
 export { kvTypes } from "./kv.ts";
 export type { KeyPath, ResolveContext } from "./lookup.ts";
 export { type PlanInput, planSchema } from "./plan.ts";
-export { candidatesOf, deploymentOf, type PlanSpace, type PlanSpec } from "./plan-spec.ts";
 export { type ConfigWarning, resolveSimulation, runWarnings } from "./resolve.ts";
 export { resolvePlan } from "./resolve-plan.ts";
 export { predictorTypes, type RunInput, routings, runSchema } from "./run.ts";

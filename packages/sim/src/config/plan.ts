@@ -4,7 +4,7 @@ import { deviceRef, modelRef, precision } from "./hardware.ts";
 import { kv, kvName } from "./kv.ts";
 import { count, name, positive } from "./quantities.ts";
 import { shared } from "./run.ts";
-import { scheduler, schedulerName } from "./scheduler.ts";
+import { checkKnobs, describedKnobs, scheduler, schedulerName } from "./scheduler.ts";
 import { slo } from "./slo.ts";
 
 const list = <T extends z.ZodType>(item: T, what: string) =>
@@ -18,14 +18,17 @@ const load = z
   })
   .describe("The load that has to be carried.");
 
-const schedulerChoice = z.union([
-  schedulerName,
-  z.strictObject({
+const { chunkSize: _, batchSizeCap: __, ...otherKnobs } = describedKnobs;
+
+/** A scheduler of the space with values of its own for what is searched, and knobs that are not searched. */
+export const schedulerEntry = z
+  .strictObject({
     type: schedulerName,
     chunkSizes: list(count, "Chunk sizes to try. Default: space.chunkSizes."),
     batchSizeCaps: list(count, "Batch size caps to try. Default: space.batchSizeCaps."),
-  }),
-]);
+    ...otherKnobs,
+  })
+  .superRefine(checkKnobs);
 
 const space = z
   .strictObject({
@@ -33,7 +36,7 @@ const space = z
     tensorParallel: list(count, "Default: 1, 2, 4, 8."),
     pipelineParallel: list(count, "Default: 1, 2."),
     schedulers: list(
-      schedulerChoice,
+      z.union([schedulerName, schedulerEntry]),
       "Scheduler types, or a type with its own chunk sizes and caps. Default: vllm-v1, sarathi-serve.",
     ),
     chunkSizes: list(count, "Token budgets for schedulers that chunk. Default: 512, 1024, 2048."),

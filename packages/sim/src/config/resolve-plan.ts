@@ -1,13 +1,26 @@
 /** From plan.yaml as parsed to the question the search answers. */
+import { MillraceError } from "@millrace/core";
 import type { WorkloadSpec } from "@millrace/serving";
 import type { z } from "zod";
-import type { Candidate, DeviceSpec } from "../types.ts";
+import type { CurrentDeployment, PlanSpace, PlanSpec, SchedulerChoice } from "../search/spec.ts";
+import type { DeviceSpec, KvConfig } from "../types.ts";
 import { bytesOfPrecision, type deviceRef, type precision } from "./hardware.ts";
 import { resolveKv } from "./kv.ts";
-import { namesOf, type ResolveContext, resolveOverheads, resolvePredictor } from "./lookup.ts";
-import type { PlanInput } from "./plan.ts";
-import type { PlanSpace, PlanSpec } from "./plan-spec.ts";
-import { chunkedSchedulers, resolveScheduler } from "./scheduler.ts";
+import {
+  atKey,
+  type KeyPath,
+  namesOf,
+  type ResolveContext,
+  resolveOverheads,
+  resolvePredictor,
+} from "./lookup.ts";
+import type { PlanInput, schedulerEntry } from "./plan.ts";
+import {
+  chunkedSchedulers,
+  resolveScheduler,
+  type SchedulerInput,
+  type SchedulerSetting,
+} from "./scheduler.ts";
 import { resolveFluidity, resolveSlo, tailLimit } from "./slo.ts";
 
 /** The space that is searched when plan.yaml does not say. */
@@ -21,7 +34,7 @@ export const defaultSpace = {
   kv: ["paged"],
 } as const;
 
-/** Looks names up and fills defaults; `workload` is what plan.yaml or the command line named. Throws MODEL_UNKNOWN, DEVICE_UNKNOWN. */
+/** Looks names up and fills defaults; `workload` is what plan.yaml or the command line named. Throws MODEL_UNKNOWN, DEVICE_UNKNOWN, CONFIG_INVALID. */
 export function resolvePlan(
   input: PlanInput,
   workload: WorkloadSpec,
@@ -30,98 +43,131 @@ export function resolvePlan(
   const names = namesOf(input, context);
   const model = names.model(input.model, ["model"]);
   const devices = new Map<string, DeviceSpec>();
-  const use = (ref: z.output<typeof deviceRef>, path: readonly (string | number)[]): string => {
+  const use = (ref: z.output<typeof deviceRef>, path: KeyPath): string => {
     const spec = names.device(ref, path);
     devices.set(spec.name, spec);
     return spec.name;
   };
-  const fleet =
-    input.fleet === undefined
-      ? null
-      : { device: use(input.fleet.device, ["fleet", "device"]), gpus: input.fleet.gpus };
+  const { fleet, current } = input;
   const chosen = input.space.devices ?? defaultSpace.devices;
-  const spaceDevices =
-    fleet === null
-      ? chosen.map((ref, index) => use(ref, ["space", "devices", index]))
-      : [fleet.device];
   const slo = resolveSlo(input.slo);
-  const tbtLimit = tailLimit(slo, "tbt");
-  const current = input.current;
   const setting = {
     compatibility: input.compatibility,
     longestRequest: context.longestRequest,
     maxContext: model.maxContext,
-    tbtLimit,
+    tbtLimit: tailLimit(slo, "tbt"),
   };
+  const fleetDevices =
+    fleet === undefined
+      ? null
+      : { device: use(fleet.device, ["fleet", "device"]), gpus: fleet.gpus };
+  const spaceDevices =
+    fleetDevices === null
+      ? chosen.map((ref, index) => use(ref, ["space", "devices", index]))
+      : [fleetDevices.device];
   return {
     model,
-    devices,
     load: input.load ?? null,
     workload,
     slo,
     fluidity: resolveFluidity(input.fluidity, slo),
-    space: resolveSpace(input.space, spaceDevices),
-    fleet,
+    space: resolveSpace(input.space, spaceDevices, setting, context),
+    fleet: fleetDevices,
     current:
       current === undefined
         ? null
-        : {
-            config: currentCandidate(current, use(current.device, ["current", "device"]), setting),
-            replicas: current.replicas ?? null,
-          },
+        : resolveCurrent(current, use(current.device, ["current", "device"]), setting),
+    devices: [...devices.values()],
     screening: input.search.screening,
     confirmation: input.search.confirmation,
     resolution: input.search.resolution,
     predictorErrorPercent: input.search.predictorErrorPercent,
     predictor: resolvePredictor(input.predictor, context),
     overheads: resolveOverheads(input.overheads, input.compatibility),
-    routing: input.routing,
     compatibility: input.compatibility,
-    longestRequest: context.longestRequest,
     seed: input.seed,
   };
 }
 
-function resolveSpace(space: PlanInput["space"], devices: readonly string[]): PlanSpace {
-  const chunkSizes = space.chunkSizes ?? defaultSpace.chunkSizes;
-  const batchSizeCaps = space.batchSizeCaps ?? defaultSpace.batchSizeCaps;
-  const schedulers = (space.schedulers ?? defaultSpace.schedulers).map((choice) => {
-    const own = typeof choice === "string" ? { type: choice } : choice;
-    const chunks = ("chunkSizes" in own ? own.chunkSizes : undefined) ?? chunkSizes;
-    return {
-      type: own.type,
-      chunkSizes: chunkedSchedulers.includes(own.type) ? chunks : chunks.slice(0, 1),
-      batchSizeCaps: ("batchSizeCaps" in own ? own.batchSizeCaps : undefined) ?? batchSizeCaps,
-    };
+function resolveSpace(
+  space: PlanInput["space"],
+  devices: readonly string[],
+  setting: SchedulerSetting,
+  context: ResolveContext,
+): PlanSpace {
+  const kvNames = space.kv ?? defaultSpace.kv;
+  const types = new Set<string>();
+  const schedulers = (space.schedulers ?? defaultSpace.schedulers).map((choice, index) => {
+    const own: z.output<typeof schedulerEntry> =
+      typeof choice === "string" ? { type: choice } : choice;
+    return atKey(context, ["space", "schedulers", index], () => {
+      if (types.has(own.type))
+        throw new MillraceError("CONFIG_INVALID", `${own.type} is listed twice`, {
+          hint: "list its chunkSizes and batchSizeCaps in one entry",
+        });
+      types.add(own.type);
+      const { chunkSizes, batchSizeCaps, ...knobs } = own;
+      return resolveChoice(
+        knobs,
+        chunkSizes ?? space.chunkSizes ?? defaultSpace.chunkSizes,
+        batchSizeCaps ?? space.batchSizeCaps ?? defaultSpace.batchSizeCaps,
+        kvNames,
+        setting,
+      );
+    });
   });
   return {
     devices: [...new Set(devices)],
-    tensorParallel: space.tensorParallel ?? defaultSpace.tensorParallel,
-    pipelineParallel: space.pipelineParallel ?? defaultSpace.pipelineParallel,
+    tensorParallel: distinct(space.tensorParallel ?? defaultSpace.tensorParallel),
+    pipelineParallel: distinct(space.pipelineParallel ?? defaultSpace.pipelineParallel),
     schedulers,
-    kv: space.kv ?? defaultSpace.kv,
     precision: (space.precision ?? [{ weights: "fp16", kv: "fp16" } as const]).map(bytesOf),
   };
 }
 
-function bytesOf(p: z.output<typeof precision>): { weightBytes: number; kvBytes: number } {
-  return { weightBytes: bytesOfPrecision[p.weights], kvBytes: bytesOfPrecision[p.kv] };
+function resolveChoice(
+  knobs: SchedulerInput,
+  chunkSizes: readonly number[],
+  batchSizeCaps: readonly number[],
+  kvNames: readonly KvConfig["type"][],
+  setting: SchedulerSetting,
+): SchedulerChoice {
+  const template = resolveScheduler(knobs, setting);
+  const managers = kvNames.map((type) => resolveKv({ type }, template, setting.compatibility));
+  return {
+    template,
+    chunkSizes: chunkedSchedulers.includes(template.type)
+      ? distinct(chunkSizes)
+      : [template.chunkSize],
+    batchSizeCaps: distinct(batchSizeCaps),
+    kv: managers.filter((kv, i) => managers.findIndex((other) => other.type === kv.type) === i),
+  };
 }
 
-function currentCandidate(
+function resolveCurrent(
   current: NonNullable<PlanInput["current"]>,
   device: string,
-  setting: Parameters<typeof resolveScheduler>[1],
-): Candidate {
+  setting: SchedulerSetting,
+): CurrentDeployment {
   const scheduler = resolveScheduler(current.scheduler, setting);
-  return {
+  const kv = resolveKv(current.kv, scheduler, setting.compatibility);
+  const config = {
     device,
     tensorParallel: current.tensorParallel,
     pipelineParallel: current.pipelineParallel,
     scheduler: scheduler.type,
     chunkSize: scheduler.chunkSize,
     batchSizeCap: scheduler.batchSizeCap,
-    kv: resolveKv(current.kv, scheduler, setting.compatibility).type,
+    kv: kv.type,
     ...bytesOf(current.precision),
   };
+  return { config, scheduler, kv, replicas: current.replicas ?? null };
+}
+
+function bytesOf(p: z.output<typeof precision>): { weightBytes: number; kvBytes: number } {
+  return { weightBytes: bytesOfPrecision[p.weights], kvBytes: bytesOfPrecision[p.kv] };
+}
+
+function distinct(values: readonly number[]): readonly number[] {
+  return [...new Set(values)];
 }

@@ -5,8 +5,6 @@ import { expect, test } from "vitest";
 import { findDevice } from "../catalogue/devices.ts";
 import { findModel } from "../catalogue/models.ts";
 import {
-  candidatesOf,
-  deploymentOf,
   kvGeometryOf,
   planSchema,
   resolvePlan,
@@ -238,7 +236,7 @@ test("workload short forms", () => {
   ]);
 });
 
-test("a plan's space is walked once per point, and each point is a deployment", () => {
+test("a plan's space: names looked up, prices laid over, each scheduler with its own values", () => {
   const input = planSchema.parse({
     model: "llama-3-70b",
     load: { qps: 10 },
@@ -247,23 +245,35 @@ test("a plan's space is walked once per point, and each point is a deployment", 
     space: {
       devices: ["h100", "h100-80gb"],
       tensorParallel: [4],
-      pipelineParallel: [1],
-      schedulers: ["vllm", { type: "sarathi-serve", chunkSizes: [256, 512] }],
+      kv: ["paged", "vattention"],
+      schedulers: ["vllm", { type: "sarathi-serve", chunkSizes: [256, 512], tile: 64 }],
       batchSizeCaps: [64],
     },
+    current: { device: "a100", scheduler: { type: "vllm", batchSizeCap: 32 }, replicas: 3 },
   });
   const spec = resolvePlan(input, { lengths: { type: "shape", name: "azure-conv-2023" } }, context);
-  const candidates = candidatesOf(spec.space);
-  expect(candidates.map((c) => `${c.device} ${c.scheduler} ${c.chunkSize}`)).toEqual([
-    "h100 vllm-v0 512",
-    "h100 sarathi-serve 256",
-    "h100 sarathi-serve 512",
+  expect(spec.space.devices).toEqual(["h100"]);
+  expect(spec.devices.map((d) => [d.name, d.dollarsPerHour])).toEqual([
+    ["h100", 2.5],
+    ["a100-80gb", 2.21],
   ]);
-  expect(spec.devices.get("h100")?.dollarsPerHour).toBe(2.5);
+  expect(spec.space.schedulers).toMatchObject([
+    {
+      template: { type: "vllm-v0" },
+      batchSizeCaps: [64],
+      kv: [{ type: "paged" }, { type: "vattention" }],
+    },
+    { template: { type: "sarathi-serve", tile: 64 }, chunkSizes: [256, 512] },
+  ]);
+  expect(spec.space.schedulers[0]?.chunkSizes).toHaveLength(1);
+  expect(spec.current).toMatchObject({ replicas: 3, config: { batchSizeCap: 32, kv: "paged" } });
   expect(spec.slo).toHaveLength(2);
-  const config = deploymentOf(spec, candidates[1]!, 3, 7);
-  expect(config).toMatchObject({ replicas: 3, seed: 7, scheduler: { chunkSize: 256 } });
-  expect(kvGeometryOf(config).geometry.blockTokens).toBe(16);
+});
+
+test("a scheduler is listed once", () => {
+  const space = { schedulers: ["vllm-v0", "vllm"] };
+  const input = planSchema.parse({ model: "llama-3-8b", load: { qps: 1 }, space });
+  expect(() => resolvePlan(input, {}, context)).toThrow(/vllm-v0 is listed twice/);
 });
 
 test("a plan needs a load or a fleet, and an SLO", () => {

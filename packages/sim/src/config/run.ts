@@ -59,7 +59,6 @@ export const shared = {
   $schema: z.string().optional().describe("Ignored; for editors."),
   predictor: predictor.default({ type: "roofline" }),
   overheads: overheads.optional(),
-  routing: routing.default("round-robin"),
   compatibility: compatibility.default("none"),
   workload: workload.optional(),
   slo: slo.default({}),
@@ -80,6 +79,7 @@ export const runSchema = z
     precision: precision.default({ weights: "fp16", kv: "fp16" }),
     scheduler: scheduler.default({ type: "vllm-v1" }),
     kv: kv.default({}),
+    routing: routing.default("round-robin"),
     ...shared,
   })
   .describe("A deployment and its load, for `millrace simulate`.");

@@ -105,59 +105,73 @@ export const knobTable: Readonly<
   },
 };
 
-const describedKnobs = Object.fromEntries(
+/** The knobs of all schedulers, each with its text. */
+export const describedKnobs = Object.fromEntries(
   Object.entries(knobs).map(([knob, schema]) => [
     knob,
     schema.describe(knobTable[knob as Knob].text),
   ]),
 ) as typeof knobs;
 
+interface GivenKnobs {
+  readonly type: SchedulerType;
+  readonly chunkSize?: number | undefined;
+  readonly maxTokensInBatch?: number | undefined;
+  readonly chunking?: string | undefined;
+  readonly targetTbtMs?: number | undefined;
+  readonly dynamic?: { readonly low: number; readonly high: number } | undefined;
+}
+
+/** Adds an issue for each knob that the type does not have or that lacks its counterpart. */
+export function checkKnobs(s: GivenKnobs, ctx: z.RefinementCtx): void {
+  const given = s as unknown as Readonly<Record<string, unknown>>;
+  for (const [knob, { types, template }] of Object.entries(knobTable)) {
+    if (given[knob] === undefined || template || types.includes(s.type)) continue;
+    ctx.addIssue({
+      code: "custom",
+      path: [knob],
+      message: `${s.type} has no such knob`,
+      params: {
+        hint: `${knob} belongs to ${types.join(", ")}; remove it or change scheduler.type`,
+      },
+    });
+  }
+  if (s.dynamic !== undefined && s.chunking !== "dynamic")
+    ctx.addIssue({
+      code: "custom",
+      path: ["dynamic"],
+      message: "needs chunking: dynamic",
+      params: { hint: "add chunking: dynamic beside it" },
+    });
+  if (s.dynamic !== undefined && s.dynamic.low > s.dynamic.high)
+    ctx.addIssue({
+      code: "custom",
+      path: ["dynamic", "low"],
+      message: `${s.dynamic.low} is above high ${s.dynamic.high}`,
+      params: {
+        hint: "low is the budget at the end of a long prompt, high the one at its start",
+      },
+    });
+  if (s.targetTbtMs !== undefined && s.chunking !== "slo")
+    ctx.addIssue({
+      code: "custom",
+      path: ["targetTbtMs"],
+      message: "needs chunking: slo",
+      params: { hint: "add chunking: slo beside it" },
+    });
+  if (s.type === "vllm-v1" && s.chunkSize !== undefined && s.maxTokensInBatch !== undefined)
+    if (s.chunkSize !== s.maxTokensInBatch)
+      ctx.addIssue({
+        code: "custom",
+        path: ["maxTokensInBatch"],
+        message: `${s.maxTokensInBatch} is not chunkSize ${s.chunkSize}, and for vllm-v1 they are one thing`,
+        params: { hint: "give one of them" },
+      });
+}
+
 const schedulerObject = z
   .strictObject({ type: schedulerName.default("vllm-v1"), ...describedKnobs })
-  .superRefine((s, ctx) => {
-    for (const [knob, { types, template }] of Object.entries(knobTable)) {
-      if (s[knob as Knob] === undefined || template || types.includes(s.type)) continue;
-      ctx.addIssue({
-        code: "custom",
-        path: [knob],
-        message: `${s.type} has no such knob`,
-        params: {
-          hint: `${knob} belongs to ${types.join(", ")}; remove it or change scheduler.type`,
-        },
-      });
-    }
-    if (s.dynamic !== undefined && s.chunking !== "dynamic")
-      ctx.addIssue({
-        code: "custom",
-        path: ["dynamic"],
-        message: "needs chunking: dynamic",
-        params: { hint: "add chunking: dynamic beside it" },
-      });
-    if (s.dynamic !== undefined && s.dynamic.low > s.dynamic.high)
-      ctx.addIssue({
-        code: "custom",
-        path: ["dynamic", "low"],
-        message: `${s.dynamic.low} is above high ${s.dynamic.high}`,
-        params: {
-          hint: "low is the budget at the end of a long prompt, high the one at its start",
-        },
-      });
-    if (s.targetTbtMs !== undefined && s.chunking !== "slo")
-      ctx.addIssue({
-        code: "custom",
-        path: ["targetTbtMs"],
-        message: "needs chunking: slo",
-        params: { hint: "add chunking: slo beside it" },
-      });
-    if (s.type === "vllm-v1" && s.chunkSize !== undefined && s.maxTokensInBatch !== undefined)
-      if (s.chunkSize !== s.maxTokensInBatch)
-        ctx.addIssue({
-          code: "custom",
-          path: ["maxTokensInBatch"],
-          message: `${s.maxTokensInBatch} is not chunkSize ${s.chunkSize}, and for vllm-v1 they are one thing`,
-          params: { hint: "give one of them" },
-        });
-  });
+  .superRefine(checkKnobs);
 
 /** `scheduler: sarathi`, or the type with its knobs. */
 export const scheduler = z

@@ -93,7 +93,7 @@ const workloadObject = z
     lengths: lengths.optional(),
     requests: count.optional().describe("Ends after this many requests. Default: 2000."),
     duration: duration.optional().describe("Ends after this time, e.g. 10min."),
-    maxTokens: z.int().min(2).optional().describe("Most tokens of a request, prompt and output."),
+    maxTokens: z.int().min(2).optional().describe("Most tokens of a request, prompt and output. Default: the model's context."),
     clip: z
       .enum(["proportional", "prompt", "output", "drop"])
       .optional()

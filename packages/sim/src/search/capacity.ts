@@ -1,15 +1,17 @@
 /**
  * The capacity of one replica: the highest rate at which its SLO holds. A bracketing search over rates; the probe is
  * passed in, so that this file knows nothing of simulation. Vidur-Search (section 6) bisects from a fixed start in up to
- * 20 runs; here the saturation rate bounds the search from above, and margins of earlier probes say where to look next.
+ * 20 runs; here the saturation rate bounds the search from above, and what earlier probes saw says where to look next.
  */
 
 /** What the search needs to know of a run. */
 export interface Judged {
   readonly met: boolean;
-  /** Largest value / limit over the SLO terms; NaN when unknown. */
-  readonly margin: number;
-  /** Latency while waiting grows without bound near saturation; gaps between tokens do not. */
+  /** Largest value / limit over the SLO terms; null when unknown. */
+  readonly margin: number | null;
+  /** Largest share of samples beyond a limit over the share allowed to be; null when unknown. */
+  readonly pressure: number | null;
+  /** The term grows without bound near saturation (latency with waiting), unlike gaps between tokens. */
   readonly queueing: boolean;
 }
 
@@ -20,6 +22,8 @@ export interface CapacityOptions {
   readonly guess: number;
   /** Stop when high / low - 1 is at most this. */
   readonly tolerance: number;
+  /** Rates below this share of the bound are found to a coarser tolerance, see `toleranceAt`; 0 = never. */
+  readonly coarseBelow?: number;
   /** Give up when nothing is met above this rate. */
   readonly floor: number;
   readonly maxProbes: number;
@@ -29,90 +33,125 @@ export interface CapacityOptions {
 export interface Bracket {
   readonly low: number;
   readonly high: number;
-  /** The bound itself met the SLO: saturation is the limit, not a term. */
+  /** Nothing failed below the bound: saturation is the limit, not a term. */
   readonly bounded: boolean;
   readonly probes: number;
 }
 
-/** Factor of the second step upwards and of those after it, where there is no bound to aim at. */
-const GROWTH = 1.12;
-/** Step down after a first failure: a queue is gone at a rate a little lower, slow gaps are not. */
-const STEP_DOWN_QUEUE = 0.8;
-const STEP_DOWN_GAPS = 0.5;
+/** Without a bound the start is taken to be close: no step leaves it faster than this, and steps grow one by one. */
+const CLOSE_STEP = 1.05;
+/** How pressure grows with the rate near capacity, as a power; from runs of 20,000 requests. */
+const GROWTH_POWER = { gaps: 1.2, queue: 12 } as const;
+/**
+ * Step down after a failure: pressure to this power, or a constant when it is not known. Slow gaps grow a little slower
+ * than the rate; a queue is gone at a rate a little lower.
+ */
+const DOWN = { gaps: { power: 0.7, blind: 0.6 }, queue: { power: 0.3, blind: 0.8 } } as const;
+const LARGEST_STEP = 0.45;
+/** First step upwards for gaps, which no bound predicts. */
+const GAP_STEP_UP = 1.12;
 
-interface Point {
+interface Point extends Judged {
   readonly rate: number;
-  readonly margin: number;
-  readonly queueing: boolean;
 }
 
-/** Searches. The probe is called once per rate, one after the other; 2-4 times as a rule, never more than maxProbes. */
+/** Searches. The probe is called once per rate, one after the other; 1-4 times as a rule, never more than maxProbes. */
 export function searchCapacity(
   probe: (rateQps: number) => Judged,
   options: CapacityOptions,
 ): Bracket {
-  const { bound, tolerance, floor, maxProbes } = options;
+  const { bound, floor, maxProbes } = options;
   let low: Point | null = null;
   let high: Point | null = null;
   let probes = 0;
-  let rate = Math.min(options.guess, bound);
+  let rate = Math.min(Math.max(options.guess, floor), bound);
   while (probes < maxProbes) {
-    const { met, margin, queueing } = probe(rate);
+    const point: Point = { ...probe(rate), rate };
     probes++;
-    const point = { rate, margin, queueing };
-    if (met) low = point;
+    if (point.met) low = point;
     else high = point;
-    if (low !== null && low.rate >= bound) break;
     const limit = high?.rate ?? bound;
-    if (low !== null && limit <= low.rate * (1 + tolerance)) break;
-    if (low === null && limit <= floor) break;
+    if (low === null ? limit <= floor : limit <= low.rate * (1 + toleranceAt(low.rate, options)))
+      break;
     rate = nextRate(low, high, options, probes);
   }
   return {
     low: low?.rate ?? 0,
-    high: high?.rate ?? Math.min(bound, Math.max(low?.rate ?? 0, bound)),
+    high: high?.rate ?? bound,
     bounded: high === null && low !== null,
     probes,
   };
 }
 
+/** The tolerance, times how often the rate fits into the coarse share of the bound to the power of 1.5, at most a half. */
+function toleranceAt(rate: number, { bound, tolerance, coarseBelow = 0 }: CapacityOptions): number {
+  const times = Number.isFinite(bound) ? ((coarseBelow * bound) / rate) ** 1.5 : 1;
+  // 1e-12: a bracket placed at exactly the tolerance is closed whatever the rounding.
+  return Math.max(tolerance, Math.min(tolerance * times, 0.5)) + 1e-12;
+}
+
 function nextRate(
   low: Point | null,
   high: Point | null,
-  { bound, floor, tolerance }: CapacityOptions,
+  options: CapacityOptions,
   probes: number,
 ): number {
+  const { bound, floor } = options;
   if (low === null) {
-    const failed = high as Point;
-    const step = failed.queueing ? STEP_DOWN_QUEUE : STEP_DOWN_GAPS;
-    return Math.max(failed.rate * step ** (probes > 1 ? 2 : 1), floor);
+    const { rate, pressure, queueing } = high as Point;
+    const { power, blind } = queueing ? DOWN.queue : DOWN.gaps;
+    const step = pressure !== null && pressure > 1 ? pressure ** -power : blind;
+    // The second step down is taken twice, and so on; half a tolerance more makes it likely to be met.
+    const least = Number.isFinite(bound) ? LARGEST_STEP : CLOSE_STEP ** -probes;
+    const down = Math.max(step ** probes, least);
+    return Math.max((rate * down) / Math.sqrt(1 + toleranceAt(rate, options)), floor);
   }
+  const width = 1 + toleranceAt(low.rate, options);
   if (high === null) {
+    if (!Number.isFinite(bound)) return low.rate * stepUp(low, width, probes);
     const wanted = low.queueing
-      ? queueRoot(low, bound)
-      : low.rate * (probes > 1 ? GROWTH * GROWTH : GROWTH);
+      ? Math.max(queueRoot(low, bound), Math.sqrt(low.rate * bound))
+      : low.rate * GAP_STEP_UP ** probes;
     // A probe at the bound settles it where the root is near or beyond.
-    return wanted * (1 + tolerance) >= bound ? bound : Math.max(wanted, low.rate * (1 + tolerance));
+    return wanted * width >= bound ? bound : Math.max(wanted, low.rate * width);
   }
-  return between(low, high, tolerance);
+  return between(low, high, width);
+}
+
+/** Factor at which the pressure would pass 1, and at least one tolerance, so that a failure there closes the bracket. */
+function stepUp(low: Point, width: number, probes: number): number {
+  const power = low.queueing ? GROWTH_POWER.queue : GROWTH_POWER.gaps;
+  const wanted = Math.max(low.pressure ?? 1, 0.01) ** (-1 / power);
+  return Math.max(width, Math.min(wanted, CLOSE_STEP ** probes));
 }
 
 /** Rate at which the margin reaches 1 if it grows like 1 / (1 - rate / bound), the delay of a queue. */
 function queueRoot(low: Point, bound: number): number {
-  if (!Number.isFinite(bound)) return low.rate * (low.margin < 0.5 ? GROWTH * GROWTH : GROWTH);
-  const idle = low.margin * (1 - low.rate / bound);
-  return bound * (1 - Math.min(idle, 1));
+  return bound * (1 - Math.min((low.margin ?? 1) * (1 - low.rate / bound), 1));
 }
 
-/** By the margins' logarithms when both are known, else the geometric mean; kept off the ends of the bracket. */
-function between(low: Point, high: Point, tolerance: number): number {
-  const middle = Math.sqrt(low.rate * high.rate);
-  const known = low.margin > 0 && Number.isFinite(high.margin) && high.margin > 1;
-  const share = known
-    ? Math.log(1 / low.margin) / (Math.log(high.margin) - Math.log(low.margin))
-    : 0.5;
-  const guess = known ? low.rate + share * (high.rate - low.rate) : middle;
-  const step = 1 + tolerance / 2;
-  const inner = Math.min(Math.max(guess, low.rate * step), high.rate / step);
-  return inner > low.rate && inner < high.rate ? inner : middle;
+/**
+ * Where the pressure passes 1. A root within one tolerance of an end is probed at that distance, so that the bracket
+ * closes if the estimate is right, and every probe moves an end by a tolerance at least.
+ */
+function between(low: Point, high: Point, width: number): number {
+  const root = rootBetween(low, high);
+  if (root <= low.rate * width) return low.rate * width;
+  if (root >= high.rate / width) return high.rate / width;
+  return root;
+}
+
+/** By logarithms of what both ends know, pressure first; else the geometric mean. */
+function rootBetween(low: Point, high: Point): number {
+  for (const of of ["pressure", "margin"] as const) {
+    const below = low[of];
+    const above = high[of];
+    if (below === null || above === null || !(below > 0) || !(above > 1)) continue;
+    if (!Number.isFinite(above)) continue;
+    const share = Math.log(1 / Math.min(below, 1)) / Math.log(above / Math.min(below, 1));
+    // Away from the ends, so that a misleading figure still halves the bracket before long.
+    const inner = Math.min(Math.max(share, 0.1), 0.9);
+    return low.rate * (high.rate / low.rate) ** inner;
+  }
+  return Math.sqrt(low.rate * high.rate);
 }

@@ -23,6 +23,8 @@ export interface JobWorkload {
   readonly requests: number;
   readonly seed: number;
   readonly rows: WorkloadRows | null;
+  /** Hash of the above, so that jobs and workers need not read thousands of rows to tell workloads apart. */
+  readonly hash: string;
 }
 
 interface JobBase {
@@ -76,7 +78,7 @@ export interface CapacityOutcome {
   /** The SLO term that fails above, or "" when saturation is the limit. */
   readonly limit: string;
   /** The run at `lowQps`, or the lowest one that failed. */
-  readonly atCapacity: RateReport & { readonly usage: Usage; readonly margin: number };
+  readonly atCapacity: RateReport & { readonly usage: Usage; readonly margin: number | null };
   /** Use of the resources while a backlog is worked off; null when it was not measured. */
   readonly saturated: Usage | null;
   /** At the load that each replica would carry. */
@@ -97,5 +99,6 @@ export type SearchOutcome = CapacityOutcome | RateOutcome;
 
 /** The job under its content hash. */
 export function searchJob<J extends SearchJob>(input: J): Job<J> {
-  return { id: contentHash({ revision: SEARCH_REVISION, input }), input };
+  const { workload, ...rest } = input;
+  return { id: contentHash([SEARCH_REVISION, workload.hash, rest]), input };
 }

@@ -2,26 +2,32 @@
 import type { RequestTable, StepCostModel } from "@millrace/serving";
 import type { KvGeometry } from "../fleet/create-fleet.ts";
 import { simulate } from "../simulate/simulate.ts";
-import type { SimulationConfig, SimulationSummary, SloCheck } from "../types.ts";
-import { certainBreach } from "./breach.ts";
+import { sloName } from "../simulate/slo.ts";
+import type { SimulationConfig, SimulationSummary, SloCheck, SloTerm } from "../types.ts";
+import { watchBreach } from "./breach.ts";
 
 /** Requests from which on the growth of the backlog within a run says more than its noise. */
 export const GROWTH_REQUESTS = 5000;
 /** Growth of the backlog over the second half of the arrivals, as a share of them, that counts as overload. */
 export const GROWTH_LIMIT = 0.02;
+/** Stands in the place of a term when all are met but the replica does not keep up. */
+export const BACKLOG_GROWS = "backlog grows";
 
 /** What a run says about its rate. */
 export interface Probe {
   readonly rateQps: number;
   readonly met: boolean;
-  /** Abandoned once a breach was certain; then `slo`, `margin` and `usage` say what was seen until then. */
+  /** Abandoned once a breach was certain; then `slo` and `usage` say what was seen until then. */
   readonly aborted: boolean;
-  /** Largest value / limit over the terms (limit / value for fluidity); <= 1 when met, NaN when aborted. */
-  readonly margin: number;
-  /** The term that `margin` comes from, "backlog grows" or "" when no term is near. */
+  /** Largest value / limit over the terms (limit / value for fluidity); <= 1 when met, null when aborted. */
+  readonly margin: number | null;
+  /** Largest share of samples beyond a limit, over the share that may be; of what was seen. */
+  readonly pressure: number;
+  /** The term that is nearest to its limit or farthest beyond it, or BACKLOG_GROWS. */
   readonly worst: string;
   readonly slo: readonly SloCheck[];
   readonly usage: Usage;
+  /** Requests that arrived. */
   readonly requests: number;
   readonly simulatedSeconds: number;
 }
@@ -48,35 +54,39 @@ export function probeRate(
   geometry: KvGeometry,
   options: { readonly abort?: boolean } = {},
 ): Probe {
-  const breach = certainBreach(config, requests);
-  let aborted = false;
+  const watch = watchBreach(config, requests);
+  let certain: SloTerm | null = null;
   const result = simulate(config, requests, {
     costModel,
     geometry,
-    ...(options.abort === false
-      ? {}
-      : {
-          stop: (now, recorder) => {
-            aborted = breach(now, recorder);
-            return aborted;
-          },
-        }),
+    stop: (now, recorder) => {
+      const term = watch.look(now, recorder);
+      if (options.abort !== false) certain = term;
+      return certain !== null;
+    },
   });
   const { summary } = result;
   const growth = backlogGrowth(requests, result.perRequest.completedAt);
   const grows = requests.count >= GROWTH_REQUESTS && growth > GROWTH_LIMIT;
-  const { margin, worst } = worstTerm(summary.slo);
-  const met = !aborted && !grows && summary.slo.every((s) => s.met);
-  return {
+  const base = {
     rateQps,
-    met,
-    aborted,
-    margin: aborted ? Number.NaN : grows ? Math.max(margin, 1 + growth) : margin,
-    worst: !aborted && grows && margin <= 1 ? "backlog grows" : worst,
+    pressure: watch.pressure(),
     slo: summary.slo,
     usage: usageOf(summary),
-    requests: requests.count,
+    requests: certain === null ? requests.count : arrivedUntil(requests, summary.simulatedSeconds),
     simulatedSeconds: summary.simulatedSeconds,
+  };
+  if (certain !== null)
+    return { ...base, met: false, aborted: true, margin: null, worst: sloName(certain) };
+  const { margin, worst } = worstTerm(summary.slo);
+  if (!grows) return { ...base, met: margin <= 1, aborted: false, margin, worst };
+  const breached = margin > 1;
+  return {
+    ...base,
+    met: false,
+    aborted: false,
+    margin: Math.max(margin, 1 + growth),
+    worst: breached ? worst : BACKLOG_GROWS,
   };
 }
 
@@ -131,6 +141,12 @@ export function backlogGrowth(requests: RequestTable, completedAt: Float64Array)
   for (const at of completedAt) if (at > middle && at <= last) completed++;
   const arrivals = count - 1 - half;
   return arrivals > 0 ? (arrivals - completed) / arrivals : 0;
+}
+
+function arrivedUntil({ arrivedAt, count }: RequestTable, seconds: number): number {
+  let n = 0;
+  while (n < count && (arrivedAt[n] as number) <= seconds) n++;
+  return n;
 }
 
 function worstTerm(slo: readonly SloCheck[]): { margin: number; worst: string } {

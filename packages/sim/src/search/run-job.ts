@@ -3,6 +3,7 @@ import { contentHash, invariant } from "@millrace/core";
 import type { RequestTable, StepCostModel } from "@millrace/serving";
 import type { SimulationConfig } from "../types.ts";
 import { type Judged, searchCapacity } from "./capacity.ts";
+import { chunkTokens, firstGuess } from "./guess.ts";
 import type {
   CapacityJob,
   CapacityOutcome,
@@ -15,19 +16,18 @@ import type {
 } from "./job.ts";
 import { measureSaturation, type Probe, probeRate, type Saturation } from "./probe.ts";
 import { replicasFor } from "./replicas.ts";
-import { chunkingSchedulers } from "./spec.ts";
-import { stepSeconds } from "./steps.ts";
+import { stepTime } from "./steps.ts";
 import { makeWorkload, type UnitWorkload, unitWorkload } from "./workload.ts";
 
 /** Share of the saturation rate up to which a load counts as stable; the rest is the error of measuring it. */
 export const STABLE_SHARE = 0.98;
-/** First rate tried, as a share of the saturation rate. */
-const FIRST_GUESS = 0.9;
-/** A replica that meets its SLO only below this share of its saturation rate is rejected. */
+/** A replica that meets its SLO only below this share of its saturation rate, or of the rate to start from, is rejected. */
 const FLOOR = 0.05;
+/** Below this share of the saturation rate capacities are found to a coarser tolerance: such replicas win nothing. */
+const COARSE_BELOW = 0.5;
 const MAX_PROBES = 12;
-/** A run within this share of the rate each replica carries stands for it. */
-const SAME_RATE = 0.01;
+/** A run at the rate each replica carries, or above it by at most this share, stands for it. */
+const SAME_RATE = 0.03;
 const KEPT = 64;
 
 type CostModel = StepCostModel & { readonly unfitted?: readonly string[] };
@@ -52,7 +52,7 @@ export function createJobRunner(services: JobServices): (job: SearchJob) => Prom
     return value;
   };
   return async (job) => {
-    const workload = await remember(workloads, contentHash(job.workload), () =>
+    const workload = await remember(workloads, job.workload.hash, () =>
       unitWorkload(makeWorkload(job.workload)),
     );
     const config = {
@@ -119,12 +119,17 @@ function findCapacity(job: CapacityJob, workload: UnitWorkload, cost: CostModel)
   const saturation =
     job.startQps === null ? measureSaturation(deployment, workload.table, cost, geometry) : null;
   const bound = saturation === null ? Number.POSITIVE_INFINITY : STABLE_SHARE * saturation.rateQps;
-  const guess = job.startQps ?? FIRST_GUESS * (saturation as Saturation).rateQps;
-  const bracket = searchCapacity((rate) => judged(run(rate)), {
+  const start =
+    job.startQps ??
+    firstGuess(deployment, workload.table, cost, (saturation as Saturation).rateQps);
+  const floor = FLOOR * (saturation?.rateQps ?? start);
+  // The run at the floor says by how much a hopeless candidate misses, so it is not cut short.
+  const bracket = searchCapacity((rate) => judged(run(rate, rate > floor)), {
     bound,
-    guess,
+    guess: start,
     tolerance: job.tolerance,
-    floor: FLOOR * guess,
+    coarseBelow: COARSE_BELOW,
+    floor,
     maxProbes: MAX_PROBES,
   });
   const best = runs.find((p) => p.met && p.rateQps === bracket.low) ?? lowest(runs);
@@ -137,7 +142,7 @@ function findCapacity(job: CapacityJob, workload: UnitWorkload, cost: CostModel)
     highQps: bracket.high,
     saturationQps: saturation?.rateQps ?? null,
     limit,
-    atCapacity: { ...reportOf(best), usage: best.usage, margin: best.aborted ? 0 : best.margin },
+    atCapacity: { ...reportOf(best), usage: best.usage, margin: best.margin },
     saturated: saturation?.usage ?? null,
     atLoad: atLoad === null ? null : reportOf(atLoad),
     steps: typicalSteps(job, workload.table, cost, best),
@@ -148,7 +153,9 @@ function findCapacity(job: CapacityJob, workload: UnitWorkload, cost: CostModel)
 
 function judged(probe: Probe): Judged {
   const queueing = !probe.worst.startsWith("TBT") && !probe.worst.includes("fluidity");
-  return { met: probe.met, margin: probe.margin, queueing };
+  const { met, margin, pressure } = probe;
+  // A run may breach by what cannot be counted, e.g. fluidity; then its pressure says nothing.
+  return { met, margin, pressure: met === pressure <= 1 ? pressure : null, queueing };
 }
 
 function lowest(runs: readonly Probe[]): Probe {
@@ -165,7 +172,9 @@ function loadRun(
   run: (rateQps: number, abort: boolean) => Probe,
 ): Probe | null {
   const rate = peakQps === null ? lowQps : peakQps / replicasFor(peakQps, lowQps);
-  const near = runs.find((p) => !p.aborted && Math.abs(p.rateQps / rate - 1) <= SAME_RATE);
+  const near = runs.find(
+    (p) => p.met && p.rateQps >= rate * (1 - 1e-9) && p.rateQps <= rate * (1 + SAME_RATE),
+  );
   return near ?? run(rate, false);
 }
 
@@ -176,17 +185,15 @@ function typicalSteps(
   cost: CostModel,
   { usage }: Probe,
 ): CapacityOutcome["steps"] {
-  const { scheduler, pipelineParallel } = deployment;
   const prompts = Float64Array.from(requests.promptTokens).sort();
   const long = prompts[Math.floor(0.95 * (prompts.length - 1))] ?? 1;
   const decodeRows = Math.max(1, Math.round(usage.meanRows));
-  const shape = { decodeRows, context: Math.round(long) };
-  const chunk = chunkingSchedulers.includes(scheduler.type)
-    ? Math.max(1, scheduler.chunkSize - decodeRows)
-    : Math.min(long, scheduler.maxTokensInBatch);
+  const shape = { decodeRows, context: long };
+  const chunk = Math.min(chunkTokens(deployment, decodeRows), long);
+  const stages = deployment.pipelineParallel;
   return {
-    full: stepSeconds(cost, pipelineParallel, { ...shape, chunk }),
-    decode: stepSeconds(cost, pipelineParallel, { ...shape, chunk: 0 }),
+    full: stepTime(cost, stages, { ...shape, chunk }).through,
+    decode: stepTime(cost, stages, { ...shape, chunk: 0 }).through,
   };
 }
 

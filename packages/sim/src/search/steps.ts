@@ -7,14 +7,23 @@ export interface StepShape {
   readonly context: number;
   /** Tokens of one prompt chunk; 0 = none. */
   readonly chunk: number;
+  /** Tokens of that prompt computed before. */
+  readonly start?: number;
 }
 
-/** Seconds of the slowest stage for the step. */
-export function stepSeconds(
+export interface StepTime {
+  /** Seconds of the slowest stage: how often such steps can follow each other. */
+  readonly stage: number;
+  /** Seconds through all stages. */
+  readonly through: number;
+}
+
+/** The time of one step; 0 for an empty one. */
+export function stepTime(
   cost: StepCostModel,
   stages: number,
-  { decodeRows, context, chunk }: StepShape,
-): number {
+  { decodeRows, context, chunk, start = 0 }: StepShape,
+): StepTime {
   const table = new SeqTable();
   const plan = new StepPlan(decodeRows + 1);
   plan.reset(0);
@@ -30,10 +39,14 @@ export function stepSeconds(
     plan.decodeRows++;
     plan.decodeContext += context;
   }
-  if (chunk > 0) plan.addPrefill(table.add(decodeRows, chunk, 1, 1, 0, 0), 0, chunk, true);
-  if (plan.rows === 0) return 0;
+  if (chunk > 0) plan.addPrefill(table.add(decodeRows, chunk, 1, 1, 0, 0), start, chunk, true);
   let slowest = 0;
-  for (let stage = 0; stage < stages; stage++)
-    slowest = Math.max(slowest, cost.stepSeconds(plan, table, stage));
-  return slowest;
+  let through = 0;
+  if (plan.rows === 0) return { stage: 0, through };
+  for (let stage = 0; stage < stages; stage++) {
+    const seconds = cost.stepSeconds(plan, table, stage);
+    slowest = Math.max(slowest, seconds);
+    through += seconds;
+  }
+  return { stage: slowest, through };
 }

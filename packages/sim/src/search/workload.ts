@@ -2,6 +2,7 @@
  * The requests of a job. They are made once and their arrivals rescaled, so that all rates, and all candidates, see the
  * same draws (common random numbers); the rate over the run is exactly the one asked for.
  */
+import { contentHash } from "@millrace/core";
 import {
   generateWorkload,
   type RequestTable,
@@ -10,7 +11,7 @@ import {
   type WorkloadInputs,
   type WorkloadSpec,
 } from "@millrace/serving";
-import type { JobWorkload } from "./job.ts";
+import type { JobWorkload, WorkloadRows } from "./job.ts";
 
 /** A table with its own mean rate, made once. */
 export interface UnitWorkload {
@@ -51,22 +52,47 @@ export function makeWorkload({ spec, requests, seed, rows }: JobWorkload): Reque
   };
 }
 
-/** What a job says of its workload; `inputs` holds the traces and shapes that the spec names. Throws CONFIG_INVALID. */
-export function describeWorkload(
-  spec: WorkloadSpec,
-  requests: number,
-  seed: number,
-  inputs: WorkloadInputs = {},
-): JobWorkload {
+/** What jobs say of their workload, by number of requests and seed. */
+export type DescribeWorkload = (requests: number, seed: number) => JobWorkload;
+
+/** Describes the workload of a spec, each size and seed once. `inputs` holds the traces and shapes that it names; without them CONFIG_INVALID is thrown on first use. */
+export function describeWorkload(spec: WorkloadSpec, inputs: WorkloadInputs): DescribeWorkload {
+  const made = new Map<string, JobWorkload>();
   const own = tracePaths(spec).length > 0 || Object.keys(inputs.shapes ?? {}).length > 0;
-  if (!own) return { spec, requests, seed, rows: null };
-  const table = generateWorkload(boundedSpec(spec, requests), seed, inputs);
-  const rows = {
+  return (requests, seed) => {
+    const key = `${requests}/${seed}`;
+    let known = made.get(key);
+    if (known === undefined) {
+      const rows = own ? rowsOf(generateWorkload(boundedSpec(spec, requests), seed, inputs)) : null;
+      const hash = contentHash(rows ?? { spec, requests, seed });
+      known = { spec, requests: rows?.arrivedAt.length ?? requests, seed, rows, hash };
+      made.set(key, known);
+    }
+    return known;
+  };
+}
+
+function rowsOf(table: RequestTable): WorkloadRows {
+  return {
     arrivedAt: [...table.arrivedAt],
     promptTokens: [...table.promptTokens],
     outputTokens: [...table.outputTokens],
     classIndex: [...table.classIndex],
     classes: table.classes,
   };
-  return { spec, requests: table.count, seed, rows };
+}
+
+/** `azure-conv-2023: 1,147 prompt and 212 output tokens on average`. */
+export function describeShape(
+  spec: WorkloadSpec,
+  tokens: { readonly prompt: number; readonly output: number },
+): string {
+  const names = [spec, ...(spec.classes ?? [])].flatMap(({ lengths }) => {
+    if (lengths === undefined) return [];
+    if (lengths.type === "shape") return [lengths.name];
+    return [lengths.type === "trace" ? lengths.path : `${lengths.type} lengths`];
+  });
+  const whole = (n: number): string => Math.round(n).toLocaleString("en-US");
+  const mean = `${whole(tokens.prompt)} prompt and ${whole(tokens.output)} output tokens on average`;
+  return `${[...new Set(names)].join(", ")}: ${mean}`;
 }

@@ -5,18 +5,17 @@
 import { Rng } from "@millrace/core";
 import {
   createRouter,
-  type KvManager,
   MetricsRecorder,
   type ReplicaObserver,
   type RequestTable,
   type StepCostModel,
-  VattentionKv,
 } from "@millrace/serving";
 import { createFleet, type KvGeometry } from "../fleet/create-fleet.ts";
 import { runFleet } from "../fleet/run-fleet.ts";
 import type { VirtualBackend } from "../fleet/virtual-backend.ts";
 import type { SimulationConfig, SimulationResult } from "../types.ts";
 import { flopsOfModel } from "./flops.ts";
+import { MappingMeter } from "./mapping-meter.ts";
 import { summarizeRun } from "./summarize.ts";
 import { TimelineRecorder } from "./timeline.ts";
 
@@ -65,15 +64,16 @@ export function simulate(
     flopsOf: flopsOfModel(config.model),
   });
   const timeline = options.timeline === true ? new TimelineRecorder(config.pipelineParallel) : null;
-  const managers: KvManager[] = [];
+  const mapping = new MappingMeter();
   const fleet = createFleet(
     config,
     requests,
     options.geometry,
     options.costModel,
     (r, kv, backend) => {
-      managers.push(kv);
       const observers = [recorder.forReplica(r, kv)];
+      const mapper = mapping.watch(kv);
+      if (mapper !== null) observers.push(mapper);
       if (timeline !== null)
         observers.push(timeline.observer(r, kv, backend, () => fleet.replicas[r]!.scheduler));
       if (options.observe !== undefined) observers.push(options.observe(r, backend));
@@ -97,18 +97,12 @@ export function simulate(
       replicas: fleet.replicas,
       heap: fleet.heap,
       router,
+      background: config.kv.type === "vattention",
       rejected: (request) => recorder.rejected(request),
       ...(stop === undefined ? {} : { stop: (now: number) => stop(now, recorder) }),
       ...(options.limitSeconds === undefined ? {} : { limitSeconds: options.limitSeconds }),
     });
   const end = options.around === undefined ? loop() : options.around(loop);
-  let mapped = 0;
-  let fragmentation = 0;
-  for (const kv of managers) {
-    if (!(kv instanceof VattentionKv)) continue;
-    mapped += kv.mappedOnDemand + kv.mappedAhead;
-    fragmentation += kv.fragmentation / managers.length;
-  }
   return {
     config,
     requests,
@@ -122,8 +116,8 @@ export function simulate(
       kv: {
         blocks: options.geometry.blocks,
         blockTokens: options.geometry.blockTokens,
-        mappedPages: mapped,
-        fragmentation,
+        mappedPages: mapping.mappedPages,
+        fragmentation: mapping.fragmentation,
       },
       extrapolatedSteps: options.costModel.extrapolatedSteps ?? 0,
       unfitted: options.costModel.unfitted ?? [],

@@ -1,0 +1,64 @@
+/**
+ * Writes the tables of docs/papers from fresh runs of `millrace reproduce`, so that no figure there is typed by hand:
+ * everything between `<!-- figures NAME -->` and `<!-- /figures -->` is replaced. Names as arguments; all by default.
+ */
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+interface Row {
+  readonly claim: string;
+  readonly theirs: number | null;
+  readonly ours: number;
+  readonly low: number;
+  readonly high: number;
+  readonly unit: string;
+  readonly n: number;
+  readonly note: string;
+}
+
+const root = join(fileURLToPath(import.meta.url), "../..");
+const folder = join(root, "docs/papers");
+const wanted = process.argv.slice(2);
+
+function number(x: number): string {
+  if (!Number.isFinite(x)) return "-";
+  return Math.abs(x) >= 1000
+    ? Math.round(x).toLocaleString("en-US")
+    : String(Number(x.toPrecision(3)));
+}
+
+function table(name: string): string {
+  const cli = join(root, "packages/cli/bin/millrace.js");
+  const run = spawnSync(process.execPath, [cli, "reproduce", name, "--json"], {
+    encoding: "utf8",
+    maxBuffer: 1 << 26,
+  });
+  if (run.status !== 0)
+    throw new Error(`millrace reproduce ${name} ended with ${run.status}: ${run.stderr}`);
+  const { rows } = JSON.parse(run.stdout) as { rows: Row[] };
+  const lines = rows.map((r) => {
+    const spread = r.low === r.high ? "" : ` (${number(r.low)} … ${number(r.high)})`;
+    return `| ${r.claim} | ${r.theirs === null ? "" : number(r.theirs)} | ${number(r.ours)}${spread} | ${r.unit} | ${number(r.n)} | ${r.note} |`;
+  });
+  return [
+    "| claim | theirs | ours (lowest … highest seed) | unit | requests a run | setting |",
+    "|---|---|---|---|---|---|",
+    ...lines,
+  ].join("\n");
+}
+
+for (const file of readdirSync(folder).filter((f) => f.endsWith(".md"))) {
+  const path = join(folder, file);
+  const text = readFileSync(path, "utf8");
+  const next = text.replace(
+    /<!-- figures (\S+) -->[\s\S]*?<!-- \/figures -->/g,
+    (whole, name: string) => {
+      if (wanted.length > 0 && !wanted.includes(name)) return whole;
+      console.error(`${file}: millrace reproduce ${name}`);
+      return `<!-- figures ${name} -->\n${table(name)}\n<!-- /figures -->`;
+    },
+  );
+  if (next !== text) writeFileSync(path, next);
+}
