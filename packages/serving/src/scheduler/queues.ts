@@ -75,29 +75,30 @@ export class Queues {
     if (this.disordered) this.sort();
   }
 
-  /** Sorts whether or not it seems needed. */
+  /**
+   * Sorts whether or not it seems needed. The order is total, so that the first sequence stays the first and is never
+   * preempted; Vidur leaves sequences that arrived together in the order of the list.
+   */
   sort(): void {
     const { data, n } = this.idle;
+    const { priority, arrivedAt, request } = this.table;
+    const stable = this.vidur;
     for (let i = 1; i < n; i++) {
       const s = data[i]!;
+      const p = priority[s]!;
+      const t = arrivedAt[s]!;
       let j = i - 1;
-      while (j >= 0 && this.after(data[j]!, s)) {
-        data[j + 1] = data[j]!;
-        j--;
+      for (; j >= 0; j--) {
+        const before = data[j]!;
+        if (priority[before]! < p) break;
+        if (priority[before]! === p) {
+          if (arrivedAt[before]! < t) break;
+          if (arrivedAt[before]! === t && (stable || request[before]! <= request[s]!)) break;
+        }
+        data[j + 1] = before;
       }
       data[j + 1] = s;
     }
-  }
-
-  /**
-   * Whether `a` comes after `b` in order of service. A total order, so that the first sequence stays the first and is never
-   * preempted; Vidur leaves sequences that arrived together in the order of the list.
-   */
-  private after(a: number, b: number): boolean {
-    const { priority, arrivedAt, request } = this.table;
-    if (priority[a]! !== priority[b]!) return priority[a]! > priority[b]!;
-    if (arrivedAt[a]! !== arrivedAt[b]!) return arrivedAt[a]! > arrivedAt[b]!;
-    return !this.vidur && request[a]! > request[b]!;
   }
 
   /**
