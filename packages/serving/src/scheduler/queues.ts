@@ -142,8 +142,7 @@ export class Queues {
           i++;
           continue;
         }
-        to = i + 1;
-        while (to < idle.n && !this.isPartial(idle.data[to] as Seq)) to++;
+        to = this.endOfDecodes(i);
       }
       const most = Math.min(maxRows - plan.rows, left);
       if (to - i > most) to = i + most;
@@ -307,6 +306,18 @@ export class Queues {
         `sequence ${s} waits in state ${this.table.state[s]}`,
       );
     });
+  }
+
+  /** First index above `from`, a decode, that is partly prefilled. As a rule those stand last: then no decode is visited. */
+  private endOfDecodes(from: number): number {
+    const { data, n } = this.idle;
+    const tail = n - this.partialIdle;
+    let at = n;
+    while (at > tail && this.isPartial(data[at - 1] as Seq)) at--;
+    if (at === tail) return tail;
+    let to = from + 1;
+    while (to < n && !this.isPartial(data[to] as Seq)) to++;
+    return to;
   }
 
   private isPartial(seq: Seq): boolean {
