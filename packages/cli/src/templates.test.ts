@@ -55,7 +55,7 @@ test("what the templates comment out is valid as well", () => {
   expect(run).toContain("\nkv:\n  type: paged");
   expect(openRun(run).kv.numBlocks).toBe(20_000);
   const plan = uncommented(planTemplate("x"));
-  expect(plan).toMatch(/\ncurrent:.*\n  device: a100-80gb/);
+  expect(plan).toMatch(/\ncurrent:.*\n {2}device: a100-80gb/);
   const spec = openPlan(plan);
   expect(spec.current?.replicas).toBe(4);
   expect(spec.fleet?.gpus).toBe(8);
