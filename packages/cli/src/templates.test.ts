@@ -40,7 +40,7 @@ test("templates are valid and mean what their comments say", () => {
     overheads: { host: true, lmHead: true, sampling: true },
   });
   const plan = openPlan(planTemplate("x"));
-  expect(plan.confirmation).toEqual({ requests: 20_000, seeds: 3, finalists: 6 });
+  expect(plan.confirmation).toEqual({ requests: 20_000, seeds: 3, finalists: 20 });
   expect(expandSpace(plan).feasible.length).toBeGreaterThan(20);
 });
 

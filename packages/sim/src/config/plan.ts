@@ -68,7 +68,7 @@ const search = z
       .strictObject({
         requests: count.default(20_000),
         seeds: count.default(3),
-        finalists: count.default(6),
+        finalists: count.default(20),
       })
       .default({ requests: 20_000, seeds: 3, finalists: 20 })
       .describe("The best are simulated again, longer and with several seeds."),
