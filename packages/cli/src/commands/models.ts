@@ -1,8 +1,8 @@
 /** `millrace models`: the catalogue, or one model in full. */
 import { formatBytes, formatCount } from "@millrace/core";
 import { kvBytesPerToken, type ModelSpec, models, parameterCount } from "@millrace/sim";
-import { openModel } from "../references.ts";
 import type { Session } from "../session.ts";
+import { formatWhole } from "../ui/numbers.ts";
 import { facts, table } from "../ui/table.ts";
 
 /** Everything that is said about a model, for --json. */
@@ -12,11 +12,13 @@ function entryOf(model: ModelSpec): object {
 }
 
 export async function modelsCommand(session: Session, name: string | undefined): Promise<number> {
-  if (name !== undefined)
+  if (name !== undefined) {
+    const { openModel } = await import("../references.ts");
     return showModel(
       session,
       openModel(name, (path) => path),
     );
+  }
   if (session.json) {
     session.printJson({ schema: "millrace.models/1", models: models.map(entryOf) });
     return 0;
@@ -31,7 +33,7 @@ export async function modelsCommand(session: Session, name: string | undefined):
       String(model.hidden),
       `${model.heads}/${model.kvHeads}`,
       formatBytes(kvBytesPerToken(model, 2)),
-      formatCount(model.maxContext),
+      formatWhole(model.maxContext),
     ];
   });
   session.print(

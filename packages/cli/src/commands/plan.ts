@@ -15,6 +15,7 @@ import { readQuestion } from "../planning/question.ts";
 import { loadQueue } from "../planning/queue.ts";
 import { writePlan } from "../planning/results.ts";
 import type { Session } from "../session.ts";
+import { formatWhole } from "../ui/numbers.ts";
 import { planLines } from "../ui/plan.ts";
 
 interface PlanFlags {
@@ -35,6 +36,7 @@ export async function planCommand(
   const result = await session.interruptible(async (signal) => {
     await using executor = await executorOf(flags);
     session.detail(`${executor.workers} workers`);
+    // Awaited here: leaving the block closes the executor.
     return await plan(spec, {
       executor,
       inputs,
@@ -82,7 +84,7 @@ function progressText({ phase, done, total, best, simulations }: PlanProgress) {
     phase: phases[phase],
     done,
     total,
-    note: `${simulations.toLocaleString("en-US")} simulations`,
+    ...(simulations === 0 ? {} : { note: `${formatWhole(simulations)} simulations` }),
     ...(best === null ? {} : { best: `${best.name} ${formatDollars(best.dollarsPerHour)}/h` }),
   };
 }

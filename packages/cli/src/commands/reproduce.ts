@@ -6,6 +6,7 @@ import type { ReproduceOptions, Reproduction } from "@millrace/sim/reproduce";
 import { commandLine } from "../command-line.ts";
 import { version } from "../program/version.ts";
 import type { Session } from "../session.ts";
+import { formatWhole } from "../ui/numbers.ts";
 import { table } from "../ui/table.ts";
 import { wrap } from "../ui/width.ts";
 
@@ -113,7 +114,7 @@ function print(session: Session, { title, rows, unfitted }: Reproduction): void 
         number(row.ours, row.unit),
         row.low === row.high ? "" : `${formatNumber(row.low)} … ${formatNumber(row.high)}`,
         row.unit === "x" ? "" : row.unit,
-        row.n.toLocaleString("en-US"),
+        formatWhole(row.n),
         row.note === "" ? "" : `[${notes.indexOf(row.note) + 1}]`,
       ]),
       { width, paint },

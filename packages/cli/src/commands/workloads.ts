@@ -12,6 +12,7 @@ import {
 } from "@millrace/serving";
 import type { Session } from "../session.ts";
 import { sparkline } from "../ui/chart.ts";
+import { formatWhole } from "../ui/numbers.ts";
 import { facts, table } from "../ui/table.ts";
 
 /** The value below which a share of the distribution lies, tokens. */
@@ -66,7 +67,7 @@ export async function listWorkloads(session: Session): Promise<number> {
         formatNumber(shape.output.mean),
         String(quantileOf(shape.output, 0.5)),
         String(quantileOf(shape.output, 0.99)),
-        shape.n.toLocaleString("en-US"),
+        formatWhole(shape.n),
       ]),
       session,
     ),
@@ -125,7 +126,7 @@ function describeShape(session: Session, shape: WorkloadShape): void {
     session.paint("strong", shape.name),
     ...facts(
       [
-        ["requests", shape.n.toLocaleString("en-US")],
+        ["requests", formatWhole(shape.n)],
         ["source", shape.source],
         ["tokenizer", shape.tokenizer],
         ["rank correlation", `${formatNumber(shape.rankCorrelation)} of prompt and output`],

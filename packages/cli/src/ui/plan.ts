@@ -2,6 +2,7 @@
 import { formatDollars, formatNumber, formatPercent, formatSeconds } from "@millrace/core";
 import type { Candidate, JudgedCandidate, PlanResult, SloCheck } from "@millrace/sim";
 import { candidateName } from "@millrace/sim/search";
+import { formatWhole } from "./numbers.ts";
 import { type Paint, unpainted } from "./paint.ts";
 import { shortName } from "./summary.ts";
 import { facts, table } from "./table.ts";
@@ -34,7 +35,7 @@ function heading({ model, load, workload, slo }: PlanResult, paint: Paint): read
       ? ""
       : `, ${load.spareReplicas} spare replica${load.spareReplicas === 1 ? "" : "s"}`;
   return [
-    `${paint("strong", shortName(model))} at ${load.qps} requests/s${peak}${spare}`,
+    `${paint("strong", shortName(model))} at ${formatNumber(load.qps)} requests/s${peak}${spare}`,
     paint("faint", `${workload}; SLO: ${slo.join(", ")}`),
   ];
 }
@@ -212,7 +213,7 @@ function closing(result: PlanResult, width: number, paint: Paint): readonly stri
   if (rejected.length > 0)
     pairs.push([
       "ruled out",
-      `${rejected.length} before simulation, e.g. ${candidateName(rejected[0]?.config as Candidate)}: ${rejected[0]?.reason}`,
+      `${rejected.length}, e.g. ${candidateName(rejected[0]?.config as Candidate)}: ${rejected[0]?.reason}`,
     ]);
   if (notModelled.length > 0)
     pairs.push([
@@ -221,7 +222,7 @@ function closing(result: PlanResult, width: number, paint: Paint): readonly stri
     ]);
   pairs.push([
     "effort",
-    `${result.judged} judged, ${result.pruned} pruned, ${result.simulations.toLocaleString("en-US")} simulations of ${result.simulatedRequests.toLocaleString("en-US")} requests (${formatNumber(result.simulatedGpuHours)} GPU hours) in ${formatSeconds(result.elapsedMs / 1000)}, seed ${result.seed}`,
+    `${result.judged} judged, ${result.pruned} pruned, ${formatWhole(result.simulations)} simulations of ${formatWhole(result.simulatedRequests)} requests (${formatNumber(result.simulatedGpuHours)} GPU hours) in ${formatSeconds(result.elapsedMs / 1000)}, seed ${result.seed}`,
   ]);
   return ["", ...wrappedFacts(pairs, width, paint)];
 }

@@ -2,6 +2,7 @@
 import { formatCount, formatNumber, formatPercent, formatSeconds } from "@millrace/core";
 import type { SimulationResult, SimulationSummary } from "@millrace/sim";
 import { brailleCdf } from "./chart.ts";
+import { formatWhole } from "./numbers.ts";
 import { type Paint, unpainted } from "./paint.ts";
 import { facts, table } from "./table.ts";
 import { pad, widthOf, wrap } from "./width.ts";
@@ -51,7 +52,7 @@ function heading({ config, summary }: SimulationResult, workload: string, paint:
     `${paint("strong", shortName(config.model.name))} on ${paint("strong", devices)} (${how}), ${scheduler.type}, ${kv.type} KV`,
     paint(
       "faint",
-      `${workload}; n = ${formatInteger(summary.requests)} requests, seed ${summary.seed}`,
+      `${workload}; n = ${formatWhole(summary.requests)} requests, seed ${summary.seed}`,
     ),
   ];
 }
@@ -119,7 +120,7 @@ function factsOf({ config, summary }: SimulationResult): readonly (readonly [str
     ],
     [
       "batches",
-      `${formatInteger(summary.batches)}, ${formatNumber(summary.batch.meanRows)} sequences and ${formatNumber(summary.batch.meanTokens)} tokens on average`,
+      `${formatWhole(summary.batches)}, ${formatNumber(summary.batch.meanRows)} sequences and ${formatNumber(summary.batch.meanTokens)} tokens on average`,
     ],
     [
       "utilization",
@@ -130,10 +131,10 @@ function factsOf({ config, summary }: SimulationResult): readonly (readonly [str
 }
 
 function requestsText(summary: SimulationSummary): string {
-  const parts = [`${formatInteger(summary.completed)} completed`];
-  if (summary.rejected > 0) parts.push(`${formatInteger(summary.rejected)} rejected`);
-  if (summary.unfinished > 0) parts.push(`${formatInteger(summary.unfinished)} unfinished`);
-  if (summary.restarts > 0) parts.push(`${formatInteger(summary.restarts)} restarts`);
+  const parts = [`${formatWhole(summary.completed)} completed`];
+  if (summary.rejected > 0) parts.push(`${formatWhole(summary.rejected)} rejected`);
+  if (summary.unfinished > 0) parts.push(`${formatWhole(summary.unfinished)} unfinished`);
+  if (summary.restarts > 0) parts.push(`${formatWhole(summary.restarts)} restarts`);
   return parts.join(", ");
 }
 
@@ -201,10 +202,6 @@ function careLines(summary: SimulationSummary, width: number, paint: Paint): rea
       ),
     ),
   ];
-}
-
-function formatInteger(value: number): string {
-  return value.toLocaleString("en-US");
 }
 
 function mean(values: readonly number[]): number {

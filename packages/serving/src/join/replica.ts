@@ -41,6 +41,8 @@ export class Replica {
   private firstInFlight = 0;
   private inFlightPlans = 0;
   private nextTicket = 0;
+  /** Cancelled sequences that a ticket still names. */
+  private draining = 0;
 
   constructor(parts: ReplicaParts) {
     this.table = parts.table;
@@ -110,6 +112,7 @@ export class Replica {
     this.log?.cancel(seq, now);
     if (t.inFlight[seq]! > 0) {
       t.state[seq] = DRAINING;
+      this.draining++;
       return;
     }
     if (state !== BLOCKED) this.scheduler.remove(seq);
@@ -219,8 +222,15 @@ export class Replica {
       inFlight[s] = inFlight[s]! - 1;
       computed[s] = start[i]! + count[i]!;
       known[s] = known[s]! + emitted[i]!;
-      if (state[s] === DRAINING) finish[i] = STOP;
       ended |= finish[i]!;
+    }
+    if (this.draining > 0) {
+      for (let i = 0; i < rows; i++) {
+        if (state[seq[i]!] !== DRAINING) continue;
+        finish[i] = STOP;
+        this.draining--;
+        ended = 1;
+      }
     }
     return ended !== 0;
   }

@@ -75,29 +75,30 @@ export class Queues {
     if (this.disordered) this.sort();
   }
 
-  /** Sorts whether or not it seems needed. */
+  /**
+   * Sorts whether or not it seems needed. The order is total, so that the first sequence stays the first and is never
+   * preempted; Vidur leaves sequences that arrived together in the order of the list.
+   */
   sort(): void {
     const { data, n } = this.idle;
+    const { priority, arrivedAt, request } = this.table;
+    const stable = this.vidur;
     for (let i = 1; i < n; i++) {
       const s = data[i]!;
+      const p = priority[s]!;
+      const t = arrivedAt[s]!;
       let j = i - 1;
-      while (j >= 0 && this.after(data[j]!, s)) {
-        data[j + 1] = data[j]!;
-        j--;
+      for (; j >= 0; j--) {
+        const before = data[j]!;
+        if (priority[before]! < p) break;
+        if (priority[before]! === p) {
+          if (arrivedAt[before]! < t) break;
+          if (arrivedAt[before]! === t && (stable || request[before]! <= request[s]!)) break;
+        }
+        data[j + 1] = before;
       }
       data[j + 1] = s;
     }
-  }
-
-  /**
-   * Whether `a` comes after `b` in order of service. A total order, so that the first sequence stays the first and is never
-   * preempted; Vidur leaves sequences that arrived together in the order of the list.
-   */
-  private after(a: number, b: number): boolean {
-    const { priority, arrivedAt, request } = this.table;
-    if (priority[a]! !== priority[b]!) return priority[a]! > priority[b]!;
-    if (arrivedAt[a]! !== arrivedAt[b]!) return arrivedAt[a]! > arrivedAt[b]!;
-    return !this.vidur && request[a]! > request[b]!;
   }
 
   /**
@@ -141,8 +142,7 @@ export class Queues {
           i++;
           continue;
         }
-        to = i + 1;
-        while (to < idle.n && !this.isPartial(idle.data[to] as Seq)) to++;
+        to = this.endOfDecodes(i);
       }
       const most = Math.min(maxRows - plan.rows, left);
       if (to - i > most) to = i + most;
@@ -306,6 +306,18 @@ export class Queues {
         `sequence ${s} waits in state ${this.table.state[s]}`,
       );
     });
+  }
+
+  /** First index above `from`, a decode, that is partly prefilled. As a rule those stand last: then no decode is visited. */
+  private endOfDecodes(from: number): number {
+    const { data, n } = this.idle;
+    const tail = n - this.partialIdle;
+    let at = n;
+    while (at > tail && this.isPartial(data[at - 1] as Seq)) at--;
+    if (at === tail) return tail;
+    let to = from + 1;
+    while (to < n && !this.isPartial(data[to] as Seq)) to++;
+    return to;
   }
 
   private isPartial(seq: Seq): boolean {

@@ -107,6 +107,6 @@ export function runFleet(run: FleetRun): FleetEnd {
 /** Carries out a replica's look-ahead orders: mapping takes far less time than the step it runs beside. */
 function mapAhead(replica: Replica, orders: KvOrders, now: number): void {
   orders.clear();
-  replica.background(orders);
+  replica.background(orders, now);
   for (let i = 0; i < orders.n; i++) replica.acknowledge(orders.id[i]!, true, now);
 }
