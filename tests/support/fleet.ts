@@ -175,7 +175,8 @@ export function runJobs(options: {
   readonly requests: RequestTable;
   readonly geometry: KvGeometry;
   readonly cost: StepCostModel;
-  readonly router?: FleetRouter;
+  /** Default: round robin. */
+  readonly router?: (replicas: readonly Replica[]) => FleetRouter;
   readonly check?: boolean;
   /** Batches after which the run counts as hanging. */
   readonly bound?: number;
@@ -227,7 +228,8 @@ export function runJobs(options: {
     requests,
     replicas: fleet.replicas,
     heap: fleet.heap,
-    router: options.router ?? roundRobin(config.replicas),
+    background: config.kv.type === "vattention",
+    router: options.router?.(fleet.replicas) ?? roundRobin(config.replicas),
     rejected: (request) => rejected.push(request),
     ...(options.expectedTokens === undefined ? {} : { expectedTokens: options.expectedTokens }),
   });

@@ -129,12 +129,22 @@ export const schedulers = {
 /** Names of the schedulers. */
 export type SchedulerName = keyof typeof schedulers;
 
+/** Schedulers that Vidur has too: only there can its rules be followed. */
+const vidurSchedulers: readonly SchedulerName[] = [
+  "vllm-v0",
+  "sarathi-serve",
+  "orca",
+  "faster-transformer",
+  "lightllm",
+];
+
 /** Makes a scheduler with fresh queues. */
 export function createScheduler(
   name: SchedulerName,
   options: SchedulerOptions,
-  context: SchedulerContext,
+  given: SchedulerContext,
 ): Scheduler {
+  const context = { ...given, vidur: given.vidur && vidurSchedulers.includes(name) };
   const queues = new Queues(context.table, context.kv, {
     vidur: context.vidur,
     depth: context.depth,
