@@ -170,6 +170,7 @@ function capacityJob(
     timeScale: 1,
     tolerance: 0.03,
     startQps: null,
+    spread: 0,
     peakQps: null,
   };
 }

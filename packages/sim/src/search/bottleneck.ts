@@ -48,10 +48,9 @@ function explainGaps(config: Candidate, slo: readonly SloTerm[], outcome: Capaci
 function saturatedResource(config: Candidate, outcome: CapacityOutcome): string {
   const usage = outcome.saturated ?? outcome.atCapacity.usage;
   const percent = (share: number): string => `${formatNumber(100 * share)} %`;
-  const requests = outcome.work.requests / Math.max(1, outcome.work.simulations);
   const perStage = Math.floor(config.batchSizeCap / config.pipelineParallel);
   const rows = `${formatNumber(usage.meanRows)} rows a step`;
-  if (usage.restarts > MANY_RESTARTS * requests || usage.kvUsed > KV_FULL)
+  if (usage.restarts > MANY_RESTARTS * usage.requests || usage.kvUsed > KV_FULL)
     return `KV memory is full (${percent(usage.kvUsed)} in use, ${usage.restarts} preemptions); raise tensorParallel or pipelineParallel, store KV in 8 bits, or take a device with more memory`;
   if (usage.bubbles > BUBBLES && config.pipelineParallel > 1)
     return `pipeline stages idle ${percent(usage.bubbles)} of the time waiting for each other; take less pipelineParallel, or a smaller chunk so that steps are even`;

@@ -24,6 +24,11 @@ export interface CapacityOptions {
   readonly tolerance: number;
   /** Rates below this share of the bound are found to a coarser tolerance, see `toleranceAt`; 0 = never. */
   readonly coarseBelow?: number;
+  /**
+   * Without a bound: by what share the guess may be off. No step is longer than this, times the number of probes, nor
+   * shorter than the tolerance, so that the next failure closes the bracket. Default 0.05.
+   */
+  readonly spread?: number;
   /** Give up when nothing is met above this rate. */
   readonly floor: number;
   readonly maxProbes: number;
@@ -38,8 +43,7 @@ export interface Bracket {
   readonly probes: number;
 }
 
-/** Without a bound the start is taken to be close: no step leaves it faster than this, and steps grow one by one. */
-const CLOSE_STEP = 1.05;
+const SPREAD = 0.05;
 /** How pressure grows with the rate near capacity, as a power; from runs of 20,000 requests. */
 const GROWTH_POWER = { gaps: 1.2, queue: 12 } as const;
 /**
@@ -51,29 +55,36 @@ const LARGEST_STEP = 0.45;
 /** First step upwards for gaps, which no bound predicts. */
 const GAP_STEP_UP = 1.12;
 
-interface Point extends Judged {
+/** A run at a rate. */
+export interface Point extends Judged {
   readonly rate: number;
 }
 
-/** Searches. The probe is called once per rate, one after the other; 1-4 times as a rule, never more than maxProbes. */
+/**
+ * Searches. The probe is called once per rate, one after the other; 1-4 times as a rule, never more than maxProbes.
+ * What is `known` already is not probed again; points above the bound are left aside.
+ */
 export function searchCapacity(
   probe: (rateQps: number) => Judged,
   options: CapacityOptions,
+  known: readonly Point[] = [],
 ): Bracket {
   const { bound, floor, maxProbes } = options;
-  let low: Point | null = null;
-  let high: Point | null = null;
+  let { low, high } = bracketOf(known.filter((p) => p.rate <= bound));
   let probes = 0;
-  let rate = Math.min(Math.max(options.guess, floor), bound);
-  while (probes < maxProbes) {
+  for (;;) {
+    const limit = high?.rate ?? bound;
+    const width = low === null ? 1 : 1 + toleranceAt(low.rate, options);
+    const closed = low === null ? high !== null && limit <= floor : limit <= low.rate * width;
+    if (closed || probes === maxProbes) break;
+    const rate =
+      low === null && high === null
+        ? Math.min(Math.max(options.guess, floor), bound)
+        : nextRate(low, high, options, Math.max(1, probes));
     const point: Point = { ...probe(rate), rate };
     probes++;
     if (point.met) low = point;
     else high = point;
-    const limit = high?.rate ?? bound;
-    if (low === null ? limit <= floor : limit <= low.rate * (1 + toleranceAt(low.rate, options)))
-      break;
-    rate = nextRate(low, high, options, probes);
   }
   return {
     low: low?.rate ?? 0,
@@ -81,6 +92,17 @@ export function searchCapacity(
     bounded: high === null && low !== null,
     probes,
   };
+}
+
+/** The highest rate that met the SLO below the lowest that did not. */
+function bracketOf(points: readonly Point[]): { low: Point | null; high: Point | null } {
+  let high: Point | null = null;
+  for (const p of points) if (!p.met && (high === null || p.rate < high.rate)) high = p;
+  let low: Point | null = null;
+  for (const p of points)
+    if (p.met && (high === null || p.rate < high.rate) && (low === null || p.rate > low.rate))
+      low = p;
+  return { low, high };
 }
 
 /** The tolerance, times how often the rate fits into the coarse share of the bound to the power of 1.5, at most a half. */
@@ -102,13 +124,14 @@ function nextRate(
     const { power, blind } = queueing ? DOWN.queue : DOWN.gaps;
     const step = pressure !== null && pressure > 1 ? pressure ** -power : blind;
     // The second step down is taken twice, and so on; half a tolerance more makes it likely to be met.
-    const least = Number.isFinite(bound) ? LARGEST_STEP : CLOSE_STEP ** -probes;
-    const down = Math.max(step ** probes, least);
-    return Math.max((rate * down) / Math.sqrt(1 + toleranceAt(rate, options)), floor);
+    const width = 1 + toleranceAt(rate, options);
+    if (!Number.isFinite(bound)) return Math.max(rate / longestStep(options, width, probes), floor);
+    const down = Math.max(step ** probes, LARGEST_STEP);
+    return Math.max((rate * down) / Math.sqrt(width), floor);
   }
   const width = 1 + toleranceAt(low.rate, options);
   if (high === null) {
-    if (!Number.isFinite(bound)) return low.rate * stepUp(low, width, probes);
+    if (!Number.isFinite(bound)) return low.rate * stepUp(low, options, width, probes);
     const wanted = low.queueing
       ? Math.max(queueRoot(low, bound), Math.sqrt(low.rate * bound))
       : low.rate * GAP_STEP_UP ** probes;
@@ -118,11 +141,15 @@ function nextRate(
   return between(low, high, width);
 }
 
-/** Factor at which the pressure would pass 1, and at least one tolerance, so that a failure there closes the bracket. */
-function stepUp(low: Point, width: number, probes: number): number {
+/** Factor at which the pressure would pass 1, within the steps allowed. */
+function stepUp(low: Point, options: CapacityOptions, width: number, probes: number): number {
   const power = low.queueing ? GROWTH_POWER.queue : GROWTH_POWER.gaps;
   const wanted = Math.max(low.pressure ?? 1, 0.01) ** (-1 / power);
-  return Math.max(width, Math.min(wanted, CLOSE_STEP ** probes));
+  return Math.max(width, Math.min(wanted, longestStep(options, width, probes)));
+}
+
+function longestStep({ spread = SPREAD }: CapacityOptions, width: number, probes: number): number {
+  return Math.max(width, 1 + spread * probes);
 }
 
 /** Rate at which the margin reaches 1 if it grows like 1 / (1 - rate / bound), the delay of a queue. */

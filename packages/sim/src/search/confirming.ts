@@ -10,6 +10,10 @@ import type { DescribeWorkload } from "./workload.ts";
 
 /** A confirmed run at the rate each replica carries, or above it by at most this share, stands for it. */
 const SAME_RATE = 0.02;
+/** By what share screening may be off; seeds of the same length differ by about the resolution. */
+const SCREENING_SPREAD = 0.04;
+/** Runs at the load have this share of the confirmation's requests: they show quantiles, they do not search. */
+const LOAD_SHARE = 0.25;
 /** Rounds of further candidates that look better than the best confirmed one, and their size. */
 const EXTRA_ROUNDS = 2;
 const EXTRA_SIZE = 5;
@@ -57,7 +61,7 @@ export async function confirmBest(
   const factor = correction(confirmed);
   confirmed.sort(order);
   // Runs are not quite monotone in the rate: one may breach at its load although it met a higher rate.
-  const winner = confirmed.find((s) => s.confirmation?.atLoad?.met !== false) ?? confirmed[0];
+  const winner = confirmed.find(metAtLoad) ?? confirmed[0];
   const others = [
     ...confirmed.filter((s) => s !== winner),
     ...open.map((s) => corrected(spec, s, factor)),
@@ -67,6 +71,10 @@ export async function confirmBest(
     contenders: winner === undefined ? [] : [winner, ...others],
     lost,
   };
+}
+
+function metAtLoad({ confirmation }: Standing): boolean {
+  return confirmation?.atLoad?.slo.every((s) => s.met) ?? true;
 }
 
 /** By what factor confirmation changes capacities, as a rule. */
@@ -95,7 +103,17 @@ export async function confirmRound(
 ): Promise<ConfirmationRound> {
   const { seeds } = spec.confirmation;
   const search = (s: Standing, k: number, startQps: number): Job<CapacityJob> =>
-    capacityJob(spec, s, startQps, workload(spec.confirmation.requests, seedOf(spec, k)));
+    searchJob<CapacityJob>({
+      kind: "capacity",
+      deployment: s.deployment,
+      geometry: s.geometry,
+      workload: workload(spec.confirmation.requests, seedOf(spec, k)),
+      timeScale: 1,
+      tolerance: spec.resolution,
+      startQps,
+      spread: k === 0 ? SCREENING_SPREAD : 0,
+      peakQps: null,
+    });
   progress.coming(finalists.length * seeds);
   const first = await runs.all(
     finalists.map((s) => search(s, 0, s.capacity.low)),
@@ -124,26 +142,13 @@ function seedOf(spec: PlanSpec, k: number): number {
   return spec.seed + 1 + k;
 }
 
-function lowOf(result: Result<CapacityOutcome> | undefined): number {
-  return result?.ok === true ? result.value.lowQps : 0;
+/** Requests of a run at the load. */
+export function loadRequests(spec: PlanSpec): number {
+  return Math.max(spec.screening.requests, Math.round(LOAD_SHARE * spec.confirmation.requests));
 }
 
-function capacityJob(
-  spec: PlanSpec,
-  { deployment, geometry }: Standing,
-  startQps: number,
-  workload: CapacityJob["workload"],
-): Job<CapacityJob> {
-  return searchJob<CapacityJob>({
-    kind: "capacity",
-    deployment,
-    geometry,
-    workload,
-    timeScale: 1,
-    tolerance: spec.resolution,
-    startQps,
-    peakQps: null,
-  });
+function lowOf(result: Result<CapacityOutcome> | undefined): number {
+  return result?.ok === true ? result.value.lowQps : 0;
 }
 
 /** Adds a run of the first seed at the rate of each replica, where no run of its search was close. */
@@ -165,7 +170,7 @@ async function withLoad(
       kind: "rate",
       deployment: s.deployment,
       geometry: s.geometry,
-      workload: workload(spec.confirmation.requests, seedOf(spec, 0)),
+      workload: workload(loadRequests(spec), seedOf(spec, 0)),
       timeScale: 1,
       rateQps: loadRate(spec, s),
     }),

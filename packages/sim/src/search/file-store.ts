@@ -48,5 +48,5 @@ function writable(path: string, write: () => void): void {
 function isOutcome(value: unknown): value is SearchOutcome {
   if (typeof value !== "object" || value === null) return false;
   const { kind, work } = value as { kind?: unknown; work?: unknown };
-  return (kind === "capacity" || kind === "rate") && typeof work === "object";
+  return (kind === "capacity" || kind === "family" || kind === "rate") && typeof work === "object";
 }

@@ -9,6 +9,7 @@ export type {
   SearchOutcome,
 } from "./job.ts";
 export { decodeJson, encodeJson } from "./json.ts";
+export { makeCost } from "./make-cost.ts";
 export { type PlanOptions, plan } from "./plan.ts";
 export type { PlanProgress } from "./progress.ts";
 export { createJobRunner, type JobServices } from "./run-job.ts";

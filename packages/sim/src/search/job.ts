@@ -42,8 +42,19 @@ export interface CapacityJob extends JobBase {
   readonly tolerance: number;
   /** A rate to start from; null: measure the saturation rate first, start below it and stay below it. */
   readonly startQps: number | null;
+  /** By what share the start may be off. */
+  readonly spread: number;
   /** Peak load of the fleet; the replica is then also judged at the load it would carry. null: at capacity. */
   readonly peakQps: number | null;
+}
+
+/** Find the capacities of replicas that differ in the batch size cap alone, and in the memory that it leaves. */
+export interface FamilyJob extends JobBase {
+  readonly kind: "family";
+  readonly tolerance: number;
+  readonly peakQps: number | null;
+  /** By ascending cap; deployment and geometry are those of the first. */
+  readonly members: readonly { readonly batchSizeCap: number; readonly geometry: KvGeometry }[];
 }
 
 /** Judge a replica at a rate. */
@@ -52,11 +63,12 @@ export interface RateJob extends JobBase {
   readonly rateQps: number;
 }
 
-export type SearchJob = CapacityJob | RateJob;
+export type SearchJob = CapacityJob | FamilyJob | RateJob;
 
 /** What a run said about the SLO. */
 export interface RateReport {
   readonly rateQps: number;
+  readonly requests: number;
   readonly met: boolean;
   readonly slo: readonly SloCheck[];
 }
@@ -86,6 +98,8 @@ export interface CapacityOutcome {
   /** Seconds of a step with a full chunk beside the mean decodes at capacity, and of the decodes alone. */
   readonly steps: { readonly full: number; readonly decode: number };
   readonly unfitted: readonly string[];
+  /** Requests of all runs that this rests on, also those made for another member of its family. */
+  readonly requests: number;
   readonly work: JobWork;
 }
 
@@ -95,7 +109,14 @@ export interface RateOutcome {
   readonly work: JobWork;
 }
 
-export type SearchOutcome = CapacityOutcome | RateOutcome;
+export interface FamilyOutcome {
+  readonly kind: "family";
+  /** One per member, in their order. */
+  readonly members: readonly CapacityOutcome[];
+  readonly work: JobWork;
+}
+
+export type SearchOutcome = CapacityOutcome | FamilyOutcome | RateOutcome;
 
 /** The job under its content hash. */
 export function searchJob<J extends SearchJob>(input: J): Job<J> {

@@ -30,7 +30,7 @@ test("a plan is complete, ordered and consistent", async () => {
   expect(result.judged).toBe(8);
   expect(candidates.length + result.rejected.length).toBe(8);
   expect(candidates.filter((c) => c.stage === "confirmed").length).toBeGreaterThanOrEqual(2);
-  expect(best?.stage).toBe("confirmed");
+  expect(best).toEqual(candidates.find((c) => c.stage === "confirmed"));
   for (const c of candidates) {
     const { low, value, high } = c.capacityQps;
     expect(low).toBeGreaterThan(0);

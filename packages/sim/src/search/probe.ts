@@ -5,9 +5,10 @@ import { simulate } from "../simulate/simulate.ts";
 import { sloName } from "../simulate/slo.ts";
 import type { SimulationConfig, SimulationSummary, SloCheck, SloTerm } from "../types.ts";
 import { watchBreach } from "./breach.ts";
+import { type Demand, peakDemand } from "./demand.ts";
 
 /** Requests from which on the growth of the backlog within a run says more than its noise. */
-export const GROWTH_REQUESTS = 5000;
+export const GROWTH_REQUESTS = 10_000;
 /** Growth of the backlog over the second half of the arrivals, as a share of them, that counts as overload. */
 export const GROWTH_LIMIT = 0.02;
 /** Stands in the place of a term when all are met but the replica does not keep up. */
@@ -27,6 +28,7 @@ export interface Probe {
   readonly worst: string;
   readonly slo: readonly SloCheck[];
   readonly usage: Usage;
+  readonly demand: Demand;
   /** Requests that arrived. */
   readonly requests: number;
   readonly simulatedSeconds: number;
@@ -43,6 +45,8 @@ export interface Usage {
   readonly meanTokens: number;
   readonly stageBusy: number;
   readonly requestsPerSecond: number;
+  /** Requests of the run, for `restarts`. */
+  readonly requests: number;
 }
 
 /** Runs `requests` as they are. Deterministic. */
@@ -73,6 +77,7 @@ export function probeRate(
     pressure: watch.pressure(),
     slo: summary.slo,
     usage: usageOf(summary),
+    demand: peakDemand(requests, result.perRequest, geometry.blockTokens),
     requests: certain === null ? requests.count : arrivedUntil(requests, summary.simulatedSeconds),
     simulatedSeconds: summary.simulatedSeconds,
   };
@@ -176,5 +181,6 @@ function usageOf(summary: SimulationSummary): Usage {
     meanTokens: batch.meanTokens,
     stageBusy: Math.max(...utilization.stageBusy),
     requestsPerSecond: summary.throughput.requestsPerSecond,
+    requests: summary.requests,
   };
 }

@@ -39,6 +39,7 @@ function queueJob(
     timeScale: 1,
     tolerance: 0.02,
     startQps: null,
+    spread: 0,
     peakQps: null,
   };
 }

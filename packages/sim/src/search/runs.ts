@@ -4,6 +4,8 @@ import type { ResultStore } from "./file-store.ts";
 import type {
   CapacityJob,
   CapacityOutcome,
+  FamilyJob,
+  FamilyOutcome,
   RateJob,
   RateOutcome,
   SearchJob,
@@ -20,9 +22,11 @@ export type SearchExecutor = Executor<SearchJob, SearchOutcome>;
 /** Outcome type by job type. */
 type OutcomeOf<J> = J extends CapacityJob
   ? CapacityOutcome
-  : J extends RateJob
-    ? RateOutcome
-    : never;
+  : J extends FamilyJob
+    ? FamilyOutcome
+    : J extends RateJob
+      ? RateOutcome
+      : never;
 
 export class JobRuns {
   simulations = 0;

@@ -1,7 +1,14 @@
 /** First pass: the capacity of every candidate that fits, with one seed and few requests. */
 import { formatNumber, formatSeconds, type Job } from "@millrace/core";
+import { candidateKey } from "./candidate.ts";
 import { peakQps } from "./economics.ts";
-import { type CapacityJob, type CapacityOutcome, searchJob } from "./job.ts";
+import {
+  type CapacityJob,
+  type CapacityOutcome,
+  type FamilyJob,
+  type FamilyOutcome,
+  searchJob,
+} from "./job.ts";
 import type { JobRuns, Result } from "./runs.ts";
 import type { FeasibleCandidate, RejectedCandidate } from "./space.ts";
 import type { PlanSpec } from "./spec.ts";
@@ -41,6 +48,7 @@ export function screeningJob(
     timeScale,
     tolerance: COARSER * spec.resolution,
     startQps: null,
+    spread: 0,
     peakQps: peakQps(spec),
   });
 }
@@ -68,24 +76,75 @@ export async function screen(
   workload: DescribeWorkload,
   progress: (standing: Standing | null) => void,
 ): Promise<Screening> {
-  const jobs = candidates.map((candidate) => screeningJob(spec, candidate, workload));
-  const place = (index: number, result: Result<CapacityOutcome>): Standing | null => {
-    const candidate = candidates[index] as FeasibleCandidate;
-    if (!result.ok || result.value.lowQps === 0) return null;
-    return standingOf(spec, candidate, result.value);
-  };
-  const results = await runs.all(jobs, (index, result) => progress(place(index, result)));
+  const families = familiesOf(candidates);
+  const jobs = families.map((members) => familyJob(spec, members, workload));
+  const found = new Map<FeasibleCandidate, Standing | Missed | RejectedCandidate>();
+  await runs.all(jobs, (index, result) => {
+    for (const [i, candidate] of (families[index] ?? []).entries()) {
+      const judged = judge(spec, candidate, result, i);
+      found.set(candidate, judged);
+      progress("screened" in judged ? judged : null);
+    }
+  });
   const standings: Standing[] = [];
   const missed: Missed[] = [];
   const failed: RejectedCandidate[] = [];
-  results.forEach((result, index) => {
-    const { config } = candidates[index] as FeasibleCandidate;
-    const standing = place(index, result);
-    if (standing !== null) standings.push(standing);
-    else if (result.ok) missed.push(missedOf(config, result.value));
-    else failed.push({ config, reason: `the simulation failed: ${result.error}`, missingBytes: 0 });
-  });
+  for (const candidate of candidates) {
+    const judged = found.get(candidate);
+    if (judged === undefined) continue;
+    if ("screened" in judged) standings.push(judged);
+    else if ("margin" in judged) missed.push(judged);
+    else failed.push(judged);
+  }
   return { standings, missed, failed };
+}
+
+/** Candidates that differ in the batch size cap alone, by ascending cap, in the order of their first. */
+function familiesOf(candidates: readonly FeasibleCandidate[]): FeasibleCandidate[][] {
+  const families = new Map<string, FeasibleCandidate[]>();
+  for (const candidate of candidates) {
+    const key = candidateKey({ ...candidate.config, batchSizeCap: 0 });
+    const known = families.get(key);
+    if (known === undefined) families.set(key, [candidate]);
+    else known.push(candidate);
+  }
+  for (const family of families.values())
+    family.sort((a, b) => a.config.batchSizeCap - b.config.batchSizeCap);
+  return [...families.values()];
+}
+
+function familyJob(
+  spec: PlanSpec,
+  members: readonly FeasibleCandidate[],
+  workload: DescribeWorkload,
+): Job<FamilyJob> {
+  const first = members[0] as FeasibleCandidate;
+  return searchJob<FamilyJob>({
+    kind: "family",
+    deployment: first.deployment,
+    geometry: first.geometry,
+    members: members.map(({ config, geometry }) => ({
+      batchSizeCap: config.batchSizeCap,
+      geometry,
+    })),
+    workload: workload(spec.screening.requests, spec.seed),
+    timeScale: 1,
+    tolerance: COARSER * spec.resolution,
+    peakQps: peakQps(spec),
+  });
+}
+
+function judge(
+  spec: PlanSpec,
+  candidate: FeasibleCandidate,
+  result: Result<FamilyOutcome>,
+  member: number,
+): Standing | Missed | RejectedCandidate {
+  const { config } = candidate;
+  if (!result.ok)
+    return { config, reason: `the simulation failed: ${result.error}`, missingBytes: 0 };
+  const outcome = result.value.members[member] as CapacityOutcome;
+  return outcome.lowQps === 0 ? missedOf(config, outcome) : standingOf(spec, candidate, outcome);
 }
 
 /** Why a candidate meets the SLO at no rate. */

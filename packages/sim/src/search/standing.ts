@@ -79,7 +79,7 @@ export function judgedCandidate(
 ): JudgedCandidate {
   const { config, economics, screened, confirmation } = standing;
   const outcomes = confirmation?.outcomes ?? [screened];
-  const requests = outcomes.reduce((sum, o) => sum + o.work.requests, 0);
+  const requests = outcomes.reduce((sum, o) => sum + o.requests, 0);
   // The seed whose capacity counts tells what ended it.
   const tightest = outcomes.reduce((a, b) => (b.lowQps < a.lowQps ? b : a));
   const shown = { ...tightest, saturated: screened.saturated, limit: limitOf(tightest, screened) };
@@ -93,7 +93,7 @@ export function judgedCandidate(
     slo: loadReport(standing)?.slo ?? noSlo(spec),
     bottleneck: explainBottleneck(config, spec.slo, shown),
     stage: standing.confirmed ? "confirmed" : "screened",
-    requestsSimulated: requests + (confirmation?.atLoad ? spec.confirmation.requests : 0),
+    requestsSimulated: requests + (confirmation?.atLoad?.requests ?? 0),
     unfitted: screened.unfitted,
   };
 }
