@@ -83,6 +83,6 @@ space:                     # what may be chosen
 
 # search:
 #   screening: { requests: 1000 }
-#   confirmation: { requests: 20000, seeds: 3, finalists: 6 }
+#   confirmation: { requests: 20000, seeds: 3, finalists: 20 }
 seed: 42
 `;

@@ -84,7 +84,7 @@ function progressText({ phase, done, total, best, simulations }: PlanProgress) {
     phase: phases[phase],
     done,
     total,
-    note: `${formatWhole(simulations)} simulations`,
+    ...(simulations === 0 ? {} : { note: `${formatWhole(simulations)} simulations` }),
     ...(best === null ? {} : { best: `${best.name} ${formatDollars(best.dollarsPerHour)}/h` }),
   };
 }

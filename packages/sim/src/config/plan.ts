@@ -68,9 +68,9 @@ const search = z
       .strictObject({
         requests: count.default(20_000),
         seeds: count.default(3),
-        finalists: count.default(6),
+        finalists: count.default(20),
       })
-      .default({ requests: 20_000, seeds: 3, finalists: 6 })
+      .default({ requests: 20_000, seeds: 3, finalists: 20 })
       .describe("The best are simulated again, longer and with several seeds."),
     resolution: z
       .number()
@@ -104,7 +104,7 @@ export const planSchema = z
     current: current.optional(),
     search: search.default({
       screening: { requests: 1000 },
-      confirmation: { requests: 20_000, seeds: 3, finalists: 6 },
+      confirmation: { requests: 20_000, seeds: 3, finalists: 20 },
       resolution: 0.02,
       predictorErrorPercent: 10,
     }),

@@ -4,7 +4,7 @@ import { generateWorkload } from "@millrace/serving";
 import { RooflineCost } from "../predictor/roofline/cost.ts";
 import type { SchedulerType } from "../types.ts";
 import { BubbleMeter } from "./bubbles.ts";
-import { experimentConfig } from "./deployment.ts";
+import { type ExperimentDeployment, experimentConfig } from "./deployment.ts";
 import {
   type ReproduceOptions,
   type ReproduceRow,
@@ -25,6 +25,21 @@ interface PipelineRun {
   readonly bubbleShare: number;
 }
 
+/** One replica on 64 A100. Orca bounds the rows of a micro-batch, the others the sequences of all micro-batches together. */
+function gpt3(scheduler: SchedulerType): ExperimentDeployment {
+  return {
+    model: "gpt-3",
+    device: "a100-80gb",
+    tensorParallel: 8,
+    pipelineParallel: STAGES,
+    scheduler,
+    chunkSize: CHUNK,
+    batchSizeCap: scheduler === "orca" ? MICRO_BATCH : MICRO_BATCH * STAGES,
+    maxRequestTokens: 4096,
+    kv: "paged",
+  };
+}
+
 function pipelineRun(scheduler: SchedulerType, requests: number, seed: number): PipelineRun {
   const table = generateWorkload(
     {
@@ -34,21 +49,7 @@ function pipelineRun(scheduler: SchedulerType, requests: number, seed: number): 
     },
     seed,
   );
-  const config = experimentConfig(
-    {
-      model: "gpt-3",
-      device: "a100-80gb",
-      tensorParallel: 8,
-      pipelineParallel: STAGES,
-      scheduler,
-      chunkSize: CHUNK,
-      // Orca bounds the rows of a micro-batch, the others the sequences of all micro-batches together.
-      batchSizeCap: scheduler === "orca" ? MICRO_BATCH : MICRO_BATCH * STAGES,
-      maxRequestTokens: 4096,
-      kv: "paged",
-    },
-    seed,
-  );
+  const config = experimentConfig(gpt3(scheduler), seed);
   const meter = new BubbleMeter(requests, STAGES);
   const { summary } = runDeployment(config, table, {
     observe: (_, backend) => meter.observer(backend),
@@ -158,6 +159,39 @@ function specimenRows(seed: number): { rows: ReproduceRow[]; unfitted: readonly 
   };
 }
 
+/** Why Orca's pipeline idles: how much longer a stage works on a micro-batch with a whole prompt, and with a chunk. */
+function unevennessRows(seed: number): ReproduceRow[] {
+  const config = experimentConfig(gpt3("sarathi"), seed);
+  const cost = new RooflineCost(config);
+  const seconds = (prefill: number, decodes: number): number => {
+    const { plan, table } = specimenPlan(prefill, decodes, 2048);
+    return cost.stepSeconds(plan, table, 1);
+  };
+  const decodes = seconds(0, MICRO_BATCH);
+  const row = (what: string, ours: number): ReproduceRow => ({
+    claim: `stage time of ${what} / of a decode-only micro-batch`,
+    theirs: null,
+    ours,
+    low: ours,
+    high: ours,
+    unit: "x",
+    kind: "simulated",
+    n: 1,
+    seed,
+    note: "GPT-3, TP 8 x PP 8, micro-batches of 27 at context 2048; deterministic: evaluations of the cost model",
+  });
+  return [
+    row(
+      "a micro-batch with one whole prompt of 2,048 tokens (Orca)",
+      seconds(2048, MICRO_BATCH - 1) / decodes,
+    ),
+    row(
+      `a micro-batch with a chunk of ${CHUNK} (SARATHI)`,
+      seconds(CHUNK - MICRO_BATCH + 1, MICRO_BATCH - 1) / decodes,
+    ),
+  ];
+}
+
 export function reproduceSarathi(options: ReproduceOptions): Reproduction {
   let done = 0;
   const total = options.quick ? 2 : 4;
@@ -168,7 +202,7 @@ export function reproduceSarathi(options: ReproduceOptions): Reproduction {
     schema: "millrace.reproduce/1",
     paper: "sarathi",
     title: "SARATHI: chunked prefill and decode-maximal batching",
-    rows: [...specimen.rows, ...pipelineRows(options, step)],
+    rows: [...specimen.rows, ...pipelineRows(options, step), ...unevennessRows(options.seed)],
     unfitted: specimen.unfitted,
   };
 }

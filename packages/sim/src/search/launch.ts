@@ -18,7 +18,10 @@ export function launchCommands(
   const commands: LaunchCommand[] = [];
   if (vllmSchedulers.includes(config.scheduler))
     commands.push({ target: "vllm", command: vllmCommand(model, config, scheduler) });
-  commands.push({ target: "millrace", command: "millrace serve --model MODEL.gguf" });
+  commands.push({
+    target: "millrace",
+    command: "millrace serve --model MODEL.gguf  # once the engine has landed",
+  });
   return commands;
 }
 
