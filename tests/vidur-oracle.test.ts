@@ -111,7 +111,7 @@ const settings = (scheduler: Settings["scheduler"]): fc.Arbitrary<Settings> =>
         ? fc.integer({ min: 100, max: 400 })
         : fc.integer({ min: 32, max: 50 }),
     blockTokens: fc.constant(scheduler === "lightllm" ? 1 : 4),
-    watermark: scheduler === "lightllm" ? fc.constant(0) : fc.constantFrom(0, 0.01, 0.1, 0.25),
+    watermark: fc.constantFrom(0, 0.01, 0.1, 0.25),
     batchCap: fc.integer({ min: 3, max: 12 }),
     maxTokensInBatch: fc.integer({ min: 90, max: 200 }),
     chunk: fc.integer({ min: 1, max: 64 }),

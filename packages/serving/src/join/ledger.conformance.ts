@@ -245,8 +245,26 @@ export class Ledger {
     }
     if (scheduler === "sarathi" && plan.prefill.n > 1) fail("two chunks in a batch");
     const mixed = plan.prefill.n > 0 && plan.decodeRows > 0;
+    if (!whole && scheduler !== "vllm-v1") this.checkVictims(plan);
     const apart = ["vllm-v0", "lightllm", "simple-chunking", "faster-transformer"];
     if (mixed && apart.includes(scheduler)) fail("prompts and decodes share a batch");
+  }
+
+  /** Who lost its KV comes after everybody who decodes beside it, in priority, arrival and handle. */
+  private checkVictims(plan: StepPlan): void {
+    const { priority, arrivedAt, request } = this.table;
+    for (let k = 0; k < plan.preempted.n; k++) {
+      const victim = plan.preempted.data[k];
+      for (let i = 0; i < plan.rows; i++) {
+        const seq = plan.seq[i];
+        if (seq === victim || (plan.flags[i] & ROW_PREFILL) !== 0) continue;
+        const order =
+          priority[victim] - priority[seq] ||
+          arrivedAt[victim] - arrivedAt[seq] ||
+          request[victim] - request[seq];
+        if (order < 0) fail(`${request[victim]} gave way to ${request[seq]}`);
+      }
+    }
   }
 
   private of(request: number): Account {

@@ -158,6 +158,21 @@ describe("Replica", () => {
   });
 });
 
+describe("faster-transformer with two batches in flight", () => {
+  it("keeps them apart when they end at the same instant", () => {
+    const { offer, replica, plans } = hands(
+      { scheduler: "faster-transformer", options: { batchSizeCap: 2 }, depth: 2 },
+      [9, 9, 9, 9],
+    );
+    for (const request of [0, 1, 2, 3]) offer(request, 5, 0);
+    replica.pump(0);
+    replica.completed(0, 1);
+    replica.completed(1, 1);
+    replica.pump(1);
+    expect(plans).toEqual(["0:0+5 1:0+5", "2:0+5 3:0+5", "0:5+1 1:5+1", "2:5+1 3:5+1"]);
+  });
+});
+
 describe("requests that could never be served", () => {
   const names: SchedulerName[] = [
     ...(["vllm-v1", "vllm-v0", "sarathi-serve", "sarathi", "simple-chunking"] as const),

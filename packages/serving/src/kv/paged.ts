@@ -4,7 +4,7 @@
  */
 import { invariant } from "@millrace/core";
 import { type KvManager, NEVER_FITS, NO_ROOM_NOW } from "../join/contracts.ts";
-import type { Seq, SeqTable } from "../join/seq-table.ts";
+import { DRAINING, RUNNING, type Seq, type SeqTable } from "../join/seq-table.ts";
 import { type IntList, type KvOrders, ROW_EMITS, type StepPlan } from "../join/step-plan.ts";
 
 export interface PagedKvOptions {
@@ -188,6 +188,13 @@ export class PagedKv implements KvManager {
         held * this.blockTokens === this.room[s],
         `sequence ${s} holds ${held} blocks but has room for ${this.room[s]} tokens`,
       );
+      if (held === 0) continue;
+      const state = this.table.state[s];
+      invariant(
+        state === RUNNING || state === DRAINING,
+        `sequence ${s} holds blocks in state ${state}`,
+      );
+      invariant(this.table.issued[s]! <= this.room[s]!, `sequence ${s} computes beyond its blocks`);
     }
     for (let block = 0; block < this.blocks; block++)
       invariant(seen[block] === 1, `block ${block} is lost`);

@@ -127,6 +127,24 @@ describe("VattentionKv", () => {
     kv.checkIntegrity();
   });
 
+  it("decodes never wait for a page while the look-ahead keeps up", () => {
+    const table = new SeqTable();
+    const kv = new VattentionKv(table, { ...some, groups: 100, slotTokens: 200 });
+    const run = Int32Array.from([1, 9, 12, 15], (tokens) => admitted(kv, table, tokens));
+    const atAdmission = kv.mappedOnDemand;
+    const out = new KvOrders();
+    for (let step = 0; step < 150; step++) {
+      kv.collect(emptyPlan());
+      kv.background(out);
+      for (let i = 0; i < out.n; i++) kv.acknowledge(out.id[i], true);
+      out.clear();
+      for (const seq of run) table.known[seq]++;
+      expect(kv.extendRun(run, 0, run.length, emptyPlan())).toBe(run.length);
+    }
+    expect(kv.mappedOnDemand).toBe(atAdmission);
+    expect(kv.mappedAhead).toBeGreaterThan(70);
+  });
+
   it("a step that needs a page whose look-ahead order is still open brings the order again", () => {
     const table = new SeqTable();
     const kv = new VattentionKv(table, some);

@@ -6,7 +6,7 @@
  */
 import { invariant } from "@millrace/core";
 import type { KvManager } from "../join/contracts.ts";
-import { RUNNING, type Seq, type SeqTable, WAITING } from "../join/seq-table.ts";
+import { DRAINING, RUNNING, type Seq, type SeqTable, WAITING } from "../join/seq-table.ts";
 import { GO_ON, IntList, type StepOutcome, type StepPlan } from "../join/step-plan.ts";
 import { WaitingQueue } from "./waiting-queue.ts";
 
@@ -284,6 +284,12 @@ export class Queues {
   }
 
   checkIntegrity(): void {
+    let running = 0;
+    for (let s = 0; s < this.table.used; s++) {
+      const state = this.table.state[s];
+      if (state === RUNNING || state === DRAINING) running++;
+    }
+    invariant(running === this.admitted, `${running} sequences run, ${this.admitted} were counted`);
     const seen = new Set<number>();
     let partials = 0;
     for (let i = 0; i < this.idle.n; i++) {

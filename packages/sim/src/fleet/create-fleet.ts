@@ -35,13 +35,15 @@ export function createKv(
   geometry: KvGeometry,
 ): KvManager {
   const { scheduler, kv } = config;
+  const vidur = config.compatibility === "vidur";
   switch (kv.type) {
     case "paged":
       return new PagedKv(table, {
         blocks: geometry.blocks,
         blockTokens: geometry.blockTokens,
-        watermark: scheduler.watermark,
-        pessimisticAppend: config.compatibility === "vidur",
+        // Vidur's lightllm knows no watermark and takes a block only when it needs one.
+        watermark: vidur && scheduler.type === "lightllm" ? 0 : scheduler.watermark,
+        pessimisticAppend: vidur && scheduler.type !== "lightllm",
       });
     case "static":
       return new StaticKv(table, { slots: geometry.blocks, slotTokens: geometry.blockTokens });
