@@ -135,6 +135,13 @@ export function randomLife(run: RandomRun): Life {
       for (const [seq, pages] of oldest?.slots ?? []) same(pagesOf(seq, pages.length), pages);
       const ticket = Number(JSON.parse(oldest?.plan ?? "[]")[0]);
       made.replica.completed(ticket, at);
+      // Somebody leaves between the end of a step and the next plan: the only time at which most sequences are idle.
+      const seq = oldest?.slots[0]?.[0];
+      if (seq === undefined || rng.next() > 0.03) return;
+      const request = made.table.request[seq];
+      if (ledger?.isLive(request, seq) !== true) return;
+      made.replica.cancel(seq, at);
+      ledger.cancelled(request);
     });
     return PENDING;
   };
@@ -224,6 +231,8 @@ export function randomLife(run: RandomRun): Life {
       due.act(now);
     }
     made.replica.pump(now);
+    // Pumping without news changes nothing: the replay does not do it.
+    if (rng.next() < 0.2 && made.replica.pump(now) > 0) throw new Error("a second pump found work");
     made.replica.checkIntegrity();
     ledger.instant();
     if (made.replica.batchesInFlight > 0 && rng.next() < 0.7) {

@@ -283,16 +283,16 @@ export class VattentionKv implements KvManager {
     this.neededSum += need - this.needed[slot]!;
     this.needed[slot] = need;
     while (this.memory.mapped(slot) < need) {
-      if (this.memory.free === 0) this.reclaim(slot);
+      if (this.memory.free === 0) this.reclaim();
       this.memory.map(slot);
       this.mappedOnDemand++;
     }
   }
 
   /** Takes one group that nobody needs, from the highest slot down: over-mapped pages of active slots and inactive slots. */
-  private reclaim(forSlot: number): void {
+  private reclaim(): void {
     for (let slot = this.owner.length - 1; slot >= 0; slot--) {
-      if (slot === forSlot || this.memory.mapped(slot) <= this.needed[slot]!) continue;
+      if (this.memory.mapped(slot) <= this.needed[slot]!) continue;
       this.memory.unmapLast(slot);
       return;
     }
