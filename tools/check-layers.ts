@@ -15,7 +15,11 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   serving: ["core"],
   report: ["core"],
   sim: ["serving", "core"],
-  cli: ["core", "serving", "report", "sim"],
+  system: ["core"],
+  ggml: ["system", "core"],
+  engine: ["serving", "ggml", "system", "core"],
+  bench: ["serving", "core"],
+  cli: ["core", "serving", "report", "sim", "system", "ggml", "engine", "bench"],
 };
 
 /** Source folders that must stay free of Node built-ins, so that they also run in a browser. */

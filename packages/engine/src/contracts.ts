@@ -1,0 +1,245 @@
+/**
+ * The borders inside the engine: executor (tensors), KV memory (pages), engine client (requests). The server and the
+ * command line know only EngineClient; the replica loop knows only Executor and the contracts of @millrace/serving.
+ */
+import type { KvOrders, StepPlan } from "@millrace/serving";
+
+/** What a model file says about itself, as far as scheduling and serving need it. */
+export interface ModelCard {
+  /** Name shown by /v1/models. */
+  readonly name: string;
+  /** Absolute path of the (first) GGUF file. */
+  readonly path: string;
+  /** general.architecture. */
+  readonly architecture: string;
+  readonly parameters: number;
+  /** Most tokens of prompt and output together. */
+  readonly contextTokens: number;
+  readonly vocabularySize: number;
+  readonly layers: number;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly headDim: number;
+  /** The file's own Jinja chat template, if any. */
+  readonly chatTemplate: string | null;
+  readonly bosToken: number | null;
+  readonly eosToken: number | null;
+  /** Whether the model can give embeddings. */
+  readonly embeddings: boolean;
+}
+
+/**
+ * One batch for an executor: the rows of a StepPlan with their token ids. Row i computes `count[i]` tokens whose first
+ * stands at position `start[i]` of KV slot `slot[i]`; its ids are tokens[offset[i] … offset[i] + count[i]). Reused
+ * between steps: valid until `compute` resolves.
+ */
+export interface ExecutorBatch {
+  rows: number;
+  slot: Int32Array;
+  start: Int32Array;
+  count: Int32Array;
+  offset: Int32Array;
+  /** Token ids of all rows, one after the other. */
+  tokens: Int32Array;
+  /** Tokens in all. */
+  total: number;
+  /** 1 = the logits after the row's last token are wanted. */
+  wantsLogits: Uint8Array;
+}
+
+/** What the KV cache of an executor looks like to the policy that manages it. */
+export interface KvGeometry {
+  readonly slots: number;
+  readonly slotTokens: number;
+  readonly layers: number;
+  /** Bytes of one token's K (or V) in one layer. */
+  readonly tokenBytes: number;
+}
+
+/** Runs batches on real tensors. One batch at a time; native failures reject. */
+export interface Executor {
+  readonly card: ModelCard;
+  readonly kv: KvGeometry;
+  /** Kernel tile: prefill chunks that are multiples of it run best (tokens). */
+  readonly tileTokens: number;
+  /** Carries out page orders; null where the executor's memory is not paged (libllama). */
+  readonly memory: KvMemory | null;
+  /** Computes the batch off the event loop. Rejects with ENGINE_STEP_FAILED; the executor is then unusable. */
+  compute(batch: ExecutorBatch): Promise<void>;
+  /** Logits of a row of the last batch that wanted them: float32[vocabularySize], valid until the next compute. */
+  logits(row: number): Float32Array;
+  /** Forgets KV of a slot from `tokens` on; a no-op where slots are only overwritten. */
+  truncate(slot: number, tokens: number): void;
+  /** Mean seconds of building the last batch's graph and inputs (TypeScript overhead), for the timing log. */
+  readonly lastOverheadSeconds: number;
+  [Symbol.dispose](): void;
+}
+
+/** Carries out the map and unmap orders of a KvManager on real memory. */
+export interface KvMemory {
+  /** Bytes of one page group (one page in each K and V tensor, or of the sliced pair). */
+  readonly groupBytes: number;
+  readonly mappedGroups: number;
+  /** Carries out orders in their row order; returns the ids that failed (empty when all went well). Synchronous. */
+  carryOut(orders: KvOrders): readonly number[];
+  /** The same off the event loop, for look-ahead while a step runs. Resolves to the ids that failed. */
+  carryOutInBackground(orders: KvOrders): Promise<readonly number[]>;
+  /** Address of the first byte of K (or V) of a layer's slot 0; slots are `slotStride` bytes apart, tokens `tokenStride`. */
+  address(layer: number, kind: "k" | "v"): bigint;
+  readonly slotStride: number;
+  readonly tokenStride: number;
+  [Symbol.dispose](): void;
+}
+
+/** Sampling of one request. Defaults: temperature 1, the rest off. */
+export interface SamplingParams {
+  /** 0 = greedy. */
+  readonly temperature: number;
+  /** 0 = off. */
+  readonly topK: number;
+  /** 0 < p <= 1; 1 = off. */
+  readonly topP: number;
+  /** 0 <= p < 1; 0 = off. */
+  readonly minP: number;
+  /** 1 = off. */
+  readonly repetitionPenalty: number;
+  readonly presencePenalty: number;
+  readonly frequencyPenalty: number;
+  /** Token id to bias, -100 … 100. */
+  readonly logitBias: ReadonlyMap<number, number>;
+  readonly seed: number;
+  /** Top alternatives to report per token, 0 … 20; -1 = no logprobs at all. */
+  readonly logprobs: number;
+}
+
+export interface GenerateRequest {
+  readonly id: string;
+  readonly prompt: Int32Array;
+  /** Bound on new tokens, >= 1. */
+  readonly maxTokens: number;
+  readonly sampling: SamplingParams;
+  /** Stop texts; the match itself is not emitted. */
+  readonly stop: readonly string[];
+  /** Token ids that end the sequence beside the model's own. */
+  readonly stopTokens: readonly number[];
+  readonly ignoreEos: boolean;
+  readonly minTokens: number;
+  /** GBNF, or null. */
+  readonly grammar: string | null;
+  /** Lower is more urgent; default 0. */
+  readonly priority: number;
+  /** Seconds from now after which the request is cancelled (finish "deadline"); Infinity = none. */
+  readonly deadlineSeconds: number;
+}
+
+export interface TokenLogprob {
+  readonly token: number;
+  readonly logprob: number;
+}
+
+/** What a request brings, in order: any number of `tokens`, then one `finish` or `error`. */
+export type GenerateEvent =
+  | { readonly type: "admitted"; readonly cachedTokens: number }
+  | {
+      readonly type: "tokens";
+      readonly tokens: readonly number[];
+      /** Text that may be shown now; may be "" (held back for UTF-8 or a stop text). */
+      readonly text: string;
+      readonly logprobs: readonly {
+        readonly token: number;
+        readonly logprob: number;
+        readonly top: readonly TokenLogprob[];
+      }[];
+      /** Seconds on the engine's monotonic clock when the step that gave them ended. */
+      readonly at: number;
+      /** Step number, as in the timing log. */
+      readonly step: number;
+    }
+  | {
+      readonly type: "finish";
+      readonly reason: "stop" | "length" | "deadline" | "cancelled";
+      /** Stop text or token that ended it, if one did. */
+      readonly matched: string | number | null;
+      readonly promptTokens: number;
+      readonly completionTokens: number;
+      readonly cachedTokens: number;
+    }
+  | {
+      readonly type: "error";
+      /** too-long: 400; queue-full: 429; grammar: 400; crashed: 503, may be retried. */
+      readonly kind: "too-long" | "queue-full" | "grammar" | "crashed" | "internal";
+      readonly message: string;
+      readonly retryAfterSeconds?: number;
+    };
+
+/** Counters and gauges of the replica loop, taken in one instant. */
+export interface EngineStats {
+  readonly steps: number;
+  readonly waiting: number;
+  readonly running: number;
+  readonly preemptions: number;
+  readonly promptTokens: number;
+  readonly cachedTokens: number;
+  readonly generatedTokens: number;
+  readonly kvGroups: number;
+  readonly kvGroupsMapped: number;
+  readonly kvGroupsUsed: number;
+  readonly kvGroupBytes: number;
+  readonly kvMappedOnDemand: number;
+  readonly kvMappedAhead: number;
+  readonly residentBytes: number;
+  /** Last step: prefill tokens, prefill rows, decode rows, seconds. */
+  readonly lastStep: {
+    readonly prefillTokens: number;
+    readonly prefillRows: number;
+    readonly decodeRows: number;
+    readonly seconds: number;
+  };
+  readonly restarts: number;
+  readonly scheduler: string;
+}
+
+/** The engine as the server and the command line see it; the model runs in a child process behind it. */
+export interface EngineClient {
+  readonly card: ModelCard;
+  /** True when requests are taken: loaded, alive and not draining. */
+  readonly ready: boolean;
+  /** Events of one request. Aborting the signal or leaving the loop cancels it within one step. */
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  tokenize(
+    text: string,
+    options: { readonly addSpecial: boolean; readonly parseSpecial: boolean },
+  ): Promise<Int32Array>;
+  detokenize(tokens: Int32Array): Promise<string>;
+  /** Pooled embedding of each input: float32[embedding length]. Rejects with EMBEDDINGS_UNSUPPORTED. */
+  embed(inputs: readonly Int32Array[], signal: AbortSignal): Promise<readonly Float32Array[]>;
+  stats(): Promise<EngineStats>;
+  /** Takes no new requests, waits for the running ones up to `timeoutSeconds`, then switches the scheduler. */
+  switchScheduler(type: string, parameters: Readonly<Record<string, unknown>>): Promise<void>;
+  /** Takes no new requests; resolves when all ended or the time is over (the rest is cancelled). */
+  drain(timeoutSeconds: number): Promise<void>;
+  /** Subscribes to finished steps (for metrics); returns the way out. */
+  onStep(listener: (step: StepTiming) => void): () => void;
+  close(): Promise<void>;
+}
+
+/** One line of the timing log: what a step computed and where its time went, in seconds. */
+export interface StepTiming {
+  readonly step: number;
+  /** Start on the engine's monotonic clock. */
+  readonly at: number;
+  readonly prefillTokens: number;
+  readonly prefillRows: number;
+  readonly prefillPairs: number;
+  readonly decodeRows: number;
+  readonly decodeContext: number;
+  readonly planSeconds: number;
+  readonly memorySeconds: number;
+  readonly buildSeconds: number;
+  readonly computeSeconds: number;
+  readonly sampleSeconds: number;
+  readonly preempted: number;
+}
+
+/** Fills a batch from a plan; the token ids come from the engine's own record of each sequence. */
+export type BatchFiller = (plan: StepPlan, batch: ExecutorBatch) => void;
