@@ -70,6 +70,26 @@ export const errorCodes = {
     title: "Something this command needs is not installed or not reachable",
     text: "`millrace doctor` prints what is present, what is missing, and what each missing piece disables.",
   },
+  SYSTEM_UNSUPPORTED: {
+    exit: 4,
+    title: "This platform lacks calls of the operating system that are needed",
+    text: "Mapped memory, shared memory files and page control exist on 64-bit Linux. Elsewhere the parts that can work with plain memory do; the message names the one that cannot.",
+  },
+  SYSTEM_CALL_FAILED: {
+    exit: 4,
+    title: "The operating system refused a call",
+    text: "The message names the call, its arguments and the reason the kernel gave. Usual causes: a memory limit of the container, vm.max_map_count, too many open files, a call that a sandbox forbids.",
+  },
+  GGUF_INVALID: {
+    exit: 2,
+    title: "A GGUF model file is damaged or not one",
+    text: "The message names the file, the offset and the value that cannot be. Usual causes: a download that broke off, a file of another format, parts of a split model that do not belong together. Download it again and compare its checksum.",
+  },
+  MODEL_UNSUPPORTED: {
+    exit: 2,
+    title: "The model file is valid, but cannot be used for this",
+    text: "The message names what the file holds or lacks: an architecture, a tensor type, a vocabulary. `millrace model info FILE` shows what is in it.",
+  },
   INTERRUPTED: {
     exit: 130,
     title: "Stopped by the user",
