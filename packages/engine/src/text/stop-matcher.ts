@@ -29,7 +29,7 @@ export class StopMatcher {
   /** @throws MillraceError CONFIG_INVALID for a stop text that is empty or holds half a surrogate pair. */
   constructor(stops: readonly string[]) {
     for (const stop of stops) {
-      if (stop.length === 0 || !stop.isWellFormed())
+      if (stop.length === 0 || /\p{Surrogate}/u.test(stop))
         throw new MillraceError(
           "CONFIG_INVALID",
           `stop text ${JSON.stringify(stop)} is ${stop.length === 0 ? "empty" : "not valid Unicode"}`,
