@@ -1,1 +1,3 @@
 export * from "./contracts.ts";
+export * from "./sampling/index.ts";
+export * from "./text/index.ts";
