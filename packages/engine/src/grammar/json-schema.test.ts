@@ -81,14 +81,12 @@ const pairs: fc.Arbitrary<Pair> = fc.letrec<{ pair: Pair }>((tie) => ({
             ),
         };
       }),
-    fc
-      .tuple(tie("pair"), tie("pair"))
-      .map(
-        ([a, b]): Pair => ({
-          schema: { anyOf: [a.schema, b.schema] },
-          value: fc.oneof(a.value, b.value),
-        }),
-      ),
+    fc.tuple(tie("pair"), tie("pair")).map(
+      ([a, b]): Pair => ({
+        schema: { anyOf: [a.schema, b.schema] },
+        value: fc.oneof(a.value, b.value),
+      }),
+    ),
   ),
 })).pair;
 

@@ -82,13 +82,12 @@ export class SchemaConverter {
     if (schema === true) return this.json.value;
     if (schema === false) unsupported(path, "nothing conforms to the schema false");
     if (!isObject(schema)) unsupported(path, `${JSON.stringify(schema)} is not a schema`);
-    if (schema["$ref"] !== undefined) return this.reference(schema, path);
+    if (schema.$ref !== undefined) return this.reference(schema, path);
     for (const key of ["anyOf", "oneOf", "allOf"])
       if (schema[key] !== undefined) return this.combination(schema, key, path, hint);
-    if (schema["const"] !== undefined)
-      return this.values(schema, [schema["const"]], "const", path, hint);
-    if (schema["enum"] !== undefined) {
-      const options = schema["enum"];
+    if (schema.const !== undefined) return this.values(schema, [schema.const], "const", path, hint);
+    if (schema.enum !== undefined) {
+      const options = schema.enum;
       if (!Array.isArray(options) || options.length === 0)
         unsupported(pointer(path, "enum"), "a list of at least one value is needed");
       return this.values(schema, options, "enum", path, hint);
@@ -106,16 +105,16 @@ export class SchemaConverter {
 
   private reference(schema: Schema, path: string): string {
     this.onlyKnown(schema, ["$ref"], path);
-    const target = resolve(this.root, schema["$ref"], path);
+    const target = resolve(this.root, schema.$ref, path);
     if (this.bare.has(target))
       unsupported(pointer(path, "$ref"), "the schema refers to itself and to nothing else");
     const known = this.refs.get(target);
     if (known !== undefined) return known;
-    const hint = `${schema["$ref"]}`.split("/").at(-1) ?? "";
+    const hint = `${schema.$ref}`.split("/").at(-1) ?? "";
     const name = this.grammar.reserve(hint === "#" ? "whole" : hint);
     this.refs.set(target, name);
     this.bare.add(target);
-    this.grammar.define(name, this.rule(target, `${schema["$ref"]}`.slice(1), hint));
+    this.grammar.define(name, this.rule(target, `${schema.$ref}`.slice(1), hint));
     this.bare.delete(target);
     return name;
   }
@@ -137,13 +136,13 @@ export class SchemaConverter {
     if (key === "allOf" && options.length > 1)
       unsupported(at, "allOf of several schemas is not supported");
     this.onlyKnown(schema, [key, "type"], path);
-    const type = schema["type"];
+    const type = schema.type;
     const rules = options.map((option, i) => {
       const narrowed =
         type !== undefined &&
         isObject(option) &&
-        option["type"] === undefined &&
-        option["$ref"] === undefined
+        option.type === undefined &&
+        option.$ref === undefined
           ? { type, ...option }
           : option;
       return this.rule(narrowed, pointer(at, i), `${hint}-${i + 1}`);
@@ -159,7 +158,7 @@ export class SchemaConverter {
     hint: string,
   ): string {
     this.onlyKnown(schema, ["type", key], path);
-    const types = schema["type"] === undefined ? null : this.types(schema, path);
+    const types = schema.type === undefined ? null : this.types(schema, path);
     const fitting = options.filter((v) => types === null || types.some((t) => isOf(v, t)));
     if (fitting.length === 0)
       unsupported(pointer(path, key), "no value has the type that is asked for");
@@ -167,7 +166,7 @@ export class SchemaConverter {
   }
 
   private types(schema: Schema, path: string): readonly TypeName[] {
-    const given = schema["type"];
+    const given = schema.type;
     if (given === undefined)
       return typeNames.filter(
         (t) => t !== "integer" && keywordsOf[t].some((k) => schema[k] !== undefined),
@@ -202,13 +201,13 @@ export class SchemaConverter {
   }
 
   private object(schema: Schema, path: string, hint: string): string {
-    const properties = schema["properties"] ?? {};
+    const properties = schema.properties ?? {};
     if (!isObject(properties)) unsupported(pointer(path, "properties"), "it is not an object");
-    const required = schema["required"] ?? [];
+    const required = schema.required ?? [];
     if (!Array.isArray(required) || required.some((r) => typeof r !== "string"))
       unsupported(pointer(path, "required"), "it is not a list of names");
-    const extra = schema["additionalProperties"] ?? Object.keys(properties).length === 0;
-    if (schema["properties"] === undefined && required.length === 0 && extra === true)
+    const extra = schema.additionalProperties ?? Object.keys(properties).length === 0;
+    if (schema.properties === undefined && required.length === 0 && extra === true)
       return this.json.object;
     const members: Member[] = [];
     for (const [key, value] of Object.entries(properties)) {
@@ -231,12 +230,12 @@ export class SchemaConverter {
   }
 
   private array(schema: Schema, path: string, hint: string): string {
-    if (schema["uniqueItems"] === true)
+    if (schema.uniqueItems === true)
       unsupported(pointer(path, "uniqueItems"), "a grammar cannot tell items apart");
-    const prefix = schema["prefixItems"] ?? [];
+    const prefix = schema.prefixItems ?? [];
     if (!Array.isArray(prefix))
       unsupported(pointer(path, "prefixItems"), "it is not a list of schemas");
-    const items = schema["items"] ?? true;
+    const items = schema.items ?? true;
     const min = count(schema, "minItems", path, 0);
     const most = count(schema, "maxItems", path, null);
     if (min > maxRepetition || (most ?? 0) > maxRepetition)

@@ -74,8 +74,8 @@ function trie(keys: readonly (readonly string[])[], json: JsonRules, hint: strin
   const codes = [...byFirst.keys()].map((c) => c.codePointAt(0) as number);
   const excluded = codes.map((c) => `\\U${c.toString(16).padStart(8, "0")}`).join("");
   parts.push(`[^"\\\\\\x00-\\x1f${excluded}] ${free}`);
-  for (const [code, escape] of shortEscapes)
-    if (!codes.includes(code)) parts.push(`${literal(escape)} ${free}`);
+  for (const [code, short] of shortEscapes)
+    if (!codes.includes(code)) parts.push(`${literal(short)} ${free}`);
   if (codes.every((c) => c >= 0x20)) parts.push(`"\\\\u00" [01] [0-9a-f] ${free}`);
   for (const [first, rest] of byFirst)
     parts.push(`${jsonLiteral(first)} ${trie(rest, json, hint)}`);
