@@ -1,1 +1,3 @@
-export {};
+export type * from "./contracts.ts";
+export { RUN_SCHEMA } from "./contracts.ts";
+export * from "./score/score-file.ts";

@@ -70,6 +70,46 @@ export const errorCodes = {
     title: "Something this command needs is not installed or not reachable",
     text: "`millrace doctor` prints what is present, what is missing, and what each missing piece disables.",
   },
+  SYSTEM_UNSUPPORTED: {
+    exit: 4,
+    title: "This platform lacks calls of the operating system that are needed",
+    text: "Mapped memory, shared memory files and page control exist on 64-bit Linux. Elsewhere the parts that can work with plain memory do; the message names the one that cannot.",
+  },
+  SYSTEM_CALL_FAILED: {
+    exit: 4,
+    title: "The operating system refused a call",
+    text: "The message names the call, its arguments and the reason the kernel gave. Usual causes: a memory limit of the container, vm.max_map_count, too many open files, a call that a sandbox forbids.",
+  },
+  GGUF_INVALID: {
+    exit: 2,
+    title: "A GGUF model file is damaged or not one",
+    text: "The message names the file, the offset and the value that cannot be. Usual causes: a download that broke off, a file of another format, parts of a split model that do not belong together. Download it again and compare its checksum.",
+  },
+  MODEL_UNSUPPORTED: {
+    exit: 2,
+    title: "The model file is valid, but cannot be used for this",
+    text: "The message names what the file holds or lacks: an architecture, a tensor type, a vocabulary. `millrace model info FILE` shows what is in it.",
+  },
+  SCHEMA_UNSUPPORTED: {
+    exit: 2,
+    title: "A JSON schema cannot be turned into a grammar",
+    text: "The message names the path of the keyword. Objects, arrays, enum, const, anyOf, oneOf, $ref, string lengths, a safe subset of patterns, common formats and number ranges are supported; see docs/serving.md.",
+  },
+  ENGINE_FAILED: {
+    exit: 1,
+    title: "The engine process could not start, or ended",
+    text: "The model runs in a process of its own, so that a crash of native code cannot take the server with it. The message carries what it said last. In-flight requests fail with a retryable error and the process is started again, at growing intervals when it keeps failing.",
+  },
+  ENGINE_STEP_FAILED: {
+    exit: 1,
+    title: "A step of the engine failed or hung",
+    text: "The executor rejected a batch, or did not come back from one in time. Mostly memory ran out or a device was lost; the engine process is started again.",
+  },
+  EMBEDDINGS_UNSUPPORTED: {
+    exit: 2,
+    title: "The model gives no embeddings",
+    text: "Embeddings need a model with pooled outputs, such as a BERT-like encoder. `millrace model info FILE` shows what the file holds.",
+  },
   INTERRUPTED: {
     exit: 130,
     title: "Stopped by the user",

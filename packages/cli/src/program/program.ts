@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { describeFailure, exitOf, failureJson } from "../failure.ts";
 import { type GlobalFlags, Session, type Surroundings } from "../session.ts";
 import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
+import { benchCommands } from "./bench.ts";
 import { catalogueCommands } from "./catalogue.ts";
 import { servingCommands } from "./serving.ts";
 import { setupCommands } from "./setup.ts";
@@ -37,7 +38,13 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
   const open = (command: Command) =>
     new Session(surroundings, command.optsWithGlobals() as GlobalFlags);
   const own: readonly CommandSpec[] = [helpSpec(program), completionSpec(program)];
-  for (const spec of [...servingCommands, ...catalogueCommands, ...setupCommands, ...own])
+  for (const spec of [
+    ...servingCommands,
+    ...benchCommands,
+    ...catalogueCommands,
+    ...setupCommands,
+    ...own,
+  ])
     addCommand(program, spec, open, done);
   forEachCommand(program, (command) => {
     command.exitOverride();
@@ -122,6 +129,17 @@ function usageError(
       hint:
         suggestion(quoted, names) ??
         `${path === "millrace" ? "millrace help" : `${path} --help`} lists the commands`,
+    });
+  }
+  if (error.code === "commander.excessArguments" && command.commands.length > 0) {
+    // A command that runs by itself and has subcommands takes a misspelt one for an argument.
+    const word = argv.find((arg, i) => !arg.startsWith("-") && i > argv.indexOf(command.name()));
+    const near = suggestion(
+      word ?? "",
+      command.commands.map((child) => child.name()),
+    );
+    return new MillraceError("USAGE", `unknown command ${word ?? ""} of ${path}`, {
+      hint: near ?? `${path} --help lists the commands`,
     });
   }
   if (error.code === "commander.unknownOption") {

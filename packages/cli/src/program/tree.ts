@@ -62,6 +62,8 @@ export function addCommand(
   if (spec.examples !== undefined) command.addHelpText("after", () => examplesText(spec.examples));
   for (const child of spec.commands ?? []) addCommand(command, child, open, done);
   const { run } = spec;
+  // Flags after a subcommand are the subcommand's own, also where its parent has one of that name.
+  if (run !== undefined && spec.commands !== undefined) command.enablePositionalOptions();
   if (run !== undefined)
     command.action(async () => {
       const args = command.processedArgs as (string | undefined)[];

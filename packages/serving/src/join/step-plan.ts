@@ -160,8 +160,11 @@ export class StepPlan {
 
   /** Makes room for `rows` rows in all; the row arrays may be replaced. */
   reserve(rows: number): void {
-    if (rows <= this.seq.length) return;
-    const n = Math.max(rows, this.seq.length * 2);
+    if (rows > this.seq.length) this.grow(Math.max(rows, this.seq.length * 2));
+  }
+
+  /** Apart from `reserve`, which runs with every batch: a function with a closure allocates its context on entry. */
+  private grow(n: number): void {
     const wider = (a: Int32Array): Int32Array => {
       const b = new Int32Array(n);
       b.set(a);

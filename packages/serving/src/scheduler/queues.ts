@@ -10,6 +10,9 @@ import { DRAINING, RUNNING, type Seq, type SeqTable, WAITING } from "../join/seq
 import { GO_ON, IntList, type StepOutcome, type StepPlan } from "../join/step-plan.ts";
 import { WaitingQueue } from "./waiting-queue.ts";
 
+/** More tokens than any batch; a small integer, since Infinity would turn every count it meets into a double, boxed in calls. */
+const UNBOUNDED = 0x3fff_ffff;
+
 export class Queues {
   readonly table: SeqTable;
   readonly kv: KvManager;
@@ -109,7 +112,7 @@ export class Queues {
    */
   takeDecodes(plan: StepPlan, maxRows: number): void {
     this.partial.n = 0;
-    this.take(plan, maxRows, Number.POSITIVE_INFINITY, false);
+    this.take(plan, maxRows, UNBOUNDED, false);
   }
 
   /** Like takeDecodes, but with chunks of the partly prefilled in their turn and `budget` tokens in all; returns the rest. */

@@ -54,6 +54,11 @@ test("a plan is complete, ordered and consistent", async () => {
     new Set(["screening", "confirming", "varying"]),
   );
   expect(seen.every((p) => p.done <= p.total)).toBe(true);
+  // Simulations are counted as jobs end, not when a phase does.
+  expect(seen.find((p) => p.done > 0)?.simulations).toBeGreaterThan(0);
+  for (let i = 1; i < seen.length; i++)
+    expect(seen[i]!.simulations).toBeGreaterThanOrEqual(seen[i - 1]!.simulations);
+  expect(seen.at(-1)?.simulations).toBe(result.simulations);
 });
 
 test("the same question has the same answer, to the byte, in one thread and in two processes", async () => {

@@ -70,10 +70,14 @@ export class JobRuns {
     };
     const fresh = new Set([...places.keys()].filter((id) => !this.done.has(id)));
     for await (const [id, result] of this.results(jobs, places)) {
+      if (fresh.has(id) && result.ok) {
+        this.simulations += result.value.work.simulations;
+        this.simulatedRequests += result.value.work.requests;
+      }
       this.done.set(id, result);
       settle(id, result);
     }
-    this.count(jobs, fresh);
+    this.countGpuHours(jobs, fresh);
     if (this.signal?.aborted)
       throw new MillraceError("INTERRUPTED", "the plan was stopped before it was complete", {
         hint: "the same command with the same --out goes on from here",
@@ -107,15 +111,12 @@ export class JobRuns {
   }
 
   /** Adds up in the order of the jobs, so that rounding does not depend on which finished first. */
-  private count<J extends SearchJob>(jobs: readonly Job<J>[], fresh: Set<string>): void {
+  private countGpuHours<J extends SearchJob>(jobs: readonly Job<J>[], fresh: Set<string>): void {
     for (const { id, input } of jobs) {
       const result = this.done.get(id);
       if (!fresh.delete(id) || result?.ok !== true) continue;
-      const { work } = result.value;
-      this.simulations += work.simulations;
-      this.simulatedRequests += work.requests;
       const devices = input.deployment.tensorParallel * input.deployment.pipelineParallel;
-      this.simulatedGpuHours += (work.simulatedSeconds * devices) / 3600;
+      this.simulatedGpuHours += (result.value.work.simulatedSeconds * devices) / 3600;
     }
   }
 }
