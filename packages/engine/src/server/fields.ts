@@ -46,12 +46,12 @@ export const generationFields = {
   grammar: z.string().min(1).max(1_000_000).optional(),
   return_token_ids: z.boolean().default(false),
   // Bookkeeping of OpenAI's own service; taken without effect.
-  user: z.unknown(),
-  metadata: z.unknown(),
-  store: z.unknown(),
-  service_tier: z.unknown(),
-  safety_identifier: z.unknown(),
-  prompt_cache_key: z.unknown(),
+  user: z.unknown().optional(),
+  metadata: z.unknown().optional(),
+  store: z.unknown().optional(),
+  service_tier: z.unknown().optional(),
+  safety_identifier: z.unknown().optional(),
+  prompt_cache_key: z.unknown().optional(),
 } as const;
 
 const generation = z.object(generationFields);

@@ -2,3 +2,4 @@ export * from "./admission.ts";
 export * from "./api-error.ts";
 export * from "./metrics.ts";
 export * from "./options.ts";
+export * from "./server.ts";

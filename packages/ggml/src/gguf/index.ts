@@ -9,6 +9,7 @@ export {
   presets,
 } from "./make/presets.ts";
 export { Metadata, type Scalar, type ValueType } from "./metadata.ts";
+export { type ModelInfo, modelInfo } from "./model-info.ts";
 export { type GgufHeader, parseGguf, type TensorRecord } from "./parse.ts";
 export {
   type TensorType,

@@ -7,10 +7,10 @@ import { toBfloat, toHalf } from "./half.ts";
 export type Encoder = (values: Float32Array) => Uint8Array;
 
 /**
- * The encoder of a format for rows of `rowLength` values and at most `most` values a call. Throws MillraceError
+ * The encoder of a format for at most `most` values a call. Throws MillraceError
  * MODEL_UNSUPPORTED for formats that cannot be written.
  */
-export function encoder(type: TensorType, rowLength: number, most: number): Encoder {
+export function encoder(type: TensorType, most: number): Encoder {
   switch (type) {
     case "f32":
       return (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
