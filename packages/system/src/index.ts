@@ -1,1 +1,1 @@
-export {};
+export { asyncStackBytes, koffi } from "./foreign.ts";
