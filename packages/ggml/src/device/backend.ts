@@ -32,10 +32,12 @@ export class Backend implements Disposable {
     this.library = library;
     this.address = address;
     this.isCpu = isCpu;
+    // ggml would start four threads for every graph, which spin against each other on a smaller machine.
+    if (isCpu) library.cpu.ggml_backend_set_n_threads(address, 1);
     opened("backend");
   }
 
-  /** Threads of the CPU device come from `pool`, which must outlive the back end or be replaced first. */
+  /** Threads of the CPU device come from `pool` (without one it computes on the calling thread), which must outlive the back end or be replaced first. */
   useThreadPool(pool: ThreadPool): void {
     this.#ready("useThreadPool");
     if (!this.isCpu) throw new InvariantError("only the CPU device takes a thread pool");
