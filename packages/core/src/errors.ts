@@ -90,6 +90,26 @@ export const errorCodes = {
     title: "The model file is valid, but cannot be used for this",
     text: "The message names what the file holds or lacks: an architecture, a tensor type, a vocabulary. `millrace model info FILE` shows what is in it.",
   },
+  SCHEMA_UNSUPPORTED: {
+    exit: 2,
+    title: "A JSON schema cannot be turned into a grammar",
+    text: "The message names the path of the keyword. Objects, arrays, enum, const, anyOf, oneOf, $ref, string lengths, a safe subset of patterns, common formats and number ranges are supported; see docs/serving.md.",
+  },
+  ENGINE_FAILED: {
+    exit: 1,
+    title: "The engine process could not start, or ended",
+    text: "The model runs in a process of its own, so that a crash of native code cannot take the server with it. The message carries what it said last. In-flight requests fail with a retryable error and the process is started again, at growing intervals when it keeps failing.",
+  },
+  ENGINE_STEP_FAILED: {
+    exit: 1,
+    title: "A step of the engine failed or hung",
+    text: "The executor rejected a batch, or did not come back from one in time. Mostly memory ran out or a device was lost; the engine process is started again.",
+  },
+  EMBEDDINGS_UNSUPPORTED: {
+    exit: 2,
+    title: "The model gives no embeddings",
+    text: "Embeddings need a model with pooled outputs, such as a BERT-like encoder. `millrace model info FILE` shows what the file holds.",
+  },
   INTERRUPTED: {
     exit: 130,
     title: "Stopped by the user",

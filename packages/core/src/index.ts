@@ -14,6 +14,7 @@ export * from "./intervals.ts";
 export * from "./least-squares.ts";
 export * from "./place.ts";
 export * from "./quantile-sketch.ts";
+export * from "./reproduction.ts";
 export * from "./rng.ts";
 export * from "./statistics.ts";
 export * from "./suggest.ts";

@@ -2,7 +2,7 @@
  * The borders inside the engine: executor (tensors), KV memory (pages), engine client (requests). The server and the
  * command line know only EngineClient; the replica loop knows only Executor and the contracts of @millrace/serving.
  */
-import type { KvOrders, StepPlan } from "@millrace/serving";
+import type { KvOrders, SchedulerName, SchedulerOptions, StepPlan } from "@millrace/serving";
 
 /** What a model file says about itself, as far as scheduling and serving need it. */
 export interface ModelCard {
@@ -243,3 +243,52 @@ export interface StepTiming {
 
 /** Fills a batch from a plan; the token ids come from the engine's own record of each sequence. */
 export type BatchFiller = (plan: StepPlan, batch: ExecutorBatch) => void;
+
+/** How an engine is to run: plain data, for it crosses the border to the engine's process. */
+export interface EngineOptions {
+  /** GGUF file, the first of a split model. */
+  readonly modelPath: string;
+  /** Name shown to clients; the file's own by default. */
+  readonly name?: string;
+  readonly executor: "ggml" | "libllama";
+  /** Threads of the compute pool, >= 1. */
+  readonly threads: number;
+  /** Most tokens of one sequence; the model's own context by default. */
+  readonly contextTokens?: number;
+  readonly scheduler: { readonly type: SchedulerName } & SchedulerOptions;
+  readonly kv: EngineKvOptions;
+  /** Waiting requests beyond which new ones are refused. */
+  readonly maxWaiting: number;
+  /** Results do not depend on batch mates, at the cost of fixed chunk borders. */
+  readonly deterministic: boolean;
+  /** Files for the decision log and the timing log. */
+  readonly logs?: { readonly decisions?: string; readonly timings?: string };
+  /** Seconds after which a step counts as hung and the engine ends itself. */
+  readonly stepTimeoutSeconds: number;
+}
+
+export interface EngineKvOptions {
+  readonly type: "vattention" | "paged" | "static";
+  /** Physical bytes of the cache; by default what the process may use beside the weights. */
+  readonly memoryBytes?: number;
+  /** vattention: bytes of a physical page, 4 KiB … 2 MiB. */
+  readonly pageBytes: number;
+  readonly layout: "per-layer" | "sliced";
+  /** paged: tokens of a block. */
+  readonly blockTokens: number;
+  readonly prefixSharing: boolean;
+  readonly deferredReclamation: boolean;
+  readonly eagerSteps: number;
+  readonly eagerGroups: number;
+}
+
+/** What an engine tells while it lives. */
+export interface EngineHooks {
+  /** What is being done while loading, e.g. "mapping weights"; `share` is 0 … 1 where known. */
+  readonly onProgress?: (what: string, share?: number) => void;
+  /** The engine cannot go on (hung or failed step); its process should end. */
+  readonly onFatal?: (message: string) => void;
+}
+
+/** Makes an engine in this process. Rejects with MillraceError: GGUF_INVALID, MODEL_UNSUPPORTED, GGML_…, CONFIG_INVALID. */
+export type CreateEngine = (options: EngineOptions, hooks: EngineHooks) => Promise<EngineClient>;

@@ -1,8 +1,13 @@
 /** `millrace reproduce`: a paper's figures beside ours. */
 import { join } from "node:path";
-import { formatNumber, MillraceError, suggestion } from "@millrace/core";
+import {
+  formatNumber,
+  MillraceError,
+  type Reproduce,
+  type Reproduction,
+  suggestion,
+} from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
-import type { ReproduceOptions, Reproduction } from "@millrace/sim/reproduce";
 import { commandLine } from "../command-line.ts";
 import { version } from "../program/version.ts";
 import type { Session } from "../session.ts";
@@ -10,35 +15,35 @@ import { formatWhole } from "../ui/numbers.ts";
 import { table } from "../ui/table.ts";
 import { wrap } from "../ui/width.ts";
 
-type Reproduce = (options: ReproduceOptions) => Reproduction | Promise<Reproduction>;
-
-/** A paper: its title, and the export of @millrace/sim/reproduce that runs its experiments. */
-const papers: Readonly<Record<string, { readonly title: string; readonly run: string }>> = {
-  vidur: {
-    title: "Vidur (MLSys 2024): simulation and configuration search",
-    run: "reproduceVidur",
-  },
-  sarathi: {
-    title: "SARATHI (2023): chunked prefill and decode-maximal batching",
-    run: "reproduceSarathi",
-  },
-  "sarathi-serve": {
-    title: "Sarathi-Serve (OSDI 2024): capacity under a TBT limit",
-    run: "reproduceSarathiServe",
-  },
-};
-
-/** Papers whose experiments are there, by name. */
-async function available(): Promise<ReadonlyMap<string, { title: string; run: Reproduce }>> {
-  const module = (await import("@millrace/sim/reproduce")) as unknown as Readonly<
-    Record<string, Reproduce | undefined>
-  >;
-  const found = Object.entries(papers).flatMap(([name, { title, run }]) => {
-    const reproduce = module[run];
-    return reproduce === undefined ? [] : [[name, { title, run: reproduce }] as const];
-  });
-  return new Map(found);
+/** A paper: its title, and the module whose export runs its experiments. */
+interface Paper {
+  readonly title: string;
+  readonly load: () => Promise<Reproduce>;
 }
+
+const papers: ReadonlyMap<string, Paper> = new Map([
+  [
+    "vidur",
+    {
+      title: "Vidur (MLSys 2024): simulation and configuration search",
+      load: async () => (await import("@millrace/sim/reproduce")).reproduceVidur,
+    },
+  ],
+  [
+    "sarathi",
+    {
+      title: "SARATHI (2023): chunked prefill and decode-maximal batching",
+      load: async () => (await import("@millrace/sim/reproduce")).reproduceSarathi,
+    },
+  ],
+  [
+    "sarathi-serve",
+    {
+      title: "Sarathi-Serve (OSDI 2024): capacity under a TBT limit",
+      load: async () => (await import("@millrace/sim/reproduce")).reproduceSarathiServe,
+    },
+  ],
+]);
 
 interface ReproduceFlags {
   readonly quick?: boolean;
@@ -51,19 +56,18 @@ export async function reproduceCommand(
   name: string | undefined,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
-  const known = await available();
-  if (name === undefined) return list(session, known);
-  const paper = known.get(name);
+  if (name === undefined) return list(session);
+  const paper = papers.get(name);
   if (paper === undefined)
     throw new MillraceError("USAGE", `no reproduction is called ${name}`, {
-      hint: suggestion(name, known.keys()) ?? `there are ${[...known.keys()].join(", ")}`,
+      hint: suggestion(name, papers.keys()) ?? `there are ${[...papers.keys()].join(", ")}`,
     });
   const { quick = false, seed = 42, out } = given as ReproduceFlags;
   const progress = session.progress();
   const result = await session.interruptible(async (signal) => {
     const onProgress = (done: number, total: number, what: string) =>
       progress.update({ phase: name, done, total, note: what });
-    return paper.run({ quick, seed, signal, onProgress });
+    return (await paper.load())({ quick, seed, signal, onProgress });
   });
   progress.end();
   const written = out === undefined ? [] : await write(out, result);
@@ -75,8 +79,8 @@ export async function reproduceCommand(
   return 0;
 }
 
-function list(session: Session, known: ReadonlyMap<string, { title: string }>): number {
-  const entries = [...known].map(([name, { title }]) => ({ name, title }));
+function list(session: Session): number {
+  const entries = [...papers].map(([name, { title }]) => ({ name, title }));
   if (session.json) session.printJson({ schema: "millrace.reproduce-list/1", papers: entries });
   else
     session.print(

@@ -1,1 +1,5 @@
-export {};
+export * from "./admission.ts";
+export * from "./api-error.ts";
+export * from "./metrics.ts";
+export * from "./options.ts";
+export * from "./server.ts";

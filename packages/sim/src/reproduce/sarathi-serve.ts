@@ -1,5 +1,11 @@
 /** Sarathi-Serve (OSDI 2024): capacity under a P99 TBT SLO against Orca and vLLM. */
-import { Rng } from "@millrace/core";
+import {
+  type ReproduceOptions,
+  type ReproduceRow,
+  type Reproduction,
+  Rng,
+  spread,
+} from "@millrace/core";
 import type { WorkloadSpec } from "@millrace/serving";
 import { RooflineCost } from "../predictor/roofline/cost.ts";
 import type { CapacityJob, CapacityOutcome } from "../search/job.ts";
@@ -7,13 +13,7 @@ import { createJobRunner } from "../search/run-job.ts";
 import { describeWorkload } from "../search/workload.ts";
 import type { SchedulerType, SloTerm } from "../types.ts";
 import { type ExperimentDeployment, experimentConfig } from "./deployment.ts";
-import {
-  geometryOf,
-  type ReproduceOptions,
-  type ReproduceRow,
-  type Reproduction,
-  spread,
-} from "./experiment.ts";
+import { geometryOf } from "./experiment.ts";
 
 /** Section 5, table 2 (recalled): median and P90 of prompt and output tokens, and the length above which requests are dropped. */
 const datasets = {

@@ -1,18 +1,17 @@
 /** SARATHI (arXiv 2308.16369): decode-maximal batching, and pipeline bubbles of GPT-3 on 64 A100. */
-import { median } from "@millrace/core";
+import {
+  median,
+  type ReproduceOptions,
+  type ReproduceRow,
+  type Reproduction,
+  spread,
+} from "@millrace/core";
 import { generateWorkload } from "@millrace/serving";
 import { RooflineCost } from "../predictor/roofline/cost.ts";
 import type { SchedulerType } from "../types.ts";
 import { BubbleMeter } from "./bubbles.ts";
 import { type ExperimentDeployment, experimentConfig } from "./deployment.ts";
-import {
-  type ReproduceOptions,
-  type ReproduceRow,
-  type Reproduction,
-  runDeployment,
-  specimenPlan,
-  spread,
-} from "./experiment.ts";
+import { runDeployment, specimenPlan } from "./experiment.ts";
 
 /** Section 5.3: sequence lengths Zipf with theta 0.4 from 1K to 4K, P:D ratio 10, micro-batches of 27. */
 const MICRO_BATCH = 27;

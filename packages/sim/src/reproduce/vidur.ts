@@ -1,4 +1,5 @@
 /** Vidur-Search (MLSys 2024, section 6): what it costs to find the best deployment of LLaMA2-70B without GPUs. */
+import type { ReproduceOptions, ReproduceRow, Reproduction } from "@millrace/core";
 import { ForkPool } from "@millrace/core/node";
 import type { WorkloadSpec } from "@millrace/serving";
 import { findDevice } from "../catalogue/devices.ts";
@@ -13,7 +14,6 @@ import {
   searchWorker,
 } from "../search/index.ts";
 import type { PlanResult } from "../types.ts";
-import type { ReproduceOptions, ReproduceRow, Reproduction } from "./experiment.ts";
 
 /** Workloads of 4K tokens at most, as in the paper; its third one (BWB) is not public, its chat traces are LMSys's. */
 const shapes = ["azure-conv-2023", "arxiv-summarization"] as const;

@@ -1,0 +1,55 @@
+/**
+ * Reproductions of published figures: a paper is a function that runs its experiments and returns our figure beside
+ * theirs. The functions live where the systems do; `millrace reproduce` finds them.
+ */
+
+/** One claim of a paper and what came out here. `low` and `high` span the seeds; `n` is requests per run. */
+export interface ReproduceRow {
+  readonly claim: string;
+  /** As printed in the paper; null where the paper gives none and the row is context. */
+  readonly theirs: number | null;
+  readonly ours: number;
+  readonly low: number;
+  readonly high: number;
+  readonly unit: string;
+  readonly kind: "simulated" | "measured";
+  readonly n: number;
+  readonly seed: number;
+  /** Why it differs, where it does; what the run was. */
+  readonly note: string;
+}
+
+/** `millrace.reproduce/1`. */
+export interface Reproduction {
+  readonly schema: "millrace.reproduce/1";
+  readonly paper: string;
+  readonly title: string;
+  readonly rows: readonly ReproduceRow[];
+  /** Terms of the predictor that were not fitted on the device of the experiment. */
+  readonly unfitted: readonly string[];
+}
+
+export interface ReproduceOptions {
+  /** Fewer requests and seeds; minutes become seconds. */
+  readonly quick: boolean;
+  readonly seed: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number, what: string) => void;
+}
+
+/** Runs the experiments of one paper. */
+export type Reproduce = (options: ReproduceOptions) => Reproduction | Promise<Reproduction>;
+
+/** Median, lowest and highest of some runs. */
+export function spread(values: readonly number[]): {
+  readonly ours: number;
+  readonly low: number;
+  readonly high: number;
+} {
+  const sorted = [...values].sort((a, b) => a - b);
+  return {
+    ours: sorted[sorted.length >> 1] ?? Number.NaN,
+    low: sorted[0] ?? Number.NaN,
+    high: sorted.at(-1) ?? Number.NaN,
+  };
+}

@@ -1,0 +1,3 @@
+export * from "./messages.ts";
+export * from "./template.ts";
+export * from "./tool-calls.ts";

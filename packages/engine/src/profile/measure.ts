@@ -1,0 +1,123 @@
+/** Runs the grid: several rounds over all batches in shuffled order, so that drift of the machine meets all points alike. */
+import { MillraceError, median, Rng } from "@millrace/core";
+import type { StepPoint } from "@millrace/serving";
+import type { Executor, ExecutorBatch } from "../contracts.ts";
+import type { GridBatch } from "./grid.ts";
+
+export interface MeasureOptions {
+  /** Rounds over the grid, >= 1; the first is warm-up and not counted. */
+  readonly rounds: number;
+  /** Seconds after which no further round starts. */
+  readonly budgetSeconds: number;
+  readonly seed: number;
+  /** Seconds that only grow. */
+  readonly now: () => number;
+  /** Makes KV memory of the first `tokens` tokens of slots 0 … slots - 1 available, before anything runs. */
+  readonly provide: (slots: number, tokens: number) => void;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Fewest counted rounds: a median of fewer says nothing. */
+const FEWEST_ROUNDS = 3;
+
+/**
+ * Median seconds of each batch. The sequences' KV is whatever the memory holds: times do not depend on the values.
+ * Throws INTERRUPTED when the signal aborts.
+ */
+export async function measureGrid(
+  executor: Executor,
+  grid: readonly GridBatch[],
+  options: MeasureOptions,
+): Promise<readonly StepPoint[]> {
+  const rng = new Rng(options.seed);
+  const batch = emptyBatch(grid);
+  provideKv(grid, options.provide);
+  const seconds: number[][] = grid.map(() => []);
+  const order = grid.map((_, i) => i);
+  const total = grid.length * (options.rounds + 1);
+  const began = options.now();
+  let done = 0;
+  for (let round = 0; round <= options.rounds; round++) {
+    const overTime = options.now() - began > options.budgetSeconds;
+    if (round > FEWEST_ROUNDS && overTime) break;
+    shuffle(order, rng);
+    for (const i of order) {
+      if (options.signal?.aborted === true)
+        throw new MillraceError("INTERRUPTED", "the profile was stopped before it was complete");
+      fill(batch, grid[i] as GridBatch, executor.card.vocabularySize, rng);
+      const start = options.now();
+      await executor.compute(batch);
+      const took = options.now() - start;
+      if (round > 0) (seconds[i] as number[]).push(took);
+      options.onProgress?.(++done, total);
+    }
+  }
+  return grid.map((g, i) => pointOf(g, seconds[i] as number[]));
+}
+
+/** The point of a batch, in the units of a profile. */
+export function pointOf(g: GridBatch, seconds: readonly number[]): StepPoint {
+  return {
+    prefillTokens: g.chunk,
+    prefillRows: g.chunk > 0 ? 1 : 0,
+    prefillPairs: g.chunk * (g.depth + g.chunk / 2),
+    decodeRows: g.decodes,
+    decodeContext: g.decodes * g.context,
+    seconds: median(seconds),
+    repeats: seconds.length,
+  };
+}
+
+function emptyBatch(grid: readonly GridBatch[]): ExecutorBatch {
+  const rows = Math.max(...grid.map((g) => g.decodes + 1));
+  const tokens = Math.max(...grid.map((g) => g.decodes + g.chunk));
+  const ints = (n: number): Int32Array => new Int32Array(n);
+  return {
+    rows: 0,
+    slot: ints(rows),
+    start: ints(rows),
+    count: ints(rows),
+    offset: ints(rows),
+    tokens: ints(tokens),
+    total: 0,
+    wantsLogits: new Uint8Array(rows),
+  };
+}
+
+/** The chunk's sequence has slot 0, decodes the slots behind it. */
+function fill(batch: ExecutorBatch, g: GridBatch, vocabulary: number, rng: Rng): void {
+  batch.rows = 0;
+  batch.total = 0;
+  const add = (slot: number, start: number, count: number): void => {
+    const row = batch.rows++;
+    batch.slot[row] = slot;
+    batch.start[row] = start;
+    batch.count[row] = count;
+    batch.offset[row] = batch.total;
+    batch.wantsLogits[row] = 1;
+    for (let i = 0; i < count; i++) batch.tokens[batch.total++] = rng.int(0, vocabulary - 1);
+  };
+  if (g.chunk > 0) add(0, g.depth, g.chunk);
+  const first = g.chunk > 0 ? 1 : 0;
+  for (let i = 0; i < g.decodes; i++) add(first + i, g.context - 1, 1);
+}
+
+/** Asks for the memory of all batches: few slots deep, many slots shallow. */
+function provideKv(grid: readonly GridBatch[], provide: MeasureOptions["provide"]): void {
+  const needs = new Map<number, number>();
+  for (const g of grid) {
+    const slots = g.decodes + (g.chunk > 0 ? 1 : 0);
+    const tokens = Math.max(g.context, g.decodes === 0 ? g.chunk + g.depth : 0);
+    needs.set(slots, Math.max(needs.get(slots) ?? 0, tokens));
+    if (g.chunk > 0) needs.set(1, Math.max(needs.get(1) ?? 0, g.chunk + g.depth));
+  }
+  for (const [slots, tokens] of needs) provide(slots, tokens);
+}
+
+function shuffle(order: number[], rng: Rng): void {
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = rng.int(0, i);
+    [order[i], order[j]] = [order[j] as number, order[i] as number];
+  }
+}

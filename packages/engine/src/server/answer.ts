@@ -1,0 +1,119 @@
+/** Answers of generating endpoints, streamed or whole, over the form that completions or chat give them. */
+import type { ToolCallDelta } from "../chat/index.ts";
+import { toApiError } from "./api-error.ts";
+import type { Exchange } from "./exchange.ts";
+import type { GenerationFields } from "./fields.ts";
+import type { TokensEvent } from "./generation.ts";
+import { type Choice, type GenerationScope, runChoices, UsageCount } from "./generation.ts";
+import type { ServerOptions } from "./options.ts";
+import { SseStream } from "./sse.ts";
+
+/** News of one choice after parsing. */
+export interface News {
+  readonly text: string;
+  readonly calls: readonly ToolCallDelta[];
+  readonly event: TokensEvent | null;
+}
+
+/** How one endpoint writes its answers. */
+export interface AnswerForm {
+  readonly head: Readonly<Record<string, unknown>>;
+  readonly chunkObject: string;
+  /** Takes an event of a choice apart; null event = the choice has ended. */
+  read(choice: Choice, event: TokensEvent | null): News;
+  /** Entry of `choices` in a chunk. */
+  chunk(choice: Choice, news: News, finish: string | null): Promise<object>;
+  finishReason(choice: Choice, reason: string): string;
+  /** Entry of `choices` in a whole answer. */
+  whole(choice: Choice, news: readonly News[], finish: string): Promise<object>;
+}
+
+/** Runs the choices and answers with an event stream. */
+export async function answerStream(
+  scope: GenerationScope & { readonly options: ServerOptions },
+  exchange: Exchange,
+  choices: readonly Choice[],
+  form: AnswerForm,
+  fields: GenerationFields,
+): Promise<void> {
+  const wants = fields.stream_options ?? {};
+  const usage = new UsageCount();
+  const head = { ...form.head, object: form.chunkObject };
+  const stream = new SseStream(exchange, {
+    ...scope.options,
+    emptyChunk: () => ({ ...head, choices: [] }),
+    onSlowReader: () => scope.metrics.slowReader(),
+  });
+  const always =
+    wants.include_timings === true ||
+    wants.continuous_usage_stats === true ||
+    fields.return_token_ids;
+  const send = async (choice: Choice, news: News, finish: string | null) => {
+    const entry = await form.chunk(choice, news, finish);
+    const usageNow = wants.continuous_usage_stats === true ? usage.usage : null;
+    const { event } = news;
+    stream.event({
+      ...head,
+      choices: [entry],
+      ...(wants.include_usage === true || usageNow !== null ? { usage: usageNow } : {}),
+      ...(wants.include_timings === true && event !== null
+        ? {
+            timings: {
+              step: event.step,
+              at: event.at,
+              server_at: Number(process.hrtime.bigint()) / 1e9,
+              tokens: event.tokens.length,
+            },
+          }
+        : {}),
+    });
+  };
+  try {
+    await runChoices(scope, exchange, choices, usage, {
+      admitted: () => stream.open(),
+      tokens: async (choice, event) => {
+        const news = form.read(choice, event);
+        const shown = news.text !== "" || news.calls.length > 0 || event.logprobs.length > 0;
+        if (shown || always) await send(choice, news, null);
+      },
+      finished: async (choice, event) => {
+        await send(choice, form.read(choice, null), form.finishReason(choice, event.reason));
+      },
+    });
+    if (exchange.signal.aborted) return stream.abandon();
+    if (wants.include_usage === true) stream.event({ ...head, choices: [], usage: usage.usage });
+  } catch (thrown) {
+    stream.abandon();
+    if (!stream.opened) throw thrown;
+    stream.event(toApiError(thrown).body);
+  }
+  await stream.end();
+}
+
+/** Runs the choices and answers with one JSON object. */
+export async function answerWhole(
+  scope: GenerationScope,
+  exchange: Exchange,
+  choices: readonly Choice[],
+  form: AnswerForm,
+): Promise<void> {
+  const usage = new UsageCount();
+  const news = choices.map((): News[] => []);
+  const entries: object[] = [];
+  await runChoices(scope, exchange, choices, usage, {
+    admitted: () => {},
+    tokens: (choice, event) => {
+      news[choice.index]?.push(form.read(choice, event));
+    },
+    finished: async (choice, event) => {
+      const mine = news[choice.index] ?? [];
+      mine.push(form.read(choice, null));
+      entries[choice.index] = await form.whole(
+        choice,
+        mine,
+        form.finishReason(choice, event.reason),
+      );
+    },
+  });
+  exchange.json(200, { ...form.head, choices: entries, usage: usage.usage });
+}

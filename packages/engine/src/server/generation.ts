@@ -1,0 +1,190 @@
+/** Runs the choices of one request on the engine, side by side, and turns its events into answers, usage and errors. */
+import type { EngineClient, GenerateEvent, GenerateRequest } from "../contracts.ts";
+import type { Admission } from "./admission.ts";
+import { ApiError, badRequest, unavailable } from "./api-error.ts";
+import type { Exchange } from "./exchange.ts";
+import type { ServerMetrics } from "./metrics.ts";
+
+/** Tokens that came out of one step for one choice. */
+export type TokensEvent = Extract<GenerateEvent, { type: "tokens" }>;
+/** The good end of a choice. */
+export type FinishEvent = Extract<GenerateEvent, { type: "finish" }>;
+type ErrorEvent = Extract<GenerateEvent, { type: "error" }>;
+
+/** One output sequence: choice `index` of the answer, from prompt `prompt` of the request. */
+export interface Choice {
+  readonly index: number;
+  readonly prompt: number;
+  readonly request: GenerateRequest;
+}
+
+/** Where the events of choices go. Each choice's own events come in order, never two at once. */
+export interface ChoiceSink {
+  admitted(choice: Choice): void;
+  tokens(choice: Choice, event: TokensEvent): void | Promise<void>;
+  finished(choice: Choice, event: FinishEvent): void | Promise<void>;
+}
+
+/** Token counts as OpenAI shows them. */
+export interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+  readonly prompt_tokens_details: { readonly cached_tokens: number };
+}
+
+/** Token counts of a request under way; a prompt counts once, however many choices it has. */
+export class UsageCount {
+  #prompt = 0;
+  #cached = 0;
+  #completion = 0;
+  readonly #seen = new Set<number>();
+
+  admitted(choice: Choice, cachedTokens: number): void {
+    if (this.#seen.has(choice.prompt)) return;
+    this.#seen.add(choice.prompt);
+    this.#prompt += choice.request.prompt.length;
+    this.#cached += cachedTokens;
+  }
+
+  tokens(count: number): void {
+    this.#completion += count;
+  }
+
+  get usage(): Usage {
+    return {
+      prompt_tokens: this.#prompt,
+      completion_tokens: this.#completion,
+      total_tokens: this.#prompt + this.#completion,
+      prompt_tokens_details: { cached_tokens: this.#cached },
+    };
+  }
+}
+
+/** What running a generation needs of the server. */
+export interface GenerationScope {
+  readonly client: EngineClient;
+  readonly metrics: ServerMetrics;
+  readonly admission: Admission;
+}
+
+function errorOf(event: ErrorEvent, scope: GenerationScope): ApiError {
+  switch (event.kind) {
+    case "too-long":
+      return badRequest(event.message, "messages", "context_length_exceeded");
+    case "grammar":
+      return badRequest(event.message, "grammar", "invalid_grammar");
+    case "queue-full":
+      return new ApiError(429, event.message, {
+        code: "server_overloaded",
+        retryAfterSeconds: Math.max(
+          1,
+          Math.ceil(event.retryAfterSeconds ?? scope.admission.retryAfterSeconds()),
+        ),
+      });
+    case "crashed":
+      return unavailable(
+        `${event.message} The request can be sent again.`,
+        "engine_crashed",
+        Math.max(1, Math.ceil(event.retryAfterSeconds ?? 1)),
+      );
+    case "internal":
+      return new ApiError(500, event.message, { code: "internal_error" });
+  }
+}
+
+/** Finishes that are no answer: the deadline passed, or the engine cancelled (a drain ran out of time). */
+function errorOfFinish(event: FinishEvent): ApiError | null {
+  if (event.reason === "deadline") {
+    return new ApiError(
+      504,
+      `The request's deadline passed after ${event.completionTokens} tokens.`,
+      { code: "deadline_exceeded", retry: false },
+    );
+  }
+  return event.reason === "cancelled"
+    ? unavailable("The engine cancelled the request; the server is going down.", "cancelled")
+    : null;
+}
+
+async function runChoice(
+  scope: GenerationScope,
+  choice: Choice,
+  exchange: Exchange,
+  signal: AbortSignal,
+  usage: UsageCount,
+  sink: ChoiceSink,
+  progress: (tokens: number) => void,
+): Promise<void> {
+  const clock = scope.metrics.clock(exchange.arrivedMs);
+  let outcome = "failed";
+  try {
+    for await (const event of scope.client.generate(choice.request, signal)) {
+      switch (event.type) {
+        case "admitted":
+          clock.admitted();
+          usage.admitted(choice, event.cachedTokens);
+          sink.admitted(choice);
+          break;
+        case "tokens":
+          clock.tokens(event.tokens.length);
+          usage.tokens(event.tokens.length);
+          progress(event.tokens.length);
+          exchange.notes["ttftSeconds"] ??= clock.ttftSeconds;
+          await sink.tokens(choice, event);
+          break;
+        case "finish": {
+          outcome = event.reason;
+          const error = errorOfFinish(event);
+          if (error !== null) throw error;
+          await sink.finished(choice, event);
+          return;
+        }
+        case "error":
+          outcome = event.kind;
+          throw errorOf(event, scope);
+      }
+    }
+    // A loop that was left because the signal fired needs no words; any other silent end is a lost engine.
+    if (signal.aborted) outcome = "cancelled";
+    else throw unavailable("The engine ended the request without a word.", "engine_crashed");
+  } finally {
+    if (signal.aborted && outcome === "failed") outcome = "cancelled";
+    clock.ended(outcome, outcome === "stop" || outcome === "length");
+  }
+}
+
+/**
+ * Runs all choices to their ends. The first that fails cancels the others and its ApiError is thrown; a client that
+ * leaves cancels all, and the promise then resolves. Places of admission control are given back in every case.
+ */
+export async function runChoices(
+  scope: GenerationScope,
+  exchange: Exchange,
+  choices: readonly Choice[],
+  usage: UsageCount,
+  sink: ChoiceSink,
+): Promise<void> {
+  const stop = new AbortController();
+  const leave = () => stop.abort(exchange.signal.reason);
+  if (exchange.signal.aborted) return;
+  const most = Math.max(...choices.map((choice) => choice.request.maxTokens));
+  const place = scope.admission.enter(choices.length, most);
+  exchange.signal.addEventListener("abort", leave, { once: true });
+  try {
+    const runs = choices.map(async (choice) => {
+      await runChoice(scope, choice, exchange, stop.signal, usage, sink, place.progress);
+      place.choiceEnded();
+    });
+    try {
+      await Promise.all(runs);
+    } catch (thrown) {
+      stop.abort(thrown);
+      await Promise.allSettled(runs);
+      if (!exchange.signal.aborted) throw thrown;
+    }
+  } finally {
+    exchange.signal.removeEventListener("abort", leave);
+    place.leave();
+  }
+}
