@@ -1,0 +1,112 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { ExecutorBatch } from "../contracts.ts";
+import { hashExecutor } from "../loop/hash-executor.conformance.ts";
+import { profileGrid } from "./grid.ts";
+import { type MeasureOptions, measureGrid } from "./measure.ts";
+
+const limits = { slots: 64, slotTokens: 2048, tileTokens: 64, kvTokens: 20_000 };
+
+/** Seconds that a batch takes on the machine of these tests. */
+function truth(batch: ExecutorBatch): number {
+  let seconds = 1e-3 + 1e-4 * batch.total;
+  for (let row = 0; row < batch.rows; row++)
+    seconds += 1e-7 * batch.count[row]! * (batch.start[row]! + batch.count[row]! / 2);
+  return seconds;
+}
+
+/** An executor whose batches take `truth` seconds of a clock that only it moves, once `held` times as long. */
+function timed(slowEvery = Number.POSITIVE_INFINITY) {
+  let clock = 0;
+  let batches = 0;
+  const memory: [number, number][] = [];
+  const executor = {
+    ...hashExecutor(limits.slots, limits.slotTokens, 512),
+    compute: async (batch: ExecutorBatch) => {
+      let offset = 0;
+      for (let row = 0; row < batch.rows; row++) {
+        const end = batch.start[row]! + batch.count[row]!;
+        // Only memory that was provided may be touched.
+        expect(memory.some(([slots, tokens]) => batch.slot[row]! < slots && end <= tokens)).toBe(
+          true,
+        );
+        expect(batch.offset[row]).toBe(offset);
+        offset += batch.count[row]!;
+      }
+      expect(batch.total).toBe(offset);
+      clock += truth(batch) * (++batches % slowEvery === 0 ? 50 : 1);
+    },
+  };
+  const options: MeasureOptions = {
+    rounds: 5,
+    budgetSeconds: 1000,
+    seed: 1,
+    now: () => clock,
+    provide: (slots, tokens) => memory.push([slots, tokens]),
+  };
+  return { executor, options, batches: () => batches };
+}
+
+test("the points carry the cost of their batches; a median forgives a slow step", async () => {
+  const grid = profileGrid(limits, true);
+  for (const slowEvery of [Number.POSITIVE_INFINITY, 97]) {
+    const { executor, options } = timed(slowEvery);
+    const points = await measureGrid(executor, grid, options);
+    expect(points).toHaveLength(grid.length);
+    for (const p of points) {
+      const decodes = p.decodeContext - p.decodeRows / 2;
+      const seconds =
+        1e-3 + 1e-4 * (p.prefillTokens + p.decodeRows) + 1e-7 * (p.prefillPairs + decodes);
+      expect(p.seconds).toBeCloseTo(seconds, 9);
+      expect(p.repeats).toBe(5);
+    }
+  }
+});
+
+test("a budget that is spent ends after three counted rounds; progress and abort are heard", async () => {
+  const grid = profileGrid(limits, true);
+  const short = timed();
+  const points = await measureGrid(short.executor, grid, {
+    ...short.options,
+    rounds: 50,
+    budgetSeconds: 0,
+  });
+  expect(points.every((p) => p.repeats === 3)).toBe(true);
+  const stopped = timed();
+  const controller = new AbortController();
+  await expect(
+    measureGrid(stopped.executor, grid, {
+      ...stopped.options,
+      signal: controller.signal,
+      onProgress: (done) => {
+        if (done === 7) controller.abort();
+      },
+    }),
+  ).rejects.toMatchObject({ code: "INTERRUPTED" });
+  expect(stopped.batches()).toBe(7);
+});
+
+test("every batch of a grid fits the limits, and the quick grid is the smaller one", () => {
+  fc.assert(
+    fc.property(
+      fc.record({
+        slots: fc.integer({ min: 1, max: 300 }),
+        slotTokens: fc.integer({ min: 64, max: 40_000 }),
+        tileTokens: fc.constantFrom(1, 64),
+        kvTokens: fc.integer({ min: 64, max: 1_000_000 }),
+      }),
+      (limits) => {
+        for (const quick of [true, false])
+          for (const b of profileGrid(limits, quick)) {
+            expect(b.chunk + b.decodes).toBeGreaterThan(0);
+            expect(b.decodes + (b.chunk > 0 ? 1 : 0)).toBeLessThanOrEqual(limits.slots);
+            expect(Math.max(b.chunk + b.depth, b.context)).toBeLessThanOrEqual(limits.slotTokens);
+            expect(b.chunk + b.depth + b.decodes * b.context).toBeLessThanOrEqual(limits.kvTokens);
+          }
+        expect(profileGrid(limits, true).length).toBeLessThan(
+          profileGrid(limits, false).length + 1,
+        );
+      },
+    ),
+  );
+});
