@@ -11,8 +11,8 @@ import {
 } from "@millrace/serving";
 import { describe, expect, it } from "vitest";
 import { defaultSampling, Sampler } from "../sampling/index.ts";
-import { Output } from "../text/index.ts";
 import { ExecutorBackend, type LiveRequest } from "./executor-backend.ts";
+import { Generation } from "./generation.ts";
 import { hashExecutor } from "./hash-executor.conformance.ts";
 
 const options = {
@@ -80,6 +80,7 @@ async function serve(
     });
   };
   const requests = new Map<number, LiveRequest>();
+  const sampler = new Sampler(vocabulary);
   const out: number[][] = jobs.map(() => []);
   let now = 0;
   let done = (): void => {};
@@ -91,8 +92,9 @@ async function serve(
       new ExecutorBackend({
         executor: hashExecutor(8, 64, vocabulary),
         table,
-        sampler: new Sampler(vocabulary),
+        clock: { now: () => now },
         requests,
+        whileComputing: async () => {},
         ended: (ticket) => {
           now++;
           replica.completed(ticket, now);
@@ -103,20 +105,24 @@ async function serve(
     log,
   );
   jobs.forEach(([prompt, fresh], i) => {
-    const tokens = new Int32Array(prompt + fresh).map((_, k) => (k * 7 + i * 13) % vocabulary);
-    requests.set(i, {
-      tokens,
-      promptTokens: prompt,
-      sampling: { ...defaultSampling, seed: i },
-      output: new Output(texts, {
-        maxTokens: fresh,
-        minTokens: 0,
-        stop: [],
-        stopTokens: [],
-        ignoreEos: false,
-      }),
-      emit: (token) => out[i].push(token),
-    });
+    const tokens = new Int32Array(prompt).map((_, k) => (k * 7 + i * 13) % vocabulary);
+    requests.set(
+      i,
+      new Generation(
+        { sampler, texts, endTokens: new Int32Array(0) },
+        {
+          prompt: tokens,
+          maxTokens: fresh,
+          minTokens: 0,
+          sampling: { ...defaultSampling, seed: i },
+          stop: [],
+          stopTokens: [],
+          ignoreEos: false,
+        },
+        null,
+        (token) => out[i].push(token),
+      ),
+    );
     expect(replica.offer(replica.table.add(i, prompt, fresh, fresh, 0, 0), 0)).toBe("accepted");
   });
   replica.pump(0);

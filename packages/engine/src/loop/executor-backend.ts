@@ -3,10 +3,10 @@
  * fills batches from plans, computes them off the event loop, samples, and turns tokens into outcomes. It owns the token
  * ids of every live sequence; it does not promise anything about time.
  */
+import type { Clock } from "@millrace/core";
 import {
+  DRAINING,
   FAILED,
-  GO_ON,
-  LENGTH,
   PENDING,
   ROW_EMITS,
   type SeqTable,
@@ -15,19 +15,22 @@ import {
   type StepOutcome,
   type StepPlan,
 } from "@millrace/serving";
-import type { Executor, ExecutorBatch, SamplingParams } from "../contracts.ts";
-import { NO_TOKEN, type Sampler } from "../sampling/index.ts";
-import type { Output } from "../text/index.ts";
+import type { Executor, ExecutorBatch } from "../contracts.ts";
 
-/** What the loop keeps of one request while it lives. */
+/** What the back end needs of one request while it lives. */
 export interface LiveRequest {
   /** Prompt and output; room for the longest the request may become. */
   readonly tokens: Int32Array;
-  readonly promptTokens: number;
-  readonly sampling: SamplingParams;
-  readonly output: Output;
-  /** Takes the tokens and the text of a finished step. */
-  readonly emit: (token: number, text: string) => void;
+  /** Draws and records the token at `position`; returns how the sequence goes on: GO_ON, STOP, LENGTH or FAILED. */
+  take(logits: Float32Array, position: number): number;
+}
+
+/** Where the time of the last step went, in seconds. */
+export interface StepSeconds {
+  memory: number;
+  build: number;
+  compute: number;
+  sample: number;
 }
 
 /** Runs one batch at a time. `ended` is called once per ticket, never within submit; a failure is an outcome. */
@@ -35,26 +38,34 @@ export class ExecutorBackend implements StepBackend {
   readonly depth = 1;
   /** Message of the failure that ended the executor, null while it works. */
   failure: string | null = null;
+  readonly seconds: StepSeconds = { memory: 0, build: 0, compute: 0, sample: 0 };
+  /** Time at which the last step was computed. */
+  computedAt = 0;
   private readonly executor: Executor;
   private readonly table: SeqTable;
-  private readonly sampler: Sampler;
+  private readonly clock: Clock;
   private readonly requests: ReadonlyMap<number, LiveRequest>;
-  private readonly ended: (ticket: number) => void;
+  private readonly whileComputing: () => Promise<void>;
+  private readonly ended: (ticket: number, plan: StepPlan) => void;
   private readonly batch: ExecutorBatch;
   private result: StepOutcome = { emitted: new Int32Array(0), finish: new Uint8Array(0) };
 
   constructor(parts: {
     readonly executor: Executor;
     readonly table: SeqTable;
-    readonly sampler: Sampler;
+    readonly clock: Clock;
     /** By the table's `request` handle. */
     readonly requests: ReadonlyMap<number, LiveRequest>;
-    readonly ended: (ticket: number) => void;
+    /** Called once a step computes, after its own page orders; the step ends no earlier than what it returns. */
+    readonly whileComputing: () => Promise<void>;
+    /** The step ended; kvAfter of the plan is the caller's to carry out, once the replica has completed the ticket. */
+    readonly ended: (ticket: number, plan: StepPlan) => void;
   }) {
     this.executor = parts.executor;
     this.table = parts.table;
-    this.sampler = parts.sampler;
+    this.clock = parts.clock;
     this.requests = parts.requests;
+    this.whileComputing = parts.whileComputing;
     this.ended = parts.ended;
     this.batch = emptyBatch(0, 0);
   }
@@ -72,24 +83,39 @@ export class ExecutorBackend implements StepBackend {
     const ticket = plan.ticket;
     const emitted = new Int32Array(plan.rows);
     const finish = new Uint8Array(plan.rows);
+    const { executor, clock, seconds } = this;
     try {
       // The replica finishes planning before anything of the step happens.
       await Promise.resolve();
       if (this.failure !== null) throw new Error(this.failure);
-      const failed = this.executor.memory?.carryOut(plan.kvBefore) ?? [];
+      const t0 = clock.now();
+      const failed = executor.memory?.carryOut(plan.kvBefore) ?? [];
       if (failed.length > 0)
         throw new Error(`${failed.length} pages of KV memory could not be mapped`);
+      const t1 = clock.now();
       this.fill(plan);
-      await this.executor.compute(this.batch);
+      const t2 = clock.now();
+      // Both are waited for whatever happens: page orders are carried out in the order they were handed out.
+      const [computed, ahead] = await Promise.allSettled([
+        executor.compute(this.batch),
+        this.whileComputing(),
+      ]);
+      if (computed.status === "rejected") throw computed.reason;
+      if (ahead.status === "rejected") throw ahead.reason;
+      const t3 = clock.now();
+      this.computedAt = t3;
       this.sample(plan, emitted, finish);
-      this.executor.memory?.carryOut(plan.kvAfter);
+      seconds.memory = t1 - t0;
+      seconds.build = t2 - t1 + executor.lastOverheadSeconds;
+      seconds.compute = Math.max(0, t3 - t2 - executor.lastOverheadSeconds);
+      seconds.sample = clock.now() - t3;
     } catch (error) {
       this.failure = error instanceof Error ? error.message : String(error);
       emitted.fill(0);
       finish.fill(FAILED);
     }
     this.result = { emitted, finish };
-    this.ended(ticket);
+    this.ended(ticket, plan);
   }
 
   private fill(plan: StepPlan): void {
@@ -114,23 +140,18 @@ export class ExecutorBackend implements StepBackend {
   }
 
   private sample(plan: StepPlan, emitted: Int32Array, finish: Uint8Array): void {
+    const { table, executor } = this;
     for (let i = 0; i < plan.rows; i++) {
-      if ((plan.flags[i]! & ROW_EMITS) === 0) continue;
       const seq = plan.seq[i]!;
-      const request = this.of(seq);
-      const position = this.table.known[seq]!;
-      const logits = this.executor.logits(i);
-      const token = this.sampler.sample(logits, request.sampling, null, position, null, null);
-      if (token === NO_TOKEN) {
-        finish[i] = FAILED;
+      if (table.state[seq] === DRAINING) {
+        // Cancelled while the step ran: nobody wants its token.
+        finish[i] = STOP;
         continue;
       }
-      request.tokens[position] = token;
-      emitted[i] = 1;
-      const text = request.output.push(token);
-      const end = request.output.end;
-      finish[i] = end === null ? GO_ON : end.reason === "length" ? LENGTH : STOP;
-      request.emit(token, text);
+      if ((plan.flags[i]! & ROW_EMITS) === 0) continue;
+      const next = this.of(seq).take(executor.logits(i), table.known[seq]!);
+      finish[i] = next;
+      emitted[i] = next === FAILED ? 0 : 1;
     }
   }
 

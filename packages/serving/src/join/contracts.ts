@@ -12,7 +12,10 @@ export const NEVER_FITS = -2;
  * that plan and reservation are one act. Never reads a clock.
  */
 export interface KvManager {
-  /** Reserves room for the first `tokens` tokens; returns cached prefix tokens (>= 0), NO_ROOM_NOW or NEVER_FITS. O(pages). */
+  /**
+   * Reserves room for the cached prefix and `tokens` tokens after it, but no more than prefillTarget; returns the cached
+   * prefix tokens (0 … prefillTarget - 1), NO_ROOM_NOW or NEVER_FITS. O(pages).
+   */
   admit(seq: Seq, tokens: number): number;
   /**
    * Appends decode rows for `run[from … to)` to the plan (one token each, KV reserved for it) and returns the first
@@ -23,9 +26,9 @@ export interface KvManager {
   reserve(seq: Seq, tokens: number): boolean;
   /** Moves the orders that planning gave rise to into the plan's kvBefore; called by the replica before it submits. */
   collect(plan: StepPlan): void;
-  /** Drops KV beyond the first `tokens` tokens (rejected drafts). */
+  /** Drops KV beyond the first `tokens` tokens (rejected drafts); never below what was published. */
   truncate(seq: Seq, tokens: number): void;
-  /** Makes complete pages of the sequence available to later prompts with equal prefixKeys. */
+  /** Makes complete pages of the `computed` tokens available to later prompts with equal prefixKeys. */
   publish(seq: Seq): void;
   /**
    * Gives the sequence's pages back; no ticket may name it. `plan` is the one that ended it or preempts it, if any:

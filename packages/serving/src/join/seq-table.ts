@@ -46,7 +46,7 @@ export class SeqTable {
   /** The caller's handle for this sequence. */
   request: Int32Array;
   arrivedAt: Float64Array;
-  /** Keys of page-sized token runs for prefix sharing; null where unknown. */
+  /** Keys of page-sized token runs for prefix sharing, from a PrefixKeyer: equal keys are equal prefixes. Null: share nothing. */
   prefixKeys: (Uint32Array | null)[];
   /** Rows ever used; rows at and above were never handed out. */
   used = 0;

@@ -37,11 +37,17 @@ export class IntList {
   }
 }
 
-/** KV orders. Their operands are rows of parallel arrays. */
+/** KV orders. Their operands are rows of parallel arrays. ORDER_MAP: a page whose content does not matter comes to a place. */
 export const ORDER_MAP = 0;
+/** A page leaves its place; its content is not needed there, nor elsewhere unless it is mapped there. */
 export const ORDER_UNMAP = 1;
+/** A page that holds a shared prefix comes to one more place, with its content. */
 export const ORDER_ALIAS = 2;
 export const ORDER_COPY = 3;
+/** Like ORDER_UNMAP, but what the page holds is kept: ORDER_ALIAS may bring it back. */
+export const ORDER_PARK = 4;
+/** What a parked page holds is not needed any more; no place. */
+export const ORDER_DROP = 5;
 
 /**
  * Orders to the memory that holds the KV cache, in the order they must be carried out: `slot` and `page` say where,
