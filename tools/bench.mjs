@@ -71,7 +71,10 @@ function writeTable(name, lines) {
   const head = "| figure | median (lowest … highest) | unit | bar |\n|---|---|---|---|";
   const date = new Date().toISOString().slice(0, 10);
   const table = `<!-- figures ${name} -->\n${machine}; ${date}\n\n${head}\n${lines.join("\n")}\n<!-- /figures -->`;
-  writeFileSync(page, text.replace(marks, () => table));
+  writeFileSync(
+    page,
+    text.replace(marks, () => table),
+  );
 }
 
 process.exit(failed ? 1 : 0);
