@@ -110,6 +110,26 @@ export const errorCodes = {
     title: "The model gives no embeddings",
     text: "Embeddings need a model with pooled outputs, such as a BERT-like encoder. `millrace model info FILE` shows what the file holds.",
   },
+  GGML_UNAVAILABLE: {
+    exit: 4,
+    title: "The ggml libraries are not there or cannot be loaded",
+    text: "Real inference and training use the prebuilt libraries of the @node-llama-cpp package for this platform, an optional dependency that npm installs by itself where it exists. The message names the package. MILLRACE_GGML_DIR points at other builds of the same version.",
+  },
+  GGML_ABI_MISMATCH: {
+    exit: 4,
+    title: "The ggml libraries are of another version",
+    text: "Memory layouts and functions are checked when the libraries are loaded, before anything is computed with them. Use the pinned version: npm ci restores it; a folder named by MILLRACE_GGML_DIR must hold a build of llama.cpp v0.5.0.",
+  },
+  GGML_SHAPE: {
+    exit: 1,
+    title: "Tensors do not fit the operation",
+    text: "Every operation is checked before it reaches ggml, which would end the process. A model file whose tensors have unexpected shapes is the usual cause.",
+  },
+  GGML_FAILED: {
+    exit: 1,
+    title: "A call into ggml reported failure",
+    text: "The message carries what ggml logged. Mostly memory ran out: a smaller context, batch or model needs less.",
+  },
   INTERRUPTED: {
     exit: 130,
     title: "Stopped by the user",

@@ -1,4 +1,5 @@
 export * from "./errno.ts";
+export { asyncStackBytes, koffi } from "./foreign.ts";
 export { mappedMemorySupported, pageBytes } from "./libc.ts";
 export * from "./limits/cgroup.ts";
 export * from "./limits/resident.ts";

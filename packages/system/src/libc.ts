@@ -4,8 +4,8 @@
  * address would end the process. Background: vAttention section 5 (reserving virtual memory apart from physical).
  */
 import { MillraceError } from "@millrace/core";
-import koffi from "koffi";
 import { errnoName } from "./errno.ts";
+import { koffi } from "./foreign.ts";
 
 /** Completion of a call on a thread of libuv's pool. */
 type Callback = (error: unknown, result: number | bigint) => void;

@@ -5,7 +5,7 @@
  */
 import { constants } from "node:buffer";
 import { InvariantError } from "@millrace/core";
-import koffi from "koffi";
+import { koffi } from "../foreign.ts";
 import { failure, libc } from "../libc.ts";
 import { MAP, PROT } from "./flags.ts";
 import { checkBytes } from "./range.ts";

@@ -1,0 +1,161 @@
+/**
+ * A ggml context over memory of our own. `reset` forgets all tensors and reuses the memory, so that a graph is rebuilt every
+ * step without allocating; handles of the earlier build are refused from then on. Tensors have no data of their own: an
+ * allocator, a buffer or an address gives it to them.
+ */
+import { InvariantError } from "@millrace/core";
+import { addressOf, badOperands } from "./fail.ts";
+import { HostMemory } from "./host-memory.ts";
+import { closed, opened } from "./live-handles.ts";
+import type { NativeLibrary } from "./native/library.ts";
+import { denseStrides, type Four, Tensor } from "./tensor.ts";
+import { tensorOverhead, tensorStruct } from "./tensor-struct.ts";
+import type { TensorType } from "./types.ts";
+
+let stamps = 0;
+
+/** Names one build of one arena, so that a foreign operand is counted once per build. */
+function nextStamp(): number {
+  stamps += 1;
+  return stamps;
+}
+
+export class TensorArena implements Disposable {
+  readonly library: NativeLibrary;
+  /** Address of the native context. */
+  readonly address: bigint;
+  /** Most tensors of one build, views and operations included. */
+  readonly capacity: number;
+  /** Most nodes and leaves of the graph; 0 = no graph. */
+  readonly graphCapacity: number;
+  /** Rises with every reset. */
+  generation = 1;
+  /** True while a computation uses the tensors; reset and disposal are then refused. */
+  busy = false;
+  #used = 0;
+  #foreign = 0;
+  #graphs = 0;
+  #stamp = nextStamp();
+  readonly #memory: HostMemory;
+  readonly #words: BigUint64Array;
+  #disposed = false;
+
+  /** `tensors` >= 1; `graphCapacity` bounds nodes plus leaves of the one graph that a build may hold. */
+  constructor(
+    library: NativeLibrary,
+    options: { readonly tensors: number; readonly graphCapacity?: number },
+  ) {
+    this.library = library;
+    this.capacity = options.tensors;
+    this.graphCapacity = options.graphCapacity ?? 0;
+    const graphBytes =
+      this.graphCapacity === 0
+        ? 0
+        : library.base.ggml_graph_overhead_custom(this.graphCapacity, false);
+    this.#memory = new HostMemory(this.capacity * tensorOverhead + graphBytes + 256);
+    this.#words = this.#memory.u64();
+    this.address = addressOf(
+      library.init({
+        mem_size: this.#memory.bytes,
+        mem_buffer: this.#memory.address,
+        no_alloc: true,
+      }),
+      "ggml_init",
+    );
+    opened("arena");
+  }
+
+  /** Tensors of this build so far. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Forgets every tensor and graph of this build. */
+  reset(): void {
+    this.#idle("reset");
+    this.library.base.ggml_reset(this.address);
+    this.generation += 1;
+    this.#used = 0;
+    this.#foreign = 0;
+    this.#graphs = 0;
+    this.#stamp = nextStamp();
+  }
+
+  /** Tensors of other arenas (weights) that operations of this build use. */
+  get foreign(): number {
+    return this.#foreign;
+  }
+
+  /**
+   * Takes room for one tensor made from `a`, `b`, `c`; every operation calls it before ggml. Throws GGML_SHAPE when the arena
+   * is full or an operand is of an earlier build.
+   */
+  take(op: string, a?: Tensor | null, b?: Tensor | null, c?: Tensor | null): bigint {
+    if (this.busy || this.#disposed) this.#idle(op);
+    if (this.#used >= this.capacity) badOperands(op, `the arena is full: ${this.capacity} tensors`);
+    if (a) this.#use(op, a);
+    if (b) this.#use(op, b);
+    if (c) this.#use(op, c);
+    this.#used += 1;
+    return this.address;
+  }
+
+  #use(op: string, operand: Tensor): void {
+    if (operand.generation !== operand.arena.generation)
+      badOperands(op, `${operand} is of an earlier build of its arena`);
+    if (operand.arena === this || operand.countedBy === this.#stamp) return;
+    operand.countedBy = this.#stamp;
+    this.#foreign += 1;
+  }
+
+  /** Takes the room of the graph. */
+  takeGraph(): bigint {
+    this.#idle("graph");
+    if (this.#graphs > 0 || this.graphCapacity === 0)
+      badOperands("graph", "an arena with graphCapacity holds one graph per build");
+    this.#graphs = 1;
+    return this.address;
+  }
+
+  /** Handle for a tensor that a native function just made here; strides without gaps unless given. */
+  wrap(address: bigint | null, type: TensorType, ne: Four, nb?: Four): Tensor {
+    return new Tensor(
+      this,
+      addressOf(address, "making a tensor"),
+      type,
+      ne,
+      nb ?? denseStrides(type, ne),
+    );
+  }
+
+  /** A 64-bit field of a tensor of this arena, by its offset in the struct. */
+  field(tensor: Tensor, offset: number): bigint {
+    return this.#words[this.#word(tensor, offset)] as bigint;
+  }
+
+  /** Writes a 64-bit field of a tensor of this arena. */
+  setField(tensor: Tensor, offset: number, value: bigint): void {
+    this.#words[this.#word(tensor, offset)] = value;
+  }
+
+  #word(tensor: Tensor, offset: number): number {
+    const at = Number(tensor.address - this.#memory.address);
+    if (!(at >= 0 && at + tensorStruct.bytes <= this.#memory.bytes))
+      throw new InvariantError("the tensor is not of this arena");
+    return (at + offset) / 8;
+  }
+
+  #idle(action: string): void {
+    if (this.#disposed) throw new InvariantError(`${action} on a disposed arena`);
+    if (this.busy) throw new InvariantError(`${action} while the arena's graph is computed`);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    this.#idle("dispose");
+    this.#disposed = true;
+    this.generation += 1;
+    this.library.base.ggml_free(this.address);
+    closed("arena");
+  }
+}
