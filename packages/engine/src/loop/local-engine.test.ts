@@ -7,6 +7,7 @@ import { type SchedulerName, SeqTable, schedulers, VattentionKv } from "@millrac
 import { describe, expect, it } from "vitest";
 import type { Executor, GenerateEvent, GenerateRequest, StepTiming } from "../contracts.ts";
 import { defaultSampling } from "../sampling/index.ts";
+import type { GrammarState } from "./generation.ts";
 import { hashExecutor } from "./hash-executor.conformance.ts";
 import { LocalEngine, type LocalEngineParts } from "./local-engine.ts";
 import type { Vocabulary } from "./vocabulary.ts";
@@ -282,6 +283,41 @@ describe("LocalEngine", () => {
     const first = ended.all.find((e) => e.type === "tokens");
     expect(first?.type === "tokens" && first.logprobs[0]?.top.length).toBe(2);
     await engine.close();
+  });
+
+  it("keeps to a grammar and gives its state back, whatever becomes of the request", async () => {
+    let live = 0;
+    const alternating = (gbnf: string): GrammarState => {
+      if (gbnf !== "ab") throw new Error("expected ab");
+      live++;
+      let next = 0;
+      return {
+        allows: (token) => token === next,
+        mask: (logits) => {
+          for (let i = 0; i < logits.length; i++) if (i !== next) logits[i] = -Infinity;
+        },
+        accept: () => {
+          next = 1 - next;
+        },
+        [Symbol.dispose]: () => void live--,
+      };
+    };
+    const { engine } = make({ grammar: alternating });
+    const run = (more: Partial<GenerateRequest>, signal = never) =>
+      collect(engine.generate(request(4, 6, { grammar: "ab", ...more }), signal));
+    expect((await run({})).text).toBe("ababab");
+    // The one token that the grammar allows is ruled out by its bias.
+    expect(
+      (await run({ sampling: { ...defaultSampling, logitBias: new Map([[0, -Infinity]]) } })).end,
+    ).toBe("internal");
+    expect((await run({ grammar: "(" })).all).toEqual([
+      { type: "error", kind: "grammar", message: "expected ab" },
+    ]);
+    expect((await run({ maxTokens: 1000 })).end).toBe("too-long");
+    expect(() => engine.generate(request(1, 1, { grammar: "ab", stop: [""] }), never)).toThrow();
+    expect((await run({}, AbortSignal.abort())).end).toBe("cancelled");
+    await engine.close();
+    expect(live).toBe(0);
   });
 
   it("drains: running requests end, late ones are cancelled", async () => {
