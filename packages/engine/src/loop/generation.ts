@@ -49,7 +49,7 @@ export class Generation implements LiveRequest {
   private readonly bannedAlways: Int32Array | null;
   private readonly emit: (token: number, text: string, logprob: DrawnLogprob | null) => void;
 
-  /** @throws MillraceError CONFIG_INVALID for stop texts that cannot be used. */
+  /** Owns `grammar` from here on. @throws MillraceError CONFIG_INVALID for stop texts that cannot be used. */
   constructor(
     scope: GenerationScope,
     request: GenerationRequest,
@@ -61,7 +61,12 @@ export class Generation implements LiveRequest {
     this.request = request;
     this.grammar = grammar;
     this.emit = emit;
-    this.output = new Output(scope.texts, request);
+    try {
+      this.output = new Output(scope.texts, request);
+    } catch (error) {
+      grammar?.[Symbol.dispose]();
+      throw error;
+    }
     this.tokens = new Int32Array(request.prompt.length + request.maxTokens);
     this.tokens.set(request.prompt);
     const { repetitionPenalty, presencePenalty, frequencyPenalty } = request.sampling;
