@@ -16,6 +16,23 @@ if (!existsSync(data)) {
   process.exit(0);
 }
 
+/** A fixed piece of arithmetic: when its time spreads between processes, so does the speed of the machine. */
+function fixedLoop(): number {
+  let x = 1;
+  for (let i = 0; i < 20_000_000; i++) {
+    x ^= x << 13;
+    x ^= x >>> 17;
+    x ^= x << 5;
+  }
+  return x;
+}
+if (fixedLoop() === 0) throw new Error("xorshift never reaches 0");
+report(
+  "a fixed loop, to see how even the machine was: CPU",
+  median(Array.from({ length: 9 }, () => cpuMs(fixedLoop))),
+  "ms",
+);
+
 const trace = `${data}traces/trace_q2.0_n1000.csv`;
 const requests = readTraceCsv(readFileSync(trace, "utf8"), trace);
 for (const type of ["sarathi-serve", "vllm-v0"] as const) {

@@ -77,12 +77,12 @@ function argumentsOf(text: string): unknown {
 export function templateMessages(messages: readonly Message[]): Record<string, unknown>[] {
   return messages.map((message) => {
     const plain: Record<string, unknown> = { ...message, content: plainText(message.content) };
-    if (message.role === "developer") plain["role"] = "system";
+    if (message.role === "developer") plain.role = "system";
     for (const name of ["name", "tool_call_id", "tool_calls"]) {
       if (plain[name] === null) delete plain[name];
     }
     if (message.tool_calls !== null && message.tool_calls !== undefined) {
-      plain["tool_calls"] = message.tool_calls.map((call) => ({
+      plain.tool_calls = message.tool_calls.map((call) => ({
         ...call,
         function: { ...call.function, arguments: argumentsOf(call.function.arguments) },
       }));

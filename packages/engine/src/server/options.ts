@@ -16,10 +16,6 @@ export interface ServerOptions {
   readonly modelAliases: readonly string[];
   /** True: any `model` in a request is taken to mean the one that is loaded. */
   readonly anyModel: boolean;
-  /** Jinja source that replaces the file's chat template, or "chatml"; null = the file's own. */
-  readonly chatTemplate: string | null;
-  /** Origins that browsers may call from; "*" = any; none = CORS is off. */
-  readonly corsOrigins: readonly string[];
   /** Largest request body, bytes. */
   readonly maxBodyBytes: number;
   /** Seconds a client may take to send its request. */
@@ -49,8 +45,6 @@ export const defaultServerOptions: ServerOptions = {
   apiKeys: [],
   modelAliases: [],
   anyModel: false,
-  chatTemplate: null,
-  corsOrigins: [],
   maxBodyBytes: 16 * 1024 * 1024,
   requestTimeoutSeconds: 60,
   maxChoices: 128,
