@@ -3,21 +3,10 @@
  * everything back with it; tensors, pages and plans are the affair of executor, KV manager and scheduler.
  */
 import { type Clock, MillraceError, WallClock } from "@millrace/core";
-import {
-  DecisionLog,
-  DONE,
-  type KvManager,
-  type Seq,
-  type SeqTable,
-  type StepCostModel,
-  type StepPlan,
-  VattentionKv,
-} from "@millrace/serving";
+import { DONE, type StepPlan, VattentionKv } from "@millrace/serving";
 import type {
   EngineClient,
-  EngineHooks,
   EngineStats,
-  Executor,
   GenerateEvent,
   GenerateRequest,
   ModelCard,
@@ -25,61 +14,21 @@ import type {
 } from "../contracts.ts";
 import { EventQueue } from "../process/event-queue.ts";
 import { Sampler } from "../sampling/index.ts";
+import { type Active, answered, crashed, finishOf, messageOf, refusal } from "./active-request.ts";
 import { Driver } from "./driver.ts";
+import { EngineLogs } from "./engine-logs.ts";
 import { Generation, type GenerationScope, type GrammarState } from "./generation.ts";
-import { LineFile } from "./line-file.ts";
+import type { LocalEngineParts } from "./local-engine-parts.ts";
 import { Pace } from "./pace.ts";
 import { checkRequest } from "./request-check.ts";
-import { changedSettings, type SchedulerSettings } from "./scheduler-settings.ts";
-import { endTokens, tokenTexts, type Vocabulary } from "./vocabulary.ts";
+import { changedSettings } from "./scheduler-settings.ts";
+import { later } from "./timers.ts";
+import { endTokens, tokenTexts } from "./vocabulary.ts";
 
-/** A longer timer would fire at once. */
-const longestTimerMs = 2 ** 31 - 1;
 /** How long a switch of schedulers waits for running requests when it is not told. */
 const switchTimeoutSeconds = 60;
 
-export interface LocalEngineParts {
-  readonly executor: Executor;
-  readonly vocabulary: Vocabulary;
-  /** Empty; the one that `kv` was made over. */
-  readonly table: SeqTable;
-  readonly kv: KvManager;
-  readonly scheduler: SchedulerSettings;
-  /** For chunking slo. */
-  readonly cost: StepCostModel;
-  /** Most tokens of prompt and output; never more than the model's context or the KV cache holds. */
-  readonly contextTokens?: number;
-  /** Waiting requests beyond which new ones are refused, >= 1. */
-  readonly maxWaiting: number;
-  readonly stepTimeoutSeconds: number;
-  readonly hooks?: EngineHooks;
-  readonly logs?: { readonly decisions?: string; readonly timings?: string };
-  /** Makes the state of a GBNF grammar; throws for one that is not valid. Without it grammars are refused. */
-  readonly grammar?: (gbnf: string) => GrammarState;
-  /** Pooled embeddings, where the model gives them. */
-  readonly embed?: (
-    inputs: readonly Int32Array[],
-    signal: AbortSignal,
-  ) => Promise<readonly Float32Array[]>;
-  readonly clock?: Clock;
-  /** Checks all invariants after every step; for tests. */
-  readonly check?: boolean;
-}
-
-/** One request that has not been given back yet. */
-interface Active {
-  readonly handle: number;
-  readonly seq: Seq;
-  readonly request: GenerateRequest;
-  readonly generation: Generation;
-  readonly queue: EventQueue<GenerateEvent>;
-  /** Takes timer and listener away. */
-  readonly detach: () => void;
-  /** -1 until admitted. */
-  cachedTokens: number;
-  /** Its last event is out. */
-  over: boolean;
-}
+const noStep = { prefillTokens: 0, prefillRows: 0, decodeRows: 0, seconds: 0 };
 
 export class LocalEngine implements EngineClient {
   readonly card: ModelCard;
@@ -93,25 +42,18 @@ export class LocalEngine implements EngineClient {
   private readonly inStep: Active[] = [];
   private readonly listeners = new Set<(step: StepTiming) => void>();
   private readonly pace = new Pace();
-  private readonly log: DecisionLog | null;
-  private readonly decisions: LineFile | null;
-  private readonly timings: LineFile | null;
+  private readonly logs: EngineLogs;
   private mode: "open" | "switching" | "closed" = "open";
   private idleWaiters: (() => void)[] = [];
   private nextHandle = 0;
   private readonly counts = { preemptions: 0, prompt: 0, cached: 0, generated: 0 };
-  private last: EngineStats["lastStep"] = {
-    prefillTokens: 0,
-    prefillRows: 0,
-    decodeRows: 0,
-    seconds: 0,
-  };
+  private last: EngineStats["lastStep"] = noStep;
 
   /** @throws MillraceError CONFIG_INVALID, OUTPUT_UNWRITABLE (logs). */
   constructor(parts: LocalEngineParts) {
     this.parts = parts;
     this.clock = parts.clock ?? new WallClock();
-    const { executor, vocabulary, kv, logs } = parts;
+    const { executor, vocabulary, kv } = parts;
     // The last token needs no KV.
     const contextTokens = Math.min(
       executor.card.contextTokens,
@@ -124,10 +66,8 @@ export class LocalEngine implements EngineClient {
       texts: tokenTexts(vocabulary),
       endTokens: endTokens(vocabulary),
     };
-    this.decisions = logs?.decisions === undefined ? null : new LineFile(logs.decisions);
-    this.timings = logs?.timings === undefined ? null : new LineFile(logs.timings);
-    this.log = this.decisions === null ? null : new DecisionLog();
-    this.decisions?.write([{ kind: "scheduler", settings: parts.scheduler }]);
+    this.logs = new EngineLogs(parts.logs ?? {});
+    this.logs.scheduler(parts.scheduler);
     this.driver = new Driver({
       executor,
       table: parts.table,
@@ -139,7 +79,7 @@ export class LocalEngine implements EngineClient {
       contextTokens,
       maxWaiting: parts.maxWaiting,
       stepTimeoutSeconds: parts.stepTimeoutSeconds,
-      log: this.log,
+      log: this.logs.inputs,
       check: parts.check ?? false,
       planned: (plan) => this.planned(plan),
       stepped: (timing) => this.stepped(timing),
@@ -258,8 +198,7 @@ export class LocalEngine implements EngineClient {
       await this.emptyWithin(timeoutSeconds);
       if (this.driver.dead !== null)
         throw new MillraceError("ENGINE_FAILED", `the engine ended: ${this.driver.dead}`);
-      this.flushDecisions();
-      this.decisions?.write([{ kind: "scheduler", settings }]);
+      this.logs.scheduler(settings);
       this.driver.switchScheduler(settings);
     } finally {
       // A drain that came meanwhile stays in force.
@@ -280,8 +219,7 @@ export class LocalEngine implements EngineClient {
   async close(): Promise<void> {
     await this.drain(0);
     this.driver.stop();
-    this.flushDecisions();
-    await Promise.all([this.decisions?.close(), this.timings?.close()]);
+    await this.logs.close();
     // Memory that a hung step still uses must stay; the process ends soon.
     if (!this.driver.computing) this.parts.executor[Symbol.dispose]();
   }
@@ -335,10 +273,7 @@ export class LocalEngine implements EngineClient {
     }
     const leave = (): void => this.cut(active, "cancelled");
     const queue = new EventQueue<GenerateEvent>(leave);
-    const late =
-      deadlineSeconds * 1000 <= longestTimerMs
-        ? setTimeout(() => this.cut(active, "deadline"), Math.max(0, deadlineSeconds * 1000))
-        : undefined;
+    const late = later(deadlineSeconds, () => this.cut(active, "deadline"));
     const active: Active = {
       handle,
       seq,
@@ -382,7 +317,7 @@ export class LocalEngine implements EngineClient {
       const { end } = generation.output;
       if (active.over) this.giveBack(active);
       else if (end !== null) {
-        this.end(active, this.finishOf(active, end.reason, end.matched));
+        this.end(active, finishOf(active, end.reason, end.matched));
         this.giveBack(active);
       } else if (this.parts.table.state[active.seq] === DONE) {
         this.end(active, refusal("internal", "No token may come next under the request's rules."));
@@ -390,7 +325,7 @@ export class LocalEngine implements EngineClient {
       }
     }
     this.inStep.length = 0;
-    this.flushDecisions();
+    this.logs.flush();
     if (this.driver.dead !== null) return;
     this.last = {
       prefillTokens: timing.prefillTokens,
@@ -403,7 +338,7 @@ export class LocalEngine implements EngineClient {
         timing.computeSeconds +
         timing.sampleSeconds,
     };
-    this.timings?.write([timing]);
+    this.logs.timing(timing);
     for (const listener of this.listeners) listener(timing);
   }
 
@@ -420,28 +355,13 @@ export class LocalEngine implements EngineClient {
         at: this.clock.now(),
         step: this.driver.steps,
       });
-    this.end(active, this.finishOf(active, reason, null));
+    this.end(active, finishOf(active, reason, null));
     this.withdraw(active);
   }
 
   private withdraw(active: Active): void {
     this.driver.cancel(active.seq);
     if (this.parts.table.state[active.seq] === DONE) this.giveBack(active);
-  }
-
-  private finishOf(
-    active: Active,
-    reason: "stop" | "length" | "deadline" | "cancelled",
-    matched: string | number | null,
-  ): GenerateEvent {
-    return {
-      type: "finish",
-      reason,
-      matched,
-      promptTokens: active.request.prompt.length,
-      completionTokens: active.generation.output.tokens,
-      cachedTokens: Math.max(0, active.cachedTokens),
-    };
   }
 
   private end(active: Active, event: GenerateEvent): void {
@@ -472,13 +392,9 @@ export class LocalEngine implements EngineClient {
   /** Waits until nothing runs; cancels what still does after `timeoutSeconds`. */
   private async emptyWithin(timeoutSeconds: number): Promise<void> {
     if (this.driver.idle || this.driver.dead !== null) return;
-    const cancelAll = (): void => {
+    const late = later(timeoutSeconds, () => {
       for (const active of [...this.active.values()]) this.cut(active, "cancelled");
-    };
-    const late =
-      timeoutSeconds * 1000 <= longestTimerMs
-        ? setTimeout(cancelAll, Math.max(0, timeoutSeconds * 1000))
-        : undefined;
+    });
     await new Promise<void>((resolve) => this.idleWaiters.push(resolve));
     clearTimeout(late);
   }
@@ -488,30 +404,4 @@ export class LocalEngine implements EngineClient {
     this.idleWaiters = [];
     for (const resolve of waiters) resolve();
   }
-
-  private flushDecisions(): void {
-    if (this.log === null || this.decisions === null) return;
-    this.decisions.write(this.log.entries);
-    this.log.entries.length = 0;
-  }
-}
-
-function refusal(kind: "too-long" | "grammar" | "internal", message: string): GenerateEvent {
-  return { type: "error", kind, message };
-}
-
-function crashed(message: string): GenerateEvent {
-  return { type: "error", kind: "crashed", message, retryAfterSeconds: 1 };
-}
-
-/** A request that ended before it began. */
-function answered(event: GenerateEvent): AsyncIterable<GenerateEvent> {
-  const queue = new EventQueue<GenerateEvent>(() => {});
-  queue.push(event);
-  queue.end();
-  return queue;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
