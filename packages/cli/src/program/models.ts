@@ -12,7 +12,10 @@ const make: CommandSpec = {
   flags: [
     { flags: "--preset <name>", text: "geometry: tiny, small or medium (default: small)" },
     { flags: "--architecture <name>", text: "llama, mistral, qwen2 or qwen3 (default: llama)" },
-    { flags: "--type <format>", text: "format of the matrices: f16, f32 or bf16 (default: f16)" },
+    {
+      flags: "--type <format>",
+      text: "format of the matrices: f16, f32, bf16, q8_0, q4_0, q4_K or q6_K (default: f16)",
+    },
     { flags: "--seed <n>", text: "default: 0", parse: wholeNumber("--seed", 0) },
     { flags: "-o, --out <file>", text: "the file to write" },
   ],

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hash128 } from "@millrace/core";
 import { afterAll, describe, expect, it } from "vitest";
+import { dequantize } from "../../quantize.ts";
 import { openGguf } from "../gguf.ts";
 import { makeModel } from "./make-model.ts";
 import { type FamilyName, families } from "./presets.ts";
@@ -42,6 +43,31 @@ describe("makeModel", () => {
       const square = values.reduce((sum, value) => sum + value * value, 0) / values.length;
       expect(Math.sqrt(square)).toBeCloseTo(1.5 / 16, 2);
     });
+
+  it.each([
+    ["q8_0", 0.01],
+    ["q6_K", 0.03],
+    ["q4_K", 0.1],
+    ["q4_0", 0.12],
+  ] as const)("writes %s blocks that stand for the same values", (type, most) => {
+    const values = (format: "f32" | typeof type): Float32Array => {
+      const out = join(folder, `${format}.gguf`);
+      using model = openGguf(makeModel({ preset: "tiny", type: format, seed: 3, out }).path);
+      const q = model.tensor("blk.1.ffn_down.weight");
+      if (q === undefined) throw new Error("no ffn_down");
+      expect(q.type).toBe(format);
+      return dequantize(format, Uint8Array.from(model.data(q)));
+    };
+    const [exact, stored] = [values("f32"), values(type)];
+    let error = 0;
+    let size = 0;
+    exact.forEach((v, i) => {
+      error += (v - stored[i]!) ** 2;
+      size += v * v;
+    });
+    expect(Math.sqrt(error / size)).toBeGreaterThan(0);
+    expect(Math.sqrt(error / size)).toBeLessThan(most);
+  });
 
   it("refuses names that do not exist", () => {
     const out = join(folder, "never.gguf");

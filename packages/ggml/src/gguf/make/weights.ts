@@ -36,7 +36,7 @@ export function weights(
     *pieces() {
       const rowsAtOnce = Math.max(1, Math.floor(pieceValues / row));
       const buffer = new Float32Array(Math.min(rowsAtOnce, rows) * row);
-      const encode = encoder(stored, buffer.length);
+      const encode = encoder(stored, buffer.length, row);
       const stream = rng.fork(name);
       for (let at = 0; at < rows; at += rowsAtOnce) {
         const count = Math.min(rowsAtOnce, rows - at);

@@ -1,5 +1,6 @@
 /** Single-precision values as the bytes of a tensor format. */
-import { MillraceError } from "@millrace/core";
+import { loadGgml } from "../../ggml.ts";
+import { quantize } from "../../quantize.ts";
 import type { TensorType } from "../tensor-types.ts";
 import { toBfloat, toHalf } from "./half.ts";
 
@@ -7,10 +8,10 @@ import { toBfloat, toHalf } from "./half.ts";
 export type Encoder = (values: Float32Array) => Uint8Array;
 
 /**
- * The encoder of a format for at most `most` values a call. Throws MillraceError
- * MODEL_UNSUPPORTED for formats that cannot be written.
+ * The encoder of a format for at most `most` values a call, in rows of `columns`. Floats are converted here; block formats
+ * by ggml, which is loaded for them alone. Throws GGML_UNAVAILABLE, and GGML_SHAPE for formats that need more than values.
  */
-export function encoder(type: TensorType, most: number): Encoder {
+export function encoder(type: TensorType, most: number, columns: number): Encoder {
   switch (type) {
     case "f32":
       return (values) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
@@ -24,8 +25,7 @@ export function encoder(type: TensorType, most: number): Encoder {
       };
     }
     default:
-      throw new MillraceError("MODEL_UNSUPPORTED", `tensors cannot be written as ${type}`, {
-        hint: "choose f32, f16 or bf16",
-      });
+      loadGgml();
+      return (values) => quantize(type, values, columns);
   }
 }
