@@ -6,7 +6,8 @@ export default defineConfig({
   test: {
     include: ["packages/*/src/**/*.test.ts", "tests/**/*.test.ts"],
     reporters: ["default", "./tools/tally-reporter.ts"],
-    testTimeout: 30_000,
+    setupFiles: ["./tools/property-tests.ts"],
+    testTimeout: process.env["MILLRACE_FUZZ_SEED"] === undefined ? 30_000 : 600_000,
     pool: "forks",
   },
 });

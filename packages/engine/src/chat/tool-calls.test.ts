@@ -147,6 +147,11 @@ describe("tool calls in a model's text", () => {
     );
   });
 
+  it("gives back a list of objects that never closed", () => {
+    for (const text of ["[{", "[ {", '[{"name": "weather"'])
+      expect(parse([text]).content).toBe(text);
+  });
+
   it("streams arguments before the call has ended", () => {
     const parser = new ToolCallParser(["weather"]);
     expect(parser.push('{"name":"weather","arguments":{"city":').calls.at(-1)?.arguments).toBe(

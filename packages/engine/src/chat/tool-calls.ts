@@ -80,6 +80,8 @@ export class ToolCallParser {
   readonly #names: ReadonlySet<string>;
   #state: State = "start";
   #buffer = "";
+  /** What stood before a bare object; given back when it turns out to be content. */
+  #prefix = "";
   #scanner = new JsonScanner();
   #calls = 0;
   /** The object being read was announced by a marker, so its name need not be known. */
@@ -110,7 +112,8 @@ export class ToolCallParser {
   end(): ParsedText {
     if (this.#state === "object" && this.#wholeObject()) while (this.#advance()) {}
     if (this.#state === "between") this.#buffer = this.#buffer.replace(/^[\s\]},;]+/, "");
-    if (this.#state !== "arguments") this.#content += this.#buffer;
+    if (this.#state !== "arguments") this.#content += this.#prefix + this.#buffer;
+    this.#prefix = "";
     this.#buffer = "";
     return this.#take();
   }
@@ -154,9 +157,6 @@ export class ToolCallParser {
     this.#state = "content";
     return true;
   }
-
-  /** What stood before a bare object; given back when it turns out to be content. */
-  #prefix = "";
 
   #plain(): boolean {
     let first = -1;
