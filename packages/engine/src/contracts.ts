@@ -2,7 +2,13 @@
  * The borders inside the engine: executor (tensors), KV memory (pages), engine client (requests). The server and the
  * command line know only EngineClient; the replica loop knows only Executor and the contracts of @millrace/serving.
  */
-import type { KvOrders, SchedulerName, SchedulerOptions, StepPlan } from "@millrace/serving";
+import type {
+  KvOrders,
+  SchedulerName,
+  SchedulerOptions,
+  StepPlan,
+  StepProfile,
+} from "@millrace/serving";
 
 /** What a model file says about itself, as far as scheduling and serving need it. */
 export interface ModelCard {
@@ -250,7 +256,10 @@ export interface EngineOptions {
   readonly modelPath: string;
   /** Name shown to clients; the file's own by default. */
   readonly name?: string;
-  readonly executor: "ggml" | "libllama";
+  /** auto: ggml where it knows the architecture, else libllama. */
+  readonly executor: "auto" | "ggml" | "libllama";
+  /** Device of ggml's registry; the CPU by default. */
+  readonly device?: string;
   /** Threads of the compute pool, >= 1. */
   readonly threads: number;
   /** Most tokens of one sequence; the model's own context by default. */
@@ -263,12 +272,17 @@ export interface EngineOptions {
   readonly deterministic: boolean;
   /** Files for the decision log and the timing log. */
   readonly logs?: { readonly decisions?: string; readonly timings?: string };
+  /** Measured step costs of this model on this machine: needed by chunking slo. */
+  readonly profile?: StepProfile;
   /** Seconds after which a step counts as hung and the engine ends itself. */
   readonly stepTimeoutSeconds: number;
 }
 
 export interface EngineKvOptions {
+  /** With libllama always static: its memory is its own. */
   readonly type: "vattention" | "paged" | "static";
+  /** auto: memfd where prefixes are shared, else madvise; plain where the system has neither; cuda on a GPU. */
+  readonly backend: "auto" | "memfd" | "madvise" | "plain" | "cuda";
   /** Physical bytes of the cache; by default what the process may use beside the weights. */
   readonly memoryBytes?: number;
   /** vattention: bytes of a physical page, 4 KiB … 2 MiB. */

@@ -36,6 +36,7 @@ export const scriptedOptions: EngineOptions = {
   },
   kv: {
     type: "vattention",
+    backend: "auto",
     pageBytes: 65536,
     layout: "sliced",
     blockTokens: 16,
