@@ -172,8 +172,18 @@ export type GenerateEvent =
     }
   | {
       readonly type: "error";
-      /** too-long: 400; queue-full: 429; grammar: 400; crashed: 503, may be retried. */
-      readonly kind: "too-long" | "queue-full" | "grammar" | "crashed" | "internal";
+      /**
+       * too-long, grammar, invalid (a field that no engine could serve): 400; queue-full: 429; unavailable (draining or
+       * switching schedulers), crashed: 503, may be retried; internal: 500.
+       */
+      readonly kind:
+        | "too-long"
+        | "queue-full"
+        | "grammar"
+        | "invalid"
+        | "unavailable"
+        | "crashed"
+        | "internal";
       readonly message: string;
       readonly retryAfterSeconds?: number;
     };
@@ -217,6 +227,8 @@ export interface EngineClient {
     options: { readonly addSpecial: boolean; readonly parseSpecial: boolean },
   ): Promise<Int32Array>;
   detokenize(tokens: Int32Array): Promise<string>;
+  /** Exact bytes of each token as text; empty for control tokens. Rejects with CONFIG_INVALID for foreign ids. */
+  pieces(tokens: Int32Array): Promise<readonly Uint8Array[]>;
   /** Pooled embedding of each input: float32[embedding length]. Rejects with EMBEDDINGS_UNSUPPORTED. */
   embed(inputs: readonly Int32Array[], signal: AbortSignal): Promise<readonly Float32Array[]>;
   stats(): Promise<EngineStats>;
