@@ -11,6 +11,7 @@ import { SseStream } from "./sse.ts";
 /** News of one choice after parsing. */
 export interface News {
   readonly text: string;
+  readonly reasoning: string;
   readonly calls: readonly ToolCallDelta[];
   readonly event: TokensEvent | null;
 }
@@ -19,8 +20,10 @@ export interface News {
 export interface AnswerForm {
   readonly head: Readonly<Record<string, unknown>>;
   readonly chunkObject: string;
+  /** Entry of `choices` in a chunk before any news of a choice, or null. */
+  opening(choice: Choice): object | null;
   /** Takes an event of a choice apart; null event = the choice has ended. */
-  read(choice: Choice, event: TokensEvent | null): News;
+  read(choice: Choice, event: TokensEvent | null, usage: UsageCount): News;
   /** Entry of `choices` in a chunk. */
   chunk(choice: Choice, news: News, finish: string | null): Promise<object>;
   finishReason(choice: Choice, reason: string): string;
@@ -70,14 +73,27 @@ export async function answerStream(
   };
   try {
     await runChoices(scope, exchange, choices, usage, {
-      admitted: () => stream.open(),
+      admitted: (choice) => {
+        stream.open();
+        const opening = form.opening(choice);
+        if (opening !== null)
+          stream.event({
+            ...head,
+            choices: [opening],
+            ...(wants.include_usage === true ? { usage: null } : {}),
+          });
+      },
       tokens: async (choice, event) => {
-        const news = form.read(choice, event);
-        const shown = news.text !== "" || news.calls.length > 0 || event.logprobs.length > 0;
+        const news = form.read(choice, event, usage);
+        const shown =
+          news.text !== "" ||
+          news.reasoning !== "" ||
+          news.calls.length > 0 ||
+          event.logprobs.length > 0;
         if (shown || always) await send(choice, news, null);
       },
       finished: async (choice, event) => {
-        await send(choice, form.read(choice, null), form.finishReason(choice, event.reason));
+        await send(choice, form.read(choice, null, usage), form.finishReason(choice, event.reason));
       },
     });
     if (exchange.signal.aborted) return stream.abandon();
@@ -103,11 +119,11 @@ export async function answerWhole(
   await runChoices(scope, exchange, choices, usage, {
     admitted: () => {},
     tokens: (choice, event) => {
-      news[choice.index]?.push(form.read(choice, event));
+      news[choice.index]?.push(form.read(choice, event, usage));
     },
     finished: async (choice, event) => {
       const mine = news[choice.index] ?? [];
-      mine.push(form.read(choice, null));
+      mine.push(form.read(choice, null, usage));
       entries[choice.index] = await form.whole(
         choice,
         mine,

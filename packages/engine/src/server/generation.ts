@@ -16,6 +16,8 @@ export interface Choice {
   readonly index: number;
   readonly prompt: number;
   readonly request: GenerateRequest;
+  /** Fields of the client's request that prompt and grammar came from, for errors. */
+  readonly params: { readonly prompt: string; readonly grammar: string };
 }
 
 /** Where the events of choices go. Each choice's own events come in order, never two at once. */
@@ -31,6 +33,7 @@ export interface Usage {
   readonly completion_tokens: number;
   readonly total_tokens: number;
   readonly prompt_tokens_details: { readonly cached_tokens: number };
+  readonly completion_tokens_details?: { readonly reasoning_tokens: number };
 }
 
 /** Token counts of a request under way; a prompt counts once, however many choices it has. */
@@ -38,6 +41,7 @@ export class UsageCount {
   #prompt = 0;
   #cached = 0;
   #completion = 0;
+  #reasoning: number | null = null;
   readonly #seen = new Set<number>();
 
   admitted(choice: Choice, cachedTokens: number): void {
@@ -51,12 +55,20 @@ export class UsageCount {
     this.#completion += count;
   }
 
+  /** Of the tokens, `count` were reasoning; 0 says that reasoning is counted. */
+  reasoning(count: number): void {
+    this.#reasoning = (this.#reasoning ?? 0) + count;
+  }
+
   get usage(): Usage {
     return {
       prompt_tokens: this.#prompt,
       completion_tokens: this.#completion,
       total_tokens: this.#prompt + this.#completion,
       prompt_tokens_details: { cached_tokens: this.#cached },
+      ...(this.#reasoning === null
+        ? {}
+        : { completion_tokens_details: { reasoning_tokens: this.#reasoning } }),
     };
   }
 }
@@ -68,12 +80,12 @@ export interface GenerationScope {
   readonly admission: Admission;
 }
 
-function errorOf(event: ErrorEvent, scope: GenerationScope): ApiError {
+function errorOf(event: ErrorEvent, scope: GenerationScope, choice: Choice): ApiError {
   switch (event.kind) {
     case "too-long":
-      return badRequest(event.message, "messages", "context_length_exceeded");
+      return badRequest(event.message, choice.params.prompt, "context_length_exceeded");
     case "grammar":
-      return badRequest(event.message, "grammar", "invalid_grammar");
+      return badRequest(event.message, choice.params.grammar, "invalid_grammar");
     case "queue-full":
       return new ApiError(429, event.message, {
         code: "server_overloaded",
@@ -146,7 +158,7 @@ async function runChoice(
         }
         case "error":
           outcome = event.kind;
-          throw errorOf(event, scope);
+          throw errorOf(event, scope, choice);
       }
     }
     // A loop that was left because the signal fired needs no words; any other silent end is a lost engine.

@@ -166,6 +166,11 @@ export class ServerMetrics {
     };
   }
 
+  /** Content type of /metrics. */
+  get contentType(): string {
+    return this.registry.contentType;
+  }
+
   /** The text of /metrics. */
   async text(): Promise<string> {
     await this.#engine.refresh();

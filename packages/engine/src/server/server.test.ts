@@ -79,7 +79,7 @@ it("answers errors in OpenAI's shape", async () => {
 });
 
 it("fails a crashed request with a 503, or an error event once streaming", async () => {
-  const { url } = await start(scriptedEngine(3));
+  const { url } = await start(scriptedEngine({ crashAfter: 3 }));
   const whole = await post(url, '{"prompt":"a"}');
   expect([whole.status, whole.headers.get("retry-after")]).toEqual([503, "1"]);
   const streamed = await (await post(url, '{"prompt":"a","stream":true}')).text();
