@@ -2,11 +2,15 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { serveConfigSchema } from "@millrace/engine/config";
 import { configSchemas } from "@millrace/sim/config";
 
 const folder = join(fileURLToPath(import.meta.url), "../../schemas");
 mkdirSync(folder, { recursive: true });
-for (const [name, schema] of Object.entries(configSchemas())) {
+for (const [name, schema] of Object.entries({
+  ...configSchemas(),
+  "serve.schema.json": serveConfigSchema(),
+})) {
   writeFileSync(join(folder, name), `${JSON.stringify(schema, null, 2)}\n`);
   console.error(`schemas: wrote schemas/${name}`);
 }

@@ -2,7 +2,13 @@
  * The borders inside the engine: executor (tensors), KV memory (pages), engine client (requests). The server and the
  * command line know only EngineClient; the replica loop knows only Executor and the contracts of @millrace/serving.
  */
-import type { KvOrders, SchedulerName, SchedulerOptions, StepPlan } from "@millrace/serving";
+import type {
+  KvOrders,
+  SchedulerName,
+  SchedulerOptions,
+  StepPlan,
+  StepProfile,
+} from "@millrace/serving";
 
 /** What a model file says about itself, as far as scheduling and serving need it. */
 export interface ModelCard {
@@ -166,8 +172,18 @@ export type GenerateEvent =
     }
   | {
       readonly type: "error";
-      /** too-long: 400; queue-full: 429; grammar: 400; crashed: 503, may be retried. */
-      readonly kind: "too-long" | "queue-full" | "grammar" | "crashed" | "internal";
+      /**
+       * too-long, grammar, invalid (a field that no engine could serve): 400; queue-full: 429; unavailable (draining or
+       * switching schedulers), crashed: 503, may be retried; internal: 500.
+       */
+      readonly kind:
+        | "too-long"
+        | "queue-full"
+        | "grammar"
+        | "invalid"
+        | "unavailable"
+        | "crashed"
+        | "internal";
       readonly message: string;
       readonly retryAfterSeconds?: number;
     };
@@ -211,6 +227,8 @@ export interface EngineClient {
     options: { readonly addSpecial: boolean; readonly parseSpecial: boolean },
   ): Promise<Int32Array>;
   detokenize(tokens: Int32Array): Promise<string>;
+  /** Exact bytes of each token as text; empty for control tokens. Rejects with CONFIG_INVALID for foreign ids. */
+  pieces(tokens: Int32Array): Promise<readonly Uint8Array[]>;
   /** Pooled embedding of each input: float32[embedding length]. Rejects with EMBEDDINGS_UNSUPPORTED. */
   embed(inputs: readonly Int32Array[], signal: AbortSignal): Promise<readonly Float32Array[]>;
   stats(): Promise<EngineStats>;
@@ -250,7 +268,10 @@ export interface EngineOptions {
   readonly modelPath: string;
   /** Name shown to clients; the file's own by default. */
   readonly name?: string;
-  readonly executor: "ggml" | "libllama";
+  /** auto: ggml where it knows the architecture, else libllama. */
+  readonly executor: "auto" | "ggml" | "libllama";
+  /** Device of ggml's registry; the CPU by default. */
+  readonly device?: string;
   /** Threads of the compute pool, >= 1. */
   readonly threads: number;
   /** Most tokens of one sequence; the model's own context by default. */
@@ -263,12 +284,17 @@ export interface EngineOptions {
   readonly deterministic: boolean;
   /** Files for the decision log and the timing log. */
   readonly logs?: { readonly decisions?: string; readonly timings?: string };
+  /** Measured step costs of this model on this machine: needed by chunking slo. */
+  readonly profile?: StepProfile;
   /** Seconds after which a step counts as hung and the engine ends itself. */
   readonly stepTimeoutSeconds: number;
 }
 
 export interface EngineKvOptions {
+  /** With libllama always static: its memory is its own. */
   readonly type: "vattention" | "paged" | "static";
+  /** auto: memfd where prefixes are shared, else madvise; plain where the system has neither; cuda on a GPU. */
+  readonly backend: "auto" | "memfd" | "madvise" | "plain" | "cuda";
   /** Physical bytes of the cache; by default what the process may use beside the weights. */
   readonly memoryBytes?: number;
   /** vattention: bytes of a physical page, 4 KiB … 2 MiB. */

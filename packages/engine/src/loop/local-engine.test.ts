@@ -133,7 +133,7 @@ describe("LocalEngine", () => {
     });
     await engine.drain(0);
     expect(engine.ready).toBe(false);
-    expect((await collect(engine.generate(request(1, 1), never))).end).toBe("crashed");
+    expect((await collect(engine.generate(request(1, 1), never))).end).toBe("unavailable");
     await engine.close();
   });
 
@@ -247,7 +247,7 @@ describe("LocalEngine", () => {
       });
       const running = collect(engine.generate(request(50, 10), never));
       const switched = engine.switchScheduler("vllm-v1", { chunkSize: 16 });
-      expect((await collect(engine.generate(request(1, 1), never))).end).toBe("crashed");
+      expect((await collect(engine.generate(request(1, 1), never))).end).toBe("unavailable");
       await switched;
       expect((await running).tokens).toEqual(first.tokens);
       expect((await engine.stats()).scheduler).toBe("vllm-v1");

@@ -82,6 +82,10 @@ function errorOf(event: ErrorEvent, scope: GenerationScope): ApiError {
           Math.ceil(event.retryAfterSeconds ?? scope.admission.retryAfterSeconds()),
         ),
       });
+    case "invalid":
+      return badRequest(event.message, null, "invalid_value");
+    case "unavailable":
+      return unavailable(event.message, "unavailable", Math.max(1, event.retryAfterSeconds ?? 1));
     case "crashed":
       return unavailable(
         `${event.message} The request can be sent again.`,

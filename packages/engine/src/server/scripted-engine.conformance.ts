@@ -89,6 +89,7 @@ export function scriptedEngine(crashAfter = Number.POSITIVE_INFINITY): ScriptedE
     generate,
     tokenize: async (text) => Int32Array.from(Buffer.from(text)),
     detokenize: async (tokens) => Buffer.from(tokens).toString(),
+    pieces: async (tokens) => Array.from(tokens, (token) => Uint8Array.of(token)),
     embed: async () => [],
     stats: async () => stats,
     switchScheduler: async () => {},

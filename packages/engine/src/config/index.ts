@@ -1,0 +1,3 @@
+export { serveConfigSchema } from "./json-schema.ts";
+export { resolveServe, type ServeContext, type ServeOptions } from "./resolve-serve.ts";
+export { type ServeInput, serveSchema } from "./serve-schema.ts";
