@@ -6,7 +6,7 @@ import { chatConstraint } from "./chat-constraint.ts";
 import { type ChatFields, chatShape, checkChatFields, checkMessages } from "./chat-fields.ts";
 import { type ChatExpectation, chatForm } from "./chat-form.ts";
 import { chatPromptOf, type ToolWish, toolWishOf } from "./chat-prompt.ts";
-import { checkFields, choicesOf } from "./choices.ts";
+import { checkFields, checkRoom, choicesOf } from "./choices.ts";
 import { checkModel, checkReady, type Handler, needTemplate } from "./context.ts";
 import { parseFields } from "./fields.ts";
 
@@ -46,6 +46,7 @@ export const chat: Handler = async (exchange, context) => {
   const wish = toolWishOf(fields);
   if (wish.choice !== "none" && !showsTools(template))
     exchange.warn("the chat template does not show tools to the model");
+  checkRoom(context, 1, fields.n);
   const prompt = await chatPromptOf(context, fields, wish);
   const open = openReasoning(fields, prompt.text) === "open" && marksReasoning(template);
   const choices = choicesOf(context, exchange, fields, {

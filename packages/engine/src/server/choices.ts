@@ -39,6 +39,19 @@ export function checkFields(fields: GenerationFields): void {
     );
 }
 
+/** Refuses more choices than one request may have (400) or than find room now (429), before any work is done for them. */
+export function checkRoom(context: ServerContext, prompts: number, n: number): void {
+  const { maxChoices, maxInFlight } = context.options;
+  const most = Math.min(maxChoices, maxInFlight);
+  if (prompts * n > most)
+    throw badRequest(
+      `${prompts} prompts × n ${n} is more than ${most} choices.`,
+      n > 1 ? "n" : "prompt",
+      "invalid_value",
+    );
+  context.admission.check(prompts * n);
+}
+
 /** The field that bounds the output, as the client named it. */
 function boundOf(
   fields: GenerationFields,
@@ -120,13 +133,6 @@ export function choicesOf(
 ): Choice[] {
   const { card } = context.client;
   const { prompts, promptParam, constraint } = plan;
-  const { maxChoices } = context.options;
-  if (prompts.length * fields.n > maxChoices)
-    throw badRequest(
-      `${prompts.length} prompts × n ${fields.n} is more than ${maxChoices} choices.`,
-      "n",
-      "invalid_value",
-    );
   const bounds = prompts.map((prompt) => {
     checkVocabulary(prompt, card, promptParam);
     return maxTokensFor(prompt, fields, plan, card);

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { type AnswerForm, answerStream, answerWhole } from "./answer.ts";
 import { badRequest } from "./api-error.ts";
 import { readJsonObject } from "./body.ts";
-import { checkFields, choicesOf } from "./choices.ts";
+import { checkFields, checkRoom, choicesOf } from "./choices.ts";
 import { constraintOf } from "./constraint.ts";
 import { checkModel, checkReady, type Handler, type ServerContext } from "./context.ts";
 import { generationFields, parseFields, promptField, promptsOf } from "./fields.ts";
@@ -99,6 +99,7 @@ export const completions: Handler = async (exchange, context) => {
       "unsupported_parameter",
     );
   const prompts = promptsOf(fields.prompt);
+  checkRoom(context, prompts.length, fields.n);
   const tokens = await tokenizePrompts(context.client, prompts);
   const choices = choicesOf(context, exchange, fields, {
     prompts: tokens,

@@ -42,7 +42,15 @@ export const embeddings: Handler = async (exchange, context) => {
       "dimensions",
       "unsupported_parameter",
     );
-  const inputs = await tokenizePrompts(client, promptsOf(fields.input));
+  const prompts = promptsOf(fields.input);
+  if (prompts.length > options.maxInFlight)
+    throw badRequest(
+      `${prompts.length} inputs are more than ${options.maxInFlight}.`,
+      "input",
+      "invalid_value",
+    );
+  admission.check(prompts.length);
+  const inputs = await tokenizePrompts(client, prompts);
   for (const [i, tokens] of inputs.entries()) {
     const { contextTokens, vocabularySize } = client.card;
     if (tokens.length === 0)

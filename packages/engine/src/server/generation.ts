@@ -3,7 +3,7 @@ import type { EngineClient, GenerateEvent, GenerateRequest } from "../contracts.
 import type { Admission } from "./admission.ts";
 import { ApiError, badRequest, unavailable } from "./api-error.ts";
 import type { Exchange } from "./exchange.ts";
-import type { ServerMetrics } from "./metrics.ts";
+import type { ChoiceOutcome, ServerMetrics } from "./metrics.ts";
 
 /** Tokens that came out of one step for one choice. */
 export type TokensEvent = Extract<GenerateEvent, { type: "tokens" }>;
@@ -119,7 +119,10 @@ function errorOfFinish(event: FinishEvent): ApiError | null {
     );
   }
   return event.reason === "cancelled"
-    ? unavailable("The engine cancelled the request; the server is going down.", "cancelled")
+    ? unavailable(
+        "The engine cancelled the request: it drains, or changes its scheduler.",
+        "cancelled",
+      )
     : null;
 }
 
@@ -133,7 +136,7 @@ async function runChoice(
   progress: (tokens: number) => void,
 ): Promise<void> {
   const clock = scope.metrics.clock(exchange.arrivedMs);
-  let outcome = "failed";
+  let outcome: ChoiceOutcome = "failed";
   try {
     for await (const event of scope.client.generate(choice.request, signal)) {
       switch (event.type) {
@@ -166,7 +169,7 @@ async function runChoice(
     else throw unavailable("The engine ended the request without a word.", "engine_crashed");
   } finally {
     if (signal.aborted && outcome === "failed") outcome = "cancelled";
-    clock.ended(outcome, outcome === "stop" || outcome === "length");
+    clock.ended(outcome, choice.request.prompt.length);
   }
 }
 

@@ -109,11 +109,23 @@ it("frees the engine when the client leaves, and serves 200 streams at once", as
   expect(engine.live).toBe(0);
 });
 
-it("refuses beyond the limit with 429 and Retry-After", async () => {
-  const { url } = await start(scriptedEngine(), { maxInFlight: 1 });
+it("refuses beyond the limit with 429 and Retry-After, what can never fit with 400", async () => {
+  const { url, engine } = await start(scriptedEngine({ hangAfter: 0 }), { maxInFlight: 2 });
+  const leave = new AbortController();
+  const held = fetch(`${url}/v1/completions`, {
+    method: "POST",
+    body: '{"prompt":"a"}',
+    headers: { "content-type": "application/json" },
+    signal: leave.signal,
+  });
+  held.catch(() => {});
+  await expect.poll(() => engine.live).toBe(1);
   const refused = await post(url, '{"prompt":["a","b"]}');
   expect(refused.status).toBe(429);
   expect(Number(refused.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+  expect((await post(url, '{"prompt":"a","n":3}')).status).toBe(400);
+  leave.abort();
+  await expect.poll(() => engine.live).toBe(0);
 });
 
 it("answers any body without a 500", async () => {
