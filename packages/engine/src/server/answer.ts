@@ -14,6 +14,8 @@ export interface News {
   readonly reasoning: string;
   readonly calls: readonly ToolCallDelta[];
   readonly event: TokensEvent | null;
+  /** The event's tokens are the prompt's, and its text has been shown. */
+  readonly echoed?: boolean;
 }
 
 /** How one endpoint writes its answers. */
@@ -22,8 +24,8 @@ export interface AnswerForm {
   readonly chunkObject: string;
   /** Entry of `choices` in a chunk before any news of a choice, or null. */
   opening(choice: Choice): object | null;
-  /** Takes an event of a choice apart; null event = the choice has ended. */
-  read(choice: Choice, event: TokensEvent | null, usage: UsageCount): News;
+  /** Takes an event of a choice apart; null = the choice has ended. `echoed`: its tokens are the prompt's. */
+  read(choice: Choice, event: TokensEvent | null, usage: UsageCount, echoed: boolean): News;
   /** Entry of `choices` in a chunk. */
   chunk(choice: Choice, news: News, finish: string | null): Promise<object>;
   finishReason(choice: Choice, reason: string): string;
@@ -83,8 +85,8 @@ export async function answerStream(
             ...(wants.include_usage === true ? { usage: null } : {}),
           });
       },
-      tokens: async (choice, event) => {
-        const news = form.read(choice, event, usage);
+      tokens: async (choice, event, echoed) => {
+        const news = form.read(choice, event, usage, echoed);
         const shown =
           news.text !== "" ||
           news.reasoning !== "" ||
@@ -93,7 +95,11 @@ export async function answerStream(
         if (shown || always) await send(choice, news, null);
       },
       finished: async (choice, event) => {
-        await send(choice, form.read(choice, null, usage), form.finishReason(choice, event.reason));
+        await send(
+          choice,
+          form.read(choice, null, usage, false),
+          form.finishReason(choice, event.reason),
+        );
       },
     });
     if (exchange.signal.aborted) return stream.abandon();
@@ -118,12 +124,12 @@ export async function answerWhole(
   const entries: object[] = [];
   await runChoices(scope, exchange, choices, usage, {
     admitted: () => {},
-    tokens: (choice, event) => {
-      news[choice.index]?.push(form.read(choice, event, usage));
+    tokens: (choice, event, echoed) => {
+      news[choice.index]?.push(form.read(choice, event, usage, echoed));
     },
     finished: async (choice, event) => {
       const mine = news[choice.index] ?? [];
-      mine.push(form.read(choice, null, usage));
+      mine.push(form.read(choice, null, usage, false));
       entries[choice.index] = await form.whole(
         choice,
         mine,

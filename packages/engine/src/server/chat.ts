@@ -54,6 +54,7 @@ export const chat: Handler = async (exchange, context) => {
     promptParam: "messages",
     defaultMaxTokens: null,
     logprobs: fields.logprobs ? (fields.top_logprobs ?? 0) : -1,
+    echo: false,
     constraint: chatConstraint(fields, wish, template, open, exchange),
   });
   const form = chatForm(context, fields, expectationOf(fields, wish, template, prompt.text));

@@ -18,6 +18,8 @@ export interface ChoicePlan {
   /** Alternatives per token, -1 = no logprobs. */
   readonly logprobs: number;
   readonly constraint: Constraint | null;
+  /** The prompt is part of the answer: where logprobs are asked for, its tokens get theirs too. */
+  readonly echo: boolean;
 }
 
 /** Refuses combinations of fields that mean nothing. Throws 400. */
@@ -76,9 +78,15 @@ function maxTokensFor(
       "invalid_value",
     );
   const left = card.contextTokens - prompt.length;
+  if (left < 1)
+    throw badRequest(
+      `The prompt has ${prompt.length} tokens; at most ${card.contextTokens}, one of them new, fit.`,
+      promptParam,
+      "context_length_exceeded",
+    );
   const bound = boundOf(fields);
-  const wanted = bound?.value ?? plan.defaultMaxTokens ?? Math.max(1, left);
-  if (wanted < 1)
+  const wanted = bound?.value ?? plan.defaultMaxTokens ?? left;
+  if (wanted < 1 && !plan.echo)
     throw badRequest(
       `\`${bound?.param}\` must be at least 1.`,
       bound?.param ?? null,
@@ -144,14 +152,20 @@ export function choicesOf(
   return prompts.flatMap((prompt, p) =>
     Array.from({ length: fields.n }, (_, i): Choice => {
       const index = p * fields.n + i;
+      // A token's logprob comes from what stands before it, so the first has none.
+      const forced =
+        plan.echo && plan.logprobs >= 0 ? prompt.subarray(1) : prompt.subarray(prompt.length);
       return {
         index,
         prompt: p,
+        echoed: forced.length,
+        echoOnly: bounds[p] === 0,
         params: { prompt: promptParam, grammar: constraint?.param ?? "tools" },
         request: {
           id: `${exchange.id}-${index}`,
-          prompt,
-          maxTokens: bounds[p] ?? 1,
+          prompt: prompt.subarray(0, prompt.length - forced.length),
+          ...(forced.length === 0 ? {} : { forced }),
+          maxTokens: forced.length + Math.max(1, bounds[p] ?? 1),
           sampling: sampling.forChoice(index),
           stop,
           stopTokens: fields.stop_token_ids,

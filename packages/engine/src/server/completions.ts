@@ -1,14 +1,15 @@
 /** POST /v1/completions. */
 import { randomUUID } from "node:crypto";
 import { z } from "zod";
-import { type AnswerForm, answerStream, answerWhole } from "./answer.ts";
+import { type AnswerForm, answerStream, answerWhole, type News } from "./answer.ts";
 import { badRequest } from "./api-error.ts";
 import { readJsonObject } from "./body.ts";
 import { checkFields, checkRoom, choicesOf } from "./choices.ts";
 import { constraintOf } from "./constraint.ts";
 import { checkModel, checkReady, type Handler, type ServerContext } from "./context.ts";
 import { generationFields, parseFields, promptField, promptsOf } from "./fields.ts";
-import { CompletionLogprobWriter } from "./logprobs.ts";
+import type { Choice } from "./generation.ts";
+import { CompletionLogprobWriter, joinedLogprobs } from "./logprobs.ts";
 import { tokenizePrompts } from "./prompts.ts";
 
 const shape = z.object({
@@ -27,17 +28,21 @@ function form(context: ServerContext, fields: Fields, echoes: readonly string[])
   const { card } = context.client;
   const begun = new Set<number>();
   const writers = new Map<number, CompletionLogprobWriter>();
-  const writer = (choice: { readonly index: number; readonly prompt: number }) => {
+  const logprobs = async (choice: Choice, news: readonly News[]) => {
+    if (fields.logprobs === undefined) return null;
+    const asIds = fields.return_tokens_as_token_ids;
     const known = writers.get(choice.index);
-    if (known !== undefined) return known;
-    const fresh = new CompletionLogprobWriter(
-      context.pieces,
-      (echoes[choice.prompt] ?? "").length,
-      fields.return_tokens_as_token_ids,
-    );
-    writers.set(choice.index, fresh);
-    return fresh;
+    const writer = known ?? new CompletionLogprobWriter(context.pieces, asIds);
+    writers.set(choice.index, writer);
+    const first = fields.echo ? (choice.request.prompt[0] ?? null) : null;
+    const lists = known === undefined && first !== null ? [await writer.first(first)] : [];
+    lists.push(await writer.write(news.flatMap((one) => one.event?.logprobs ?? [])));
+    return joinedLogprobs(lists);
   };
+  const ids = (news: readonly News[]) =>
+    fields.return_token_ids
+      ? { token_ids: news.flatMap((one) => (one.echoed ? [] : (one.event?.tokens ?? []))) }
+      : {};
   return {
     head: {
       id: `cmpl-${randomUUID()}`,
@@ -47,33 +52,26 @@ function form(context: ServerContext, fields: Fields, echoes: readonly string[])
     },
     chunkObject: "text_completion",
     opening: () => null,
-    read: (choice, event) => {
+    read: (choice, event, _, echoed) => {
       const echo = begun.has(choice.index) ? "" : (echoes[choice.prompt] ?? "");
       begun.add(choice.index);
-      return { text: echo + (event?.text ?? ""), reasoning: "", calls: [], event };
+      const text = echo + (echoed ? "" : (event?.text ?? ""));
+      return { text, reasoning: "", calls: [], event, echoed };
     },
     chunk: async (choice, news, finish) => ({
       index: choice.index,
       text: news.text,
       finish_reason: finish,
-      logprobs:
-        fields.logprobs === undefined || news.event === null
-          ? null
-          : await writer(choice).write(news.event.logprobs),
-      ...(fields.return_token_ids ? { token_ids: news.event?.tokens ?? [] } : {}),
+      logprobs: news.event === null ? null : await logprobs(choice, [news]),
+      ...ids([news]),
     }),
     finishReason: (_, reason) => reason,
     whole: async (choice, news, finish) => ({
       index: choice.index,
       text: news.map((one) => one.text).join(""),
       finish_reason: finish,
-      logprobs:
-        fields.logprobs === undefined
-          ? null
-          : await writer(choice).write(news.flatMap((one) => one.event?.logprobs ?? [])),
-      ...(fields.return_token_ids
-        ? { token_ids: news.flatMap((one) => one.event?.tokens ?? []) }
-        : {}),
+      logprobs: await logprobs(choice, news),
+      ...ids(news),
     }),
   };
 }
@@ -92,12 +90,6 @@ export const completions: Handler = async (exchange, context) => {
       "suffix",
       "unsupported_parameter",
     );
-  if (fields.echo && fields.logprobs !== undefined)
-    throw badRequest(
-      "`echo` together with `logprobs` is not supported: the engine gives no logprobs of prompt tokens.",
-      "logprobs",
-      "unsupported_parameter",
-    );
   const prompts = promptsOf(fields.prompt);
   checkRoom(context, prompts.length, fields.n);
   const tokens = await tokenizePrompts(context.client, prompts);
@@ -107,6 +99,7 @@ export const completions: Handler = async (exchange, context) => {
     defaultMaxTokens,
     logprobs: fields.logprobs ?? -1,
     constraint: constraintOf(fields, exchange),
+    echo: fields.echo,
   });
   const echoes = fields.echo
     ? await Promise.all(

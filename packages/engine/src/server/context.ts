@@ -15,8 +15,8 @@ export interface ServerContext {
   readonly metrics: ServerMetrics;
   readonly admission: Admission;
   readonly pieces: TokenPieces;
-  /** The chat template, or why there is none. */
-  readonly chat: ChatTemplate | { readonly problem: string };
+  /** The chat template, or why there is none. Throws ENGINE_FAILED while the model is not loaded. */
+  readonly chat: () => ChatTemplate | { readonly problem: string };
   /** True once the server goes down; it then answers only what it has begun. */
   draining: boolean;
 }
@@ -35,27 +35,39 @@ export interface Route {
   readonly methods: { readonly GET?: Handler; readonly POST?: Handler };
 }
 
-/** The template of the option, or the model's own. Throws CONFIG_INVALID for a broken option, never for a model's own. */
-export function chatTemplateOf(client: EngineClient, option: string | null): ServerContext["chat"] {
-  if (option !== null) return new ChatTemplate(option);
-  const own = client.card.chatTemplate;
-  if (own === null)
+/**
+ * Finds the template of a server: the option's, or the model's own once it is known. Throws CONFIG_INVALID for a broken
+ * option; a model's own broken template is a problem of chats alone.
+ */
+export function chatTemplates(client: EngineClient, option: string | null): ServerContext["chat"] {
+  const given = option === null ? null : new ChatTemplate(option);
+  let own: ReturnType<ServerContext["chat"]> | null = null;
+  return () => {
+    own ??= given ?? ownTemplate(client);
+    return own;
+  };
+}
+
+function ownTemplate(client: EngineClient): ReturnType<ServerContext["chat"]> {
+  const { chatTemplate, name } = client.card;
+  const remedy = "(--chat-template FILE, or a name such as chatml)";
+  if (chatTemplate === null)
     return {
-      problem: `The model ${client.card.name} has no chat template. Give one when the server is started (--chat-template FILE or a name such as chatml), or use /v1/completions.`,
+      problem: `The model ${name} has no chat template. Give one when the server is started ${remedy}, or use /v1/completions.`,
     };
   try {
-    return new ChatTemplate(own);
+    return new ChatTemplate(chatTemplate);
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     return {
-      problem: `${why} It is the model's own; give another when the server is started (--chat-template FILE or a name such as chatml).`,
+      problem: `${why} It is the model's own; give another when the server is started ${remedy}.`,
     };
   }
 }
 
 /** The chat template; 400 with the way to get one where there is none. */
 export function needTemplate(context: ServerContext): ChatTemplate {
-  const { chat } = context;
+  const chat = context.chat();
   if (chat instanceof ChatTemplate) return chat;
   throw badRequest(chat.problem, "messages", "no_chat_template");
 }

@@ -16,6 +16,10 @@ export interface Choice {
   readonly index: number;
   readonly prompt: number;
   readonly request: GenerateRequest;
+  /** Tokens of the prompt that the engine gives back as its first, for their logprobs. */
+  readonly echoed: number;
+  /** No token of its own is wanted; what comes behind the echoed ones is dropped. */
+  readonly echoOnly: boolean;
   /** Fields of the client's request that prompt and grammar came from, for errors. */
   readonly params: { readonly prompt: string; readonly grammar: string };
 }
@@ -23,7 +27,8 @@ export interface Choice {
 /** Where the events of choices go. Each choice's own events come in order, never two at once. */
 export interface ChoiceSink {
   admitted(choice: Choice): void;
-  tokens(choice: Choice, event: TokensEvent): void | Promise<void>;
+  /** `echoed`: the event's tokens are the prompt's. */
+  tokens(choice: Choice, event: TokensEvent, echoed: boolean): void | Promise<void>;
   finished(choice: Choice, event: FinishEvent): void | Promise<void>;
 }
 
@@ -47,7 +52,7 @@ export class UsageCount {
   admitted(choice: Choice, cachedTokens: number): void {
     if (this.#seen.has(choice.prompt)) return;
     this.#seen.add(choice.prompt);
-    this.#prompt += choice.request.prompt.length;
+    this.#prompt += choice.request.prompt.length + choice.echoed;
     this.#cached += cachedTokens;
   }
 
@@ -136,6 +141,7 @@ async function runChoice(
   progress: (tokens: number) => void,
 ): Promise<void> {
   const clock = scope.metrics.clock(exchange.arrivedMs);
+  let echoes = choice.echoed;
   let outcome: ChoiceOutcome = "failed";
   try {
     for await (const event of scope.client.generate(choice.request, signal)) {
@@ -146,17 +152,23 @@ async function runChoice(
           sink.admitted(choice);
           break;
         case "tokens":
+          if (echoes > 0) {
+            echoes -= event.tokens.length;
+            await sink.tokens(choice, event, true);
+            break;
+          }
+          if (choice.echoOnly) break;
           clock.tokens(event.tokens.length);
           usage.tokens(event.tokens.length);
           progress(event.tokens.length);
           exchange.notes["ttftSeconds"] ??= clock.ttftSeconds;
-          await sink.tokens(choice, event);
+          await sink.tokens(choice, event, false);
           break;
         case "finish": {
           outcome = event.reason;
           const error = errorOfFinish(event);
           if (error !== null) throw error;
-          await sink.finished(choice, event);
+          await sink.finished(choice, choice.echoOnly ? { ...event, reason: "length" } : event);
           return;
         }
         case "error":
@@ -169,7 +181,7 @@ async function runChoice(
     else throw unavailable("The engine ended the request without a word.", "engine_crashed");
   } finally {
     if (signal.aborted && outcome === "failed") outcome = "cancelled";
-    clock.ended(outcome, choice.request.prompt.length);
+    clock.ended(outcome, choice.request.prompt.length + choice.echoed);
   }
 }
 
@@ -203,6 +215,7 @@ export async function runChoices(
       if (!exchange.signal.aborted) throw thrown;
     }
   } finally {
+    exchange.notes.usage = usage.usage;
     exchange.signal.removeEventListener("abort", leave);
     place.leave();
   }

@@ -7,7 +7,7 @@ type Entries = Extract<GenerateEvent, { type: "tokens" }>["logprobs"];
 /** Lists of the completions API, all as long as the tokens. */
 export interface CompletionLogprobs {
   readonly tokens: string[];
-  readonly token_logprobs: number[];
+  readonly token_logprobs: (number | null)[];
   readonly top_logprobs: (Record<string, number> | null)[];
   readonly text_offset: number[];
 }
@@ -56,13 +56,17 @@ export class CompletionLogprobWriter {
   readonly #pieces: TokenPieces;
   readonly #asIds: boolean;
   readonly #decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-  #offset: number;
+  #offset = 0;
 
-  /** `offset`: characters of text before the first token. */
-  constructor(pieces: TokenPieces, offset: number, asIds: boolean) {
+  constructor(pieces: TokenPieces, asIds: boolean) {
     this.#pieces = pieces;
-    this.#offset = offset;
     this.#asIds = asIds;
+  }
+
+  /** The lists of a prompt's first token, which has no logprob. */
+  async first(token: number): Promise<CompletionLogprobs> {
+    const lists = await this.write([{ token, logprob: 0, top: [] }]);
+    return { ...lists, token_logprobs: [null], top_logprobs: [null] };
   }
 
   /** The lists of the next tokens. Must not be called again before it has resolved. */
@@ -85,6 +89,16 @@ export class CompletionLogprobWriter {
       }),
     };
   }
+}
+
+/** Lists one after the other. */
+export function joinedLogprobs(lists: readonly CompletionLogprobs[]): CompletionLogprobs {
+  return {
+    tokens: lists.flatMap((one) => one.tokens),
+    token_logprobs: lists.flatMap((one) => one.token_logprobs),
+    top_logprobs: lists.flatMap((one) => one.top_logprobs),
+    text_offset: lists.flatMap((one) => one.text_offset),
+  };
 }
 
 /** Chat form. `bytes` are exact, also where a token is only a part of a character. */

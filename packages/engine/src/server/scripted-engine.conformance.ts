@@ -62,14 +62,18 @@ export function scriptedEngine(script: Script = {}): ScriptedEngine {
         cachedTokens: 0,
       });
     push({ type: "admitted", cachedTokens: 0 });
+    const forced = request.forced ?? new Int32Array();
+    const said = (i: number) =>
+      i < forced.length ? (forced[i] ?? 0) : (bytes[(i - forced.length) % bytes.length] ?? 0);
+    const end = script.says === undefined ? Number.POSITIVE_INFINITY : bytes.length;
     for (let i = 0; i < request.maxTokens; i++) {
       await turn();
       if (i >= hangAfter) await gone(signal);
       if (signal.aborted) return finish("cancelled", i);
       if (i >= crashAfter)
         return push({ type: "error", kind: "crashed", message: "The engine process ended." });
-      if (script.says !== undefined && i >= bytes.length) return finish("stop", i);
-      const token = bytes[i % bytes.length] ?? 0;
+      if (i >= forced.length + end) return finish("stop", i);
+      const token = said(i);
       const text = decoder.decode(Uint8Array.of(token), { stream: true });
       const top = [{ token, logprob: -0.5 }].slice(0, request.sampling.logprobs);
       const logprobs = request.sampling.logprobs < 0 ? [] : [{ token, logprob: -0.5, top }];

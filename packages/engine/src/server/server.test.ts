@@ -51,6 +51,37 @@ it("completes, whole and streamed, with usage and logprobs", async () => {
   expect(usage).toMatchObject({ prompt_tokens: 2, completion_tokens: 9 });
 });
 
+it("scores a prompt with echo and logprobs, alone or with what follows", async () => {
+  const { ai, engine, url } = await start();
+  const ask = { model: "scripted", prompt: "añb", echo: true, logprobs: 1 };
+  for (const max_tokens of [0, 3]) {
+    const { choices, usage } = await ai.completions.create({ ...ask, max_tokens });
+    const rest = "the".slice(0, max_tokens);
+    expect(choices[0].text).toBe(`añb${rest}`);
+    expect(choices[0].finish_reason).toBe("length");
+    expect(choices[0].logprobs).toMatchObject({
+      tokens: ["a", "bytes:\\xc3", "bytes:\\xb1", "b", ...rest],
+      token_logprobs: [null, ...Array(3 + max_tokens).fill(-0.5)],
+      text_offset: [0, 1, 1, 2, 3, 4, 5].slice(0, 4 + max_tokens),
+    });
+    expect(usage).toMatchObject({ prompt_tokens: 4, completion_tokens: max_tokens });
+  }
+  expect(engine.requests[1].maxTokens).toBe(6);
+  const stream = await ai.completions.create({ ...ask, max_tokens: 3, stream: true });
+  const parts = [];
+  for await (const chunk of stream) parts.push(chunk.choices[0]);
+  expect(parts.map((part) => part.text).join("")).toBe("añbthe");
+  expect(parts.flatMap((part) => part.logprobs?.token_logprobs ?? [])).toHaveLength(7);
+  const plain = await ai.completions.create({
+    model: "scripted",
+    prompt: "a",
+    echo: true,
+    max_tokens: 0,
+  });
+  expect(plain.choices[0].text).toBe("a");
+  expect((await post(url, '{"prompt":"a","max_tokens":0}')).status).toBe(400);
+});
+
 it("answers errors in OpenAI's shape", async () => {
   const { url } = await start(scriptedEngine(), { apiKeys: ["k"], maxBodyBytes: 1000 });
   expect((await fetch(`${url}/v1/models`)).status).toBe(401);

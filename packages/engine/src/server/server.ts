@@ -9,7 +9,7 @@ import type { EngineClient } from "../contracts.ts";
 import { Admission } from "./admission.ts";
 import { ApiError } from "./api-error.ts";
 import { requestListener } from "./app.ts";
-import { chatTemplateOf, type ServerContext } from "./context.ts";
+import { chatTemplates, type ServerContext } from "./context.ts";
 import { ServerMetrics } from "./metrics.ts";
 import { defaultServerOptions, type ServerOptions } from "./options.ts";
 import { TokenPieces } from "./pieces.ts";
@@ -70,7 +70,7 @@ export function createServer(client: EngineClient, given: Partial<ServerOptions>
     admission,
     metrics: new ServerMetrics(client, options.slo, () => admission.inFlight),
     pieces: new TokenPieces(client),
-    chat: chatTemplateOf(client, options.chatTemplate),
+    chat: chatTemplates(client, options.chatTemplate),
     draining: false,
   };
   let open = 0;
