@@ -121,7 +121,12 @@ export interface SamplingParams {
 export interface GenerateRequest {
   readonly id: string;
   readonly prompt: Int32Array;
-  /** Bound on new tokens, >= 1. */
+  /**
+   * Tokens that come first, whatever the model would say: each is computed and emitted as a new token with its logprob,
+   * and counts in maxTokens. Sampling, grammar, minTokens and stops begin behind them. Gives logprobs of a prompt.
+   */
+  readonly forced?: Int32Array;
+  /** Bound on new tokens, forced ones included, >= 1. */
   readonly maxTokens: number;
   readonly sampling: SamplingParams;
   /** Stop texts; the match itself is not emitted. */
@@ -172,8 +177,18 @@ export type GenerateEvent =
     }
   | {
       readonly type: "error";
-      /** too-long: 400; queue-full: 429; grammar: 400; crashed: 503, may be retried. */
-      readonly kind: "too-long" | "queue-full" | "grammar" | "crashed" | "internal";
+      /**
+       * too-long, grammar, invalid (a field that no engine could serve): 400; queue-full: 429; unavailable (draining or
+       * switching schedulers), crashed: 503, may be retried; internal: 500.
+       */
+      readonly kind:
+        | "too-long"
+        | "queue-full"
+        | "grammar"
+        | "invalid"
+        | "unavailable"
+        | "crashed"
+        | "internal";
       readonly message: string;
       readonly retryAfterSeconds?: number;
     };
@@ -217,6 +232,8 @@ export interface EngineClient {
     options: { readonly addSpecial: boolean; readonly parseSpecial: boolean },
   ): Promise<Int32Array>;
   detokenize(tokens: Int32Array): Promise<string>;
+  /** Exact bytes of each token as text; empty for control tokens. Rejects with CONFIG_INVALID for foreign ids. */
+  pieces(tokens: Int32Array): Promise<readonly Uint8Array[]>;
   /** Pooled embedding of each input: float32[embedding length]. Rejects with EMBEDDINGS_UNSUPPORTED. */
   embed(inputs: readonly Int32Array[], signal: AbortSignal): Promise<readonly Float32Array[]>;
   stats(): Promise<EngineStats>;

@@ -1,3 +1,5 @@
 export * from "./messages.ts";
+export * from "./reasoning.ts";
 export * from "./template.ts";
 export * from "./tool-calls.ts";
+export * from "./tool-format.ts";

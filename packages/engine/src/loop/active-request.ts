@@ -35,8 +35,11 @@ export function finishOf(
   };
 }
 
-/** A request that cannot be served as it is. */
-export function refusal(kind: "too-long" | "grammar" | "internal", message: string): GenerateEvent {
+/** A request that cannot be served as it is, or not now. */
+export function refusal(
+  kind: "too-long" | "grammar" | "unavailable" | "internal",
+  message: string,
+): GenerateEvent {
   return { type: "error", kind, message };
 }
 

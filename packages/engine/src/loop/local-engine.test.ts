@@ -133,7 +133,7 @@ describe("LocalEngine", () => {
     });
     await engine.drain(0);
     expect(engine.ready).toBe(false);
-    expect((await collect(engine.generate(request(1, 1), never))).end).toBe("crashed");
+    expect((await collect(engine.generate(request(1, 1), never))).end).toBe("unavailable");
     await engine.close();
   });
 
@@ -178,6 +178,38 @@ describe("LocalEngine", () => {
     expect(ended).toMatchObject({ tokens: [49], text: "", end: "stop" });
     const first = ended.all.find((e) => e.type === "tokens");
     expect(first?.type === "tokens" && first.logprobs[0]?.top.length).toBe(2);
+    await engine.close();
+  });
+
+  it("emits forced tokens with their logprobs and goes on as if they had been drawn", async () => {
+    const { engine, leaks } = make();
+    const penalised = { ...defaultSampling, seed: 3, repetitionPenalty: 1.3, logprobs: 0 };
+    const free = await collect(engine.generate(request(8, 40, { sampling: penalised }), never));
+    const whole = request(8, 0).prompt;
+    for (const cut of [1, 8]) {
+      // The end token among the forced ones ends nothing, nor does a stop text.
+      const forced = Int32Array.from([...whole.slice(cut), ...(cut === 8 ? [49] : [])]);
+      const run = await collect(
+        engine.generate(
+          request(8, forced.length + 40, {
+            prompt: whole.slice(0, cut),
+            forced,
+            sampling: penalised,
+            ignoreEos: cut === 1,
+            stop: cut === 1 ? [] : ["x"],
+          }),
+          never,
+        ),
+      );
+      expect(run.tokens.slice(0, forced.length)).toEqual([...forced]);
+      const logprobs = run.all.flatMap((e) => (e.type === "tokens" ? e.logprobs : []));
+      expect(logprobs.every((one) => one.logprob < 0)).toBe(true);
+      expect(logprobs).toHaveLength(run.tokens.length);
+      if (cut === 1) expect(run.tokens.slice(forced.length)).toEqual(free.tokens);
+    }
+    const tooMany = request(8, 1, { forced: Int32Array.of(1, 2) });
+    expect(() => engine.generate(tooMany, never)).toThrow("2 tokens are forced");
+    expect(leaks()).toEqual([0, 0]);
     await engine.close();
   });
 
@@ -247,7 +279,7 @@ describe("LocalEngine", () => {
       });
       const running = collect(engine.generate(request(50, 10), never));
       const switched = engine.switchScheduler("vllm-v1", { chunkSize: 16 });
-      expect((await collect(engine.generate(request(1, 1), never))).end).toBe("crashed");
+      expect((await collect(engine.generate(request(1, 1), never))).end).toBe("unavailable");
       await switched;
       expect((await running).tokens).toEqual(first.tokens);
       expect((await engine.stats()).scheduler).toBe("vllm-v1");

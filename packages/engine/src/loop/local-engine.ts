@@ -99,7 +99,8 @@ export class LocalEngine implements EngineClient {
     if (driver.dead !== null) return answered(crashed(driver.dead));
     if (this.mode !== "open")
       return answered(
-        crashed(
+        refusal(
+          "unavailable",
           this.mode === "switching"
             ? "The engine changes its scheduler and takes no requests."
             : "The engine is going down and takes no requests.",
@@ -127,13 +128,13 @@ export class LocalEngine implements EngineClient {
   }
 
   async detokenize(tokens: Int32Array): Promise<string> {
-    const { size } = this.parts.vocabulary;
-    for (const token of tokens)
-      if (token < 0 || token >= size)
-        throw new MillraceError("CONFIG_INVALID", `token ${token} is not in the vocabulary`, {
-          hint: `tokens are 0 … ${size - 1}`,
-        });
+    this.checkTokens(tokens);
     return this.parts.vocabulary.detokenize(tokens);
+  }
+
+  async pieces(tokens: Int32Array): Promise<readonly Uint8Array[]> {
+    this.checkTokens(tokens);
+    return Array.from(tokens, (token) => this.parts.vocabulary.pieceBytes(token));
   }
 
   async embed(
@@ -222,6 +223,15 @@ export class LocalEngine implements EngineClient {
     await this.logs.close();
     // Memory that a hung step still uses must stay; the process ends soon.
     if (!this.driver.computing) this.parts.executor[Symbol.dispose]();
+  }
+
+  private checkTokens(tokens: Int32Array): void {
+    const { size } = this.parts.vocabulary;
+    for (const token of tokens)
+      if (token < 0 || token >= size)
+        throw new MillraceError("CONFIG_INVALID", `token ${token} is not in the vocabulary`, {
+          hint: `tokens are 0 … ${size - 1}`,
+        });
   }
 
   private offer(

@@ -55,33 +55,43 @@ export class EngineHost {
       for await (const event of this.client.generate(request, controller.signal))
         this.enqueue(key, event);
     } catch (error) {
-      this.enqueue(key, { type: "error", kind: "internal", message: plainError(error).message });
+      this.enqueue(key, thrownEvent(error));
     } finally {
       this.running.delete(key);
     }
   }
 
   private async answer(key: number, call: Call): Promise<void> {
+    const controller = new AbortController();
+    this.running.set(key, controller);
     try {
-      this.port.post({ kind: "answer", key, value: await this.perform(call) });
+      const value = await this.perform(call, controller.signal);
+      this.port.post({ kind: "answer", key, value });
     } catch (error) {
       this.port.post({ kind: "failure", key, error: plainError(error) });
+    } finally {
+      this.running.delete(key);
     }
     this.tellReadiness();
   }
 
-  private perform(call: Call): Promise<unknown> {
+  private perform(call: Call, signal: AbortSignal): Promise<unknown> {
     switch (call.name) {
       case "tokenize":
         return this.client.tokenize(call.text, call);
       case "detokenize":
         return this.client.detokenize(call.tokens);
+      case "pieces":
+        return this.client.pieces(call.tokens);
       case "embed":
-        return this.client.embed(call.inputs, new AbortController().signal);
+        return this.client.embed(call.inputs, signal);
       case "stats":
         return this.client.stats();
-      case "switchScheduler":
-        return this.client.switchScheduler(call.type, call.parameters);
+      case "switchScheduler": {
+        const switched = this.client.switchScheduler(call.type, call.parameters);
+        this.tellReadiness();
+        return switched;
+      }
       case "drain": {
         const drained = this.client.drain(call.timeoutSeconds);
         this.tellReadiness();
@@ -124,4 +134,13 @@ export class EngineHost {
       this.port.post({ kind: "events", events, steps, ready: this.wasReady });
     });
   }
+}
+
+/** What a request hears that the engine threw out: its own fault where the error says so, otherwise a bug. */
+function thrownEvent(error: unknown): GenerateEvent {
+  if (error instanceof MillraceError && error.code === "CONFIG_INVALID") {
+    const hint = error.hint === undefined ? "" : `; ${error.hint}`;
+    return { type: "error", kind: "invalid", message: `${error.message}${hint}` };
+  }
+  return { type: "error", kind: "internal", message: plainError(error).message };
 }

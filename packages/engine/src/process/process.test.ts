@@ -2,7 +2,14 @@ import { once } from "node:events";
 import { afterEach, expect, test } from "vitest";
 import type { GenerateEvent, GenerateRequest } from "../contracts.ts";
 import { EventQueue } from "./event-queue.ts";
-import { DIE, ENDLESS, FATAL, scriptedOptions, THROW } from "./scripted-engine.conformance.ts";
+import {
+  DIE,
+  ENDLESS,
+  FATAL,
+  REFUSED,
+  scriptedOptions,
+  THROW,
+} from "./scripted-engine.conformance.ts";
 import { type SupervisedEngine, startEngine } from "./supervised-engine.ts";
 
 const module = new URL("./scripted-engine.conformance.ts", import.meta.url);
@@ -83,6 +90,11 @@ test("requests, calls and steps cross the border", async () => {
   const tokens = await engine.tokenize("día", special);
   expect(tokens).toEqual(Int32Array.from([100, 237, 97]));
   expect(await engine.detokenize(tokens)).toBe("día");
+  expect((await engine.pieces(tokens)).map((bytes) => [...bytes])).toEqual([
+    [100],
+    [0xc3, 0xad],
+    [97],
+  ]);
   expect((await engine.stats()).steps).toBe(1000);
   expect(steps).toBe(1000);
 });
@@ -95,7 +107,20 @@ test("errors keep code and hint; a failing request leaves the engine alive", asy
   expect(await all(engine.generate(request([THROW], 1), signal()))).toEqual([
     { type: "error", kind: "internal", message: "Error: scripted failure" },
   ]);
+  expect(await all(engine.generate(request([REFUSED], 1), signal()))).toEqual([
+    { type: "error", kind: "invalid", message: "scripted refuses; ask another" },
+  ]);
   expect(await all(engine.generate(request([5], 1), signal()))).toHaveLength(3);
+});
+
+test("an embedding that nobody waits for is cancelled in the engine", async () => {
+  const engine = await start();
+  const controller = new AbortController();
+  const waiting = engine.embed([Int32Array.of(REFUSED)], controller.signal);
+  await engine.stats();
+  controller.abort(new Error("left"));
+  await expect(waiting).rejects.toThrow("left");
+  expect((await engine.stats()).preemptions).toBe(1);
 });
 
 test("an engine that refuses its options rejects the start, with its own error", async () => {
@@ -151,6 +176,27 @@ test("an engine that cannot go on says why before it ends", async () => {
   const events = await all(engine.generate(request([FATAL, ENDLESS], 1 << 30), signal()));
   expect(events.at(-1)).toMatchObject({ kind: "crashed" });
   expect(await ended).toContain("step 7 did not end within 60 s");
+});
+
+test("a process that is started again has the scheduler that was switched to", async () => {
+  const { on, next } = eventsOf();
+  const engine = await start(on);
+  await engine.switchScheduler("sarathi", { chunkSize: 32, timeoutSeconds: 1 });
+  const restarted = next("restarted");
+  await all(engine.generate(request([DIE], 1), signal()));
+  await restarted;
+  expect((await engine.stats()).scheduler).toBe("sarathi");
+});
+
+test("a process that dies while draining stays down, and the drain ends", async () => {
+  const { on, next } = eventsOf();
+  const engine = await start(on);
+  const ended = next("ended");
+  void all(engine.generate(request([DIE], 1), signal()));
+  await engine.drain(5);
+  await ended;
+  expect(engine.ready).toBe(false);
+  await engine.close();
 });
 
 test("draining and closing take no new requests", async () => {

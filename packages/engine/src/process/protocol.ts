@@ -14,7 +14,7 @@ import type {
 } from "../contracts.ts";
 
 /** Both sides must speak it: a parent never talks to a child of another version. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Calls with one answer. */
 export type Call =
@@ -24,7 +24,7 @@ export type Call =
       readonly addSpecial: boolean;
       readonly parseSpecial: boolean;
     }
-  | { readonly name: "detokenize"; readonly tokens: Int32Array }
+  | { readonly name: "detokenize" | "pieces"; readonly tokens: Int32Array }
   | { readonly name: "embed"; readonly inputs: readonly Int32Array[] }
   | { readonly name: "stats" }
   | {
@@ -38,6 +38,7 @@ export type Call =
 export interface Answers {
   readonly tokenize: Int32Array;
   readonly detokenize: string;
+  readonly pieces: readonly Uint8Array[];
   readonly embed: readonly Float32Array[];
   readonly stats: EngineStats;
   readonly switchScheduler: undefined;
@@ -52,6 +53,7 @@ export type ToEngine =
       readonly options: EngineOptions;
     }
   | { readonly kind: "generate"; readonly key: number; readonly request: GenerateRequest }
+  /** Of a request or a call; what has ended already is no error. */
   | { readonly kind: "cancel"; readonly key: number }
   | { readonly kind: "call"; readonly key: number; readonly call: Call }
   | { readonly kind: "steps"; readonly wanted: boolean }

@@ -57,15 +57,30 @@ export class RemoteEngine {
     return queue;
   }
 
-  call<C extends Call>(call: C): Promise<Answers[C["name"]]> {
+  /** Asks for one answer. Aborting the signal rejects at once with its reason, and cancels on the other side. */
+  call<C extends Call>(call: C, signal?: AbortSignal): Promise<Answers[C["name"]]> {
     const { end } = this;
     if (end !== null) return Promise.reject(new MillraceError("ENGINE_FAILED", end.reason));
+    if (signal?.aborted === true) return Promise.reject(signal.reason);
     const key = this.nextKey++;
     return new Promise((resolve, reject) => {
+      const abort = (): void => {
+        this.settle(key);
+        this.port.post({ kind: "cancel", key });
+        reject(signal?.reason);
+      };
+      const detach = (): void => signal?.removeEventListener("abort", abort);
       this.calls.set(key, {
-        resolve: (value) => resolve(value as Answers[C["name"]]),
-        reject,
+        resolve: (value) => {
+          detach();
+          resolve(value as Answers[C["name"]]);
+        },
+        reject: (error) => {
+          detach();
+          reject(error);
+        },
       });
+      signal?.addEventListener("abort", abort, { once: true });
       this.port.post({ kind: "call", key, call });
     });
   }

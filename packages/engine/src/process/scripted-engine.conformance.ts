@@ -18,6 +18,8 @@ export const DIE = 1001;
 export const THROW = 1002;
 export const FATAL = 1003;
 export const ENDLESS = 1004;
+/** Refused by `generate` itself; as first token of an embedding input: never answered. */
+export const REFUSED = 1005;
 
 export const scriptedOptions: EngineOptions = {
   modelPath: "/models/scripted.gguf",
@@ -60,7 +62,13 @@ export const createEngine: CreateEngine = async (options, hooks) => {
   let ready = true;
   let cancelled = 0;
   let steps = 0;
-  async function* generate(
+  let scheduler: string = options.scheduler.type;
+  function generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent> {
+    if (request.prompt[0] === REFUSED)
+      throw new MillraceError("CONFIG_INVALID", "scripted refuses", { hint: "ask another" });
+    return events(request, signal);
+  }
+  async function* events(
     request: GenerateRequest,
     signal: AbortSignal,
   ): AsyncGenerator<GenerateEvent> {
@@ -122,11 +130,21 @@ export const createEngine: CreateEngine = async (options, hooks) => {
     generate,
     tokenize: async (text) => Int32Array.from(text, (c) => c.codePointAt(0) ?? 0),
     detokenize: async (tokens) => String.fromCodePoint(...tokens),
-    embed: async () => {
+    pieces: async (tokens) => Array.from(tokens, (t) => Buffer.from(String.fromCodePoint(t))),
+    embed: async (inputs, signal) => {
+      if (inputs[0]?.[0] === REFUSED)
+        await new Promise((_, reject) =>
+          signal.addEventListener("abort", () => {
+            cancelled++;
+            reject(signal.reason);
+          }),
+        );
       throw new MillraceError("EMBEDDINGS_UNSUPPORTED", "scripted gives no embeddings");
     },
-    stats: async () => ({ ...noStats, steps, preemptions: cancelled }),
-    switchScheduler: async () => {},
+    stats: async () => ({ ...noStats, steps, preemptions: cancelled, scheduler }),
+    switchScheduler: async (type) => {
+      scheduler = type;
+    },
     drain: async () => {
       ready = false;
     },

@@ -41,7 +41,7 @@ export async function startEngine(
 export class SupervisedEngine implements EngineClient {
   /** Resolves when the first process has loaded the model. */
   readonly started: Promise<void>;
-  private readonly engine: EngineOptions;
+  private engine: EngineOptions;
   private readonly options: StartEngineOptions;
   private readonly listeners = new Set<(step: StepTiming) => void>();
   private process: EngineProcess;
@@ -95,10 +95,12 @@ export class SupervisedEngine implements EngineClient {
     return this.process.remote.call({ name: "detokenize", tokens });
   }
 
+  pieces(tokens: Int32Array): Promise<readonly Uint8Array[]> {
+    return this.process.remote.call({ name: "pieces", tokens });
+  }
+
   embed(inputs: readonly Int32Array[], signal: AbortSignal): Promise<readonly Float32Array[]> {
-    const answer = this.process.remote.call({ name: "embed", inputs });
-    // The computation ends by itself; who left does not wait for it.
-    return Promise.race([answer, aborted(signal)]);
+    return this.process.remote.call({ name: "embed", inputs }, signal);
   }
 
   async stats(): Promise<EngineStats> {
@@ -106,13 +108,26 @@ export class SupervisedEngine implements EngineClient {
     return { ...stats, restarts: this.restarts };
   }
 
-  switchScheduler(type: string, parameters: Readonly<Record<string, unknown>>): Promise<void> {
-    return this.process.remote.call({ name: "switchScheduler", type, parameters });
+  async switchScheduler(
+    type: string,
+    parameters: Readonly<Record<string, unknown>>,
+  ): Promise<void> {
+    await this.process.remote.call({ name: "switchScheduler", type, parameters });
+    // The engine has checked type and knobs; a process that is started again begins with them.
+    const { timeoutSeconds: _, ...knobs } = parameters;
+    const scheduler = { ...this.engine.scheduler, ...knobs, type } as EngineOptions["scheduler"];
+    this.engine = { ...this.engine, scheduler };
   }
 
   async drain(timeoutSeconds: number): Promise<void> {
     this.draining = true;
-    if (this.alive) await this.process.remote.call({ name: "drain", timeoutSeconds });
+    if (!this.alive) return;
+    try {
+      await this.process.remote.call({ name: "drain", timeoutSeconds });
+    } catch (error) {
+      // A process that ended has nothing left to drain.
+      if (this.alive) throw error;
+    }
   }
 
   onStep(listener: (step: StepTiming) => void): () => void {
@@ -155,7 +170,8 @@ export class SupervisedEngine implements EngineClient {
       process.remote.lost(reason, this.delaySeconds);
       if (this.closing) return;
       this.options.onEvent?.("ended", reason);
-      this.restartLater();
+      // Who drains takes no more requests, so nobody needs another process.
+      if (!this.draining) this.restartLater();
     });
   }
 
@@ -182,12 +198,4 @@ export class SupervisedEngine implements EngineClient {
     this.options.onEvent?.("restarted", `after ${this.restarts} restarts`);
     this.watch(process);
   }
-}
-
-function aborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const fail = (): void => reject(signal.reason);
-    if (signal.aborted) fail();
-    else signal.addEventListener("abort", fail, { once: true });
-  });
 }

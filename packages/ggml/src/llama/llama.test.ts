@@ -10,7 +10,10 @@ import { GrammarSampler, LlamaBatch, LlamaContext, LlamaModel } from "./index.ts
 const folder = mkdtempSync(join(tmpdir(), "millrace-llama-"));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-function made(architecture: ModelChoice["architecture"], type: ModelChoice["type"]): string {
+function made(
+  architecture: NonNullable<ModelChoice["architecture"]>,
+  type: NonNullable<ModelChoice["type"]>,
+): string {
   const out = join(folder, `${architecture}-${type}.gguf`);
   makeModel({ preset: "tiny", architecture, type, out, seed: 1 });
   return out;

@@ -1,0 +1,1 @@
+export { type GgmlExecutorOptions, openGgmlExecutor } from "./open-executor.ts";

@@ -1,0 +1,29 @@
+/** Where K and V of a batch are written and read, as the graph sees it. Two kinds: contiguous and paged. */
+import type { Graph, Tensor, TensorArena } from "@millrace/ggml";
+import type { ExecutorBatch, KvMemory } from "../../../contracts.ts";
+import type { CacheRowWriter } from "../batch/batch-inputs.ts";
+import type { AttentionGroup, BatchLayout } from "../batch/batch-layout.ts";
+
+/** K and V of a group of queries: f16 [head, keys, kv heads, rows]. */
+export interface KeysAndValues {
+  readonly k: Tensor;
+  readonly v: Tensor;
+}
+
+export interface KvStore extends Disposable {
+  readonly memory: KvMemory;
+  /** Writes the cache row of a token; the row counts in units of the store's tensors. */
+  readonly writeRow: CacheRowWriter;
+  /** Rises when graphs that were built before are stale. */
+  readonly moves: number;
+  /** True when a graph can be used again for a batch of the same layout. */
+  readonly stable: boolean;
+  /** Prepares what reading takes, before the graph is built. */
+  prepare(batch: ExecutorBatch, layout: BatchLayout): void;
+  /** Adds the writes of k and v, f32 [kv dim, columns], to the graph. */
+  write(arena: TensorArena, graph: Graph, layer: number, k: Tensor, v: Tensor, rows: Tensor): void;
+  /** Adds whatever reading a layer takes once for all groups. */
+  readLayer(arena: TensorArena, graph: Graph, layer: number): void;
+  /** K and V of group `index`. */
+  read(arena: TensorArena, layer: number, index: number, group: AttentionGroup): KeysAndValues;
+}
