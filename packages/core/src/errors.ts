@@ -100,6 +100,11 @@ export const errorCodes = {
     title: "The engine process could not start, or ended",
     text: "The model runs in a process of its own, so that a crash of native code cannot take the server with it. The message carries what it said last. In-flight requests fail with a retryable error and the process is started again, at growing intervals when it keeps failing.",
   },
+  GRAMMAR_INVALID: {
+    exit: 2,
+    title: "A grammar could not be parsed",
+    text: "Grammars are GBNF: one `name ::= …` per rule, starting at the rule `root`. The message carries the parser's own words. Usual causes: a rule that is used and not defined, an unclosed quote or bracket, a rule that begins with itself.",
+  },
   ENGINE_STEP_FAILED: {
     exit: 1,
     title: "A step of the engine failed or hung",

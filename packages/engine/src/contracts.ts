@@ -121,7 +121,12 @@ export interface SamplingParams {
 export interface GenerateRequest {
   readonly id: string;
   readonly prompt: Int32Array;
-  /** Bound on new tokens, >= 1. */
+  /**
+   * Tokens that come first, whatever the model would say: each is computed and emitted as a new token with its logprob,
+   * and counts in maxTokens. Sampling, grammar, minTokens and stops begin behind them. Gives logprobs of a prompt.
+   */
+  readonly forced?: Int32Array;
+  /** Bound on new tokens, forced ones included, >= 1. */
   readonly maxTokens: number;
   readonly sampling: SamplingParams;
   /** Stop texts; the match itself is not emitted. */

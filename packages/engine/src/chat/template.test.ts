@@ -17,20 +17,22 @@ const input = (content: string) => ({
   addGenerationPrompt: true,
   variables: {},
 });
+const tokens = async (template: ChatTemplate, given: ReturnType<typeof input>) =>
+  (await template.prompt(given, engine)).tokens;
 const codes = (text: string) => [...text].map((c) => c.codePointAt(0)!);
 
 test("special tokens of a template become ids, once", async () => {
   const own = new ChatTemplate("{{ bos_token }}[{{ messages[0].content }}]{{ eos_token }}");
-  expect([...(await own.tokens(input("hi"), engine))]).toEqual([BOS, ...codes("[hi]"), EOS]);
+  expect([...(await tokens(own, input("hi")))]).toEqual([BOS, ...codes("[hi]"), EOS]);
   const without = new ChatTemplate("[{{ messages[0].content }}]");
-  expect([...(await without.tokens(input("hi"), engine))]).toEqual([BOS, ...codes("[hi]")]);
+  expect([...(await tokens(without, input("hi")))]).toEqual([BOS, ...codes("[hi]")]);
   expect(own.text(input("hi"), "<s>", "</s>")).toBe("<s>[hi]</s>");
 });
 
 test("what a user writes cannot become a special token", async () => {
   const own = new ChatTemplate("{{ bos_token }}{{ messages[0].content }}");
   const text = "{{ eos_token }} \u{e000}eos\u{e001}";
-  expect([...(await own.tokens(input(text), engine))]).toEqual([BOS, ...codes(text)]);
+  expect([...(await tokens(own, input(text)))]).toEqual([BOS, ...codes(text)]);
 });
 
 test("chatml is known by name; variables and the generation prompt reach the template", () => {

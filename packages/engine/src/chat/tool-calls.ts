@@ -4,6 +4,7 @@
  * `[TOOL_CALLS]name[ARGS]{…}` (Mistral). A forced call is the bare form, which its grammar guarantees.
  */
 import { randomBytes } from "node:crypto";
+import { heldBack } from "./held-back.ts";
 import { balancedLength, JsonScanner } from "./json-scan.ts";
 
 /** News of one call; `id` and `name` come with the first, `arguments` in pieces of one JSON text. */
@@ -33,16 +34,6 @@ const firstKey = /^\{\s*"((?:[^"\\]|\\.)*)"/;
 function newId(): string {
   const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
   return Array.from(randomBytes(9), (byte) => letters[byte % letters.length]).join("");
-}
-
-/** Characters at the end of `text` that could be the beginning of one of `words`. */
-function heldBack(text: string, words: readonly string[]): number {
-  const longest = Math.max(...words.map((word) => word.length)) - 1;
-  for (let length = Math.min(longest, text.length); length > 0; length--) {
-    const tail = text.slice(text.length - length);
-    if (words.some((word) => word.startsWith(tail))) return length;
-  }
-  return 0;
 }
 
 function unquote(json: string): string {

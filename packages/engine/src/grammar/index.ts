@@ -1,5 +1,8 @@
+export { combineGrammars, upToRules } from "./combine.ts";
 export { jsonSchemaToGbnf } from "./json-schema.ts";
+export { patternGrammar } from "./string-pattern.ts";
 export {
+  choiceGrammar,
   hermesToolCalls,
   jsonObjectGrammar,
   type ToolCallFormat,

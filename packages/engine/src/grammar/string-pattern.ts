@@ -1,6 +1,7 @@
-/** Patterns as rules for what stands between the quotes of a JSON string. */
-import { complement, jsonChar } from "./char-set.ts";
-import { type GrammarBuilder, maxRepetition, oneOf, repeat, sequence } from "./gbnf.ts";
+/** Patterns as rules: for what stands between the quotes of a JSON string, or for a whole text. */
+import { MillraceError } from "@millrace/core";
+import { type CharSet, classOf, complement, jsonChar } from "./char-set.ts";
+import { GrammarBuilder, maxRepetition, oneOf, repeat, sequence } from "./gbnf.ts";
 import { type PatternNode, PatternProblem, parsePattern } from "./pattern-syntax.ts";
 
 /**
@@ -14,33 +15,72 @@ export function patternRules(source: string, grammar: GrammarBuilder): string {
   return oneOf(options.map((option) => anchored(option, grammar)));
 }
 
-function anchored(option: PatternNode, grammar: GrammarBuilder): string {
+/**
+ * The grammar of the texts that a pattern matches from end to end; anchors at its ends change nothing.
+ * @throws MillraceError SCHEMA_UNSUPPORTED for what the subset of patterns leaves out.
+ */
+export function patternGrammar(source: string): string {
+  const grammar = new GrammarBuilder();
+  try {
+    const root = parsePattern(source);
+    const options = root.kind === "choice" ? root.options : [root];
+    const bodies = options.map(
+      (option) => write(withoutAnchors(option).inner, grammar, plainChar) || '""',
+    );
+    return grammar.text(oneOf(bodies));
+  } catch (problem) {
+    if (!(problem instanceof PatternProblem)) throw problem;
+    throw new MillraceError("SCHEMA_UNSUPPORTED", `the regular expression: ${problem.message}`, {
+      hint: "use classes, groups, alternatives and bounded repetitions, or write the grammar in GBNF",
+    });
+  }
+}
+
+function plainChar(set: CharSet): string | null {
+  return set.length === 0 ? null : classOf(set);
+}
+
+function withoutAnchors(option: PatternNode): {
+  readonly fromStart: boolean;
+  readonly toEnd: boolean;
+  readonly inner: PatternNode;
+} {
   const parts = option.kind === "sequence" ? [...option.parts] : [option];
   const fromStart = parts[0]?.kind === "start";
   if (fromStart) parts.shift();
   const toEnd = parts.at(-1)?.kind === "end";
   if (toEnd) parts.pop();
+  return { fromStart, toEnd, inner: { kind: "sequence", parts } };
+}
+
+function anchored(option: PatternNode, grammar: GrammarBuilder): string {
+  const { fromStart, toEnd, inner: plain } = withoutAnchors(option);
   const any = `${grammar.add("any-char", jsonChar(complement([])) ?? "")}*`;
-  const inner = write({ kind: "sequence", parts }, grammar);
+  const inner = write(plain, grammar, jsonChar);
   const whole = sequence(fromStart ? "" : any, inner, toEnd ? "" : any);
   return whole === "" ? '""' : whole;
 }
 
-function write(node: PatternNode, grammar: GrammarBuilder): string {
+/** `charOf` writes one character of a set; null for an empty one. */
+function write(
+  node: PatternNode,
+  grammar: GrammarBuilder,
+  charOf: (set: CharSet) => string | null,
+): string {
   switch (node.kind) {
     case "chars": {
-      const char = jsonChar(node.set);
+      const char = charOf(node.set);
       if (char === null) throw new PatternProblem("a character class is empty");
       return char;
     }
     case "sequence":
-      return sequence(...node.parts.map((part) => write(part, grammar)));
+      return sequence(...node.parts.map((part) => write(part, grammar, charOf)));
     case "choice":
-      return oneOf(node.options.map((o) => write(o, grammar) || '""'));
+      return oneOf(node.options.map((o) => write(o, grammar, charOf) || '""'));
     case "repeat": {
       if (node.min > maxRepetition || (node.max ?? 0) > maxRepetition)
         throw new PatternProblem(`more than ${maxRepetition} repetitions are not supported`);
-      const body = write(node.part, grammar);
+      const body = write(node.part, grammar, charOf);
       // Nothing repeated is nothing; a rule that can be empty must not be repeated without end.
       if (body === "") return "";
       if (node.max === null && canBeEmpty(node.part))

@@ -75,3 +75,8 @@ export function jsonObjectGrammar(): string {
   const grammar = new GrammarBuilder();
   return grammar.text(new JsonRules(grammar).object);
 }
+
+/** The grammar of one of these texts. */
+export function choiceGrammar(texts: readonly string[]): string {
+  return new GrammarBuilder().text(oneOf(texts.map(literal)));
+}

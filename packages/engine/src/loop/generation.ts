@@ -35,7 +35,7 @@ export interface GenerationScope {
 /** The part of a GenerateRequest that a generation reads. */
 export type GenerationRequest = Pick<
   GenerateRequest,
-  "prompt" | "maxTokens" | "minTokens" | "sampling" | "stop" | "stopTokens" | "ignoreEos"
+  "prompt" | "forced" | "maxTokens" | "minTokens" | "sampling" | "stop" | "stopTokens" | "ignoreEos"
 >;
 
 export class Generation implements LiveRequest {
@@ -46,6 +46,7 @@ export class Generation implements LiveRequest {
   private readonly grammar: GrammarState | null;
   private readonly history: TokenHistory | null;
   private readonly bannedEarly: Int32Array | null;
+  private readonly forced: Int32Array;
   private readonly bannedAlways: Int32Array | null;
   private readonly emit: (token: number, text: string, logprob: DrawnLogprob | null) => void;
 
@@ -61,8 +62,10 @@ export class Generation implements LiveRequest {
     this.request = request;
     this.grammar = grammar;
     this.emit = emit;
+    this.forced = request.forced ?? new Int32Array();
+    const minTokens = this.forced.length + Math.max(1, request.minTokens);
     try {
-      this.output = new Output(scope.texts, request);
+      this.output = new Output(scope.texts, { ...request, minTokens });
     } catch (error) {
       grammar?.[Symbol.dispose]();
       throw error;
@@ -73,6 +76,7 @@ export class Generation implements LiveRequest {
     const penalised = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
     this.history = penalised ? new TokenHistory() : null;
     this.history?.addPrompt(request.prompt);
+    this.history?.addPrompt(this.forced);
     this.bannedAlways = request.ignoreEos ? scope.endTokens : null;
     this.bannedEarly =
       request.minTokens > 1
@@ -86,10 +90,25 @@ export class Generation implements LiveRequest {
   }
 
   take(logits: Float32Array, position: number): number {
+    const { request, output } = this;
+    const forced = this.forced[output.tokens];
+    const token = forced ?? this.sample(logits, position);
+    if (token === NO_TOKEN) return FAILED;
+    this.tokens[position] = token;
+    if (forced === undefined) this.history?.add(token);
+    const text = output.push(token);
+    const { end } = output;
+    if (end === null && forced === undefined) this.grammar?.accept(token);
+    const { logprobs } = request.sampling;
+    this.emit(token, text, logprobs < 0 ? null : tokenLogprobs(logits, token, logprobs));
+    return end === null ? GO_ON : end.reason === "length" ? LENGTH : STOP;
+  }
+
+  private sample(logits: Float32Array, position: number): number {
     const { request, output, scope } = this;
     // The same border as in Output: token number minTokens is the first that may end the output.
-    const early = output.tokens + 1 < request.minTokens;
-    const token = scope.sampler.sample(
+    const early = output.tokens - this.forced.length + 1 < request.minTokens;
+    return scope.sampler.sample(
       logits,
       request.sampling,
       this.history,
@@ -97,15 +116,6 @@ export class Generation implements LiveRequest {
       early ? this.bannedEarly : this.bannedAlways,
       this.grammar,
     );
-    if (token === NO_TOKEN) return FAILED;
-    this.tokens[position] = token;
-    this.history?.add(token);
-    const text = output.push(token);
-    const { end } = output;
-    if (end === null) this.grammar?.accept(token);
-    const { logprobs } = request.sampling;
-    this.emit(token, text, logprobs < 0 ? null : tokenLogprobs(logits, token, logprobs));
-    return end === null ? GO_ON : end.reason === "length" ? LENGTH : STOP;
   }
 
   /** Gives native memory of the grammar back. */

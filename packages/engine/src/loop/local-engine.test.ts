@@ -181,6 +181,38 @@ describe("LocalEngine", () => {
     await engine.close();
   });
 
+  it("emits forced tokens with their logprobs and goes on as if they had been drawn", async () => {
+    const { engine, leaks } = make();
+    const penalised = { ...defaultSampling, seed: 3, repetitionPenalty: 1.3, logprobs: 0 };
+    const free = await collect(engine.generate(request(8, 40, { sampling: penalised }), never));
+    const whole = request(8, 0).prompt;
+    for (const cut of [1, 8]) {
+      // The end token among the forced ones ends nothing, nor does a stop text.
+      const forced = Int32Array.from([...whole.slice(cut), ...(cut === 8 ? [49] : [])]);
+      const run = await collect(
+        engine.generate(
+          request(8, forced.length + 40, {
+            prompt: whole.slice(0, cut),
+            forced,
+            sampling: penalised,
+            ignoreEos: cut === 1,
+            stop: cut === 1 ? [] : ["x"],
+          }),
+          never,
+        ),
+      );
+      expect(run.tokens.slice(0, forced.length)).toEqual([...forced]);
+      const logprobs = run.all.flatMap((e) => (e.type === "tokens" ? e.logprobs : []));
+      expect(logprobs.every((one) => one.logprob < 0)).toBe(true);
+      expect(logprobs).toHaveLength(run.tokens.length);
+      if (cut === 1) expect(run.tokens.slice(forced.length)).toEqual(free.tokens);
+    }
+    const tooMany = request(8, 1, { forced: Int32Array.of(1, 2) });
+    expect(() => engine.generate(tooMany, never)).toThrow("2 tokens are forced");
+    expect(leaks()).toEqual([0, 0]);
+    await engine.close();
+  });
+
   it("keeps to a grammar and gives its state back, whatever becomes of the request", async () => {
     let live = 0;
     const alternating = (gbnf: string): GrammarState => {

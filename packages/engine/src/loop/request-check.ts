@@ -7,12 +7,19 @@ export function checkRequest(request: GenerateRequest, vocabularySize: number): 
   const { prompt, maxTokens, minTokens } = request;
   if (prompt.length === 0)
     refuse("the prompt has no tokens", "give at least one token, such as the model's bos token");
-  for (const token of prompt)
-    if (token < 0 || token >= vocabularySize)
-      refuse(
-        `prompt token ${token} is not in the vocabulary`,
-        `tokens are 0 … ${vocabularySize - 1}`,
-      );
+  const forced = request.forced ?? new Int32Array();
+  if (forced.length > maxTokens)
+    refuse(
+      `${forced.length} tokens are forced, but maxTokens is ${maxTokens}`,
+      "forced tokens count as new ones",
+    );
+  for (const tokens of [prompt, forced])
+    for (const token of tokens)
+      if (token < 0 || token >= vocabularySize)
+        refuse(
+          `prompt token ${token} is not in the vocabulary`,
+          `tokens are 0 … ${vocabularySize - 1}`,
+        );
   if (!Number.isSafeInteger(maxTokens) || maxTokens < 1)
     refuse(`maxTokens is ${maxTokens}`, "maxTokens is a whole number of at least 1");
   if (!Number.isSafeInteger(minTokens) || minTokens < 0)

@@ -38,16 +38,20 @@ export class Admission {
     return this.#inFlight;
   }
 
+  /** Throws 429 with Retry-After where `choices` would not be let in now; takes no places. */
+  check(choices: number): void {
+    if (this.#inFlight + choices <= this.#limit) return;
+    const seconds = this.retryAfterSeconds(choices);
+    throw new ApiError(
+      429,
+      `The server is at its limit: ${this.#inFlight} of ${this.#limit} choices in flight, ${choices} more wanted. Try again in ${seconds} s.`,
+      { code: "server_overloaded", retryAfterSeconds: seconds },
+    );
+  }
+
   /** Takes `choices` places of up to `maxTokens` each, or throws 429 with Retry-After. */
   enter(choices: number, maxTokens: number): Admitted {
-    if (this.#inFlight + choices > this.#limit) {
-      const seconds = this.retryAfterSeconds(choices);
-      throw new ApiError(
-        429,
-        `The server is at its limit: ${this.#inFlight} of ${this.#limit} choices in flight, ${choices} more wanted. Try again in ${seconds} s.`,
-        { code: "server_overloaded", retryAfterSeconds: seconds },
-      );
-    }
+    this.check(choices);
     this.#inFlight += choices;
     let open = choices;
     let tokens = choices * maxTokens;

@@ -11,16 +11,21 @@ import { SseStream } from "./sse.ts";
 /** News of one choice after parsing. */
 export interface News {
   readonly text: string;
+  readonly reasoning: string;
   readonly calls: readonly ToolCallDelta[];
   readonly event: TokensEvent | null;
+  /** The event's tokens are the prompt's, and its text has been shown. */
+  readonly echoed?: boolean;
 }
 
 /** How one endpoint writes its answers. */
 export interface AnswerForm {
   readonly head: Readonly<Record<string, unknown>>;
   readonly chunkObject: string;
-  /** Takes an event of a choice apart; null event = the choice has ended. */
-  read(choice: Choice, event: TokensEvent | null): News;
+  /** Entry of `choices` in a chunk before any news of a choice, or null. */
+  opening(choice: Choice): object | null;
+  /** Takes an event of a choice apart; null = the choice has ended. `echoed`: its tokens are the prompt's. */
+  read(choice: Choice, event: TokensEvent | null, usage: UsageCount, echoed: boolean): News;
   /** Entry of `choices` in a chunk. */
   chunk(choice: Choice, news: News, finish: string | null): Promise<object>;
   finishReason(choice: Choice, reason: string): string;
@@ -70,14 +75,31 @@ export async function answerStream(
   };
   try {
     await runChoices(scope, exchange, choices, usage, {
-      admitted: () => stream.open(),
-      tokens: async (choice, event) => {
-        const news = form.read(choice, event);
-        const shown = news.text !== "" || news.calls.length > 0 || event.logprobs.length > 0;
+      admitted: (choice) => {
+        stream.open();
+        const opening = form.opening(choice);
+        if (opening !== null)
+          stream.event({
+            ...head,
+            choices: [opening],
+            ...(wants.include_usage === true ? { usage: null } : {}),
+          });
+      },
+      tokens: async (choice, event, echoed) => {
+        const news = form.read(choice, event, usage, echoed);
+        const shown =
+          news.text !== "" ||
+          news.reasoning !== "" ||
+          news.calls.length > 0 ||
+          event.logprobs.length > 0;
         if (shown || always) await send(choice, news, null);
       },
       finished: async (choice, event) => {
-        await send(choice, form.read(choice, null), form.finishReason(choice, event.reason));
+        await send(
+          choice,
+          form.read(choice, null, usage, false),
+          form.finishReason(choice, event.reason),
+        );
       },
     });
     if (exchange.signal.aborted) return stream.abandon();
@@ -102,12 +124,12 @@ export async function answerWhole(
   const entries: object[] = [];
   await runChoices(scope, exchange, choices, usage, {
     admitted: () => {},
-    tokens: (choice, event) => {
-      news[choice.index]?.push(form.read(choice, event));
+    tokens: (choice, event, echoed) => {
+      news[choice.index]?.push(form.read(choice, event, usage, echoed));
     },
     finished: async (choice, event) => {
       const mine = news[choice.index] ?? [];
-      mine.push(form.read(choice, null));
+      mine.push(form.read(choice, null, usage, false));
       entries[choice.index] = await form.whole(
         choice,
         mine,

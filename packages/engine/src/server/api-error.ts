@@ -32,6 +32,7 @@ export interface ApiErrorDetail {
 
 const typeOfStatus: Readonly<Record<number, string>> = {
   401: "authentication_error",
+  403: "permission_error",
   404: "not_found_error",
   429: "rate_limit_error",
   500: "server_error",
@@ -95,12 +96,14 @@ export function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof MillraceError) {
     const hint = thrown.hint === undefined ? "" : ` ${thrown.hint}`;
-    const code: string = thrown.code;
-    const status = code.startsWith("ENGINE_") || code === "ENVIRONMENT_MISSING" ? 503 : 400;
-    return new ApiError(status, `${thrown.message}${hint}`, {
-      code: code.toLowerCase(),
-      ...(status === 503 ? { retryAfterSeconds: 1 } : {}),
-    });
+    const code = thrown.code.toLowerCase();
+    // Bad input ends a command with 2. Other failures are not the client's, and their words may name files.
+    if (thrown.exit === 2) return new ApiError(400, `${thrown.message}${hint}`, { code });
+    if (code.startsWith("engine_"))
+      return new ApiError(503, `${thrown.message}.`.replace(/\.\.$/, "."), {
+        code,
+        retryAfterSeconds: 1,
+      });
   }
   return new ApiError(500, "The server failed to answer this request; its log has the cause.", {
     code: "internal_error",

@@ -1,6 +1,8 @@
 /** Reads request bodies: bounded in bytes, JSON only, and never trusted before it is parsed. */
+import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
 import { ApiError, badRequest } from "./api-error.ts";
+import { deeperThan, deepestNesting, jsonErrorIndex, placeOf } from "./json-place.ts";
 
 const tooLarge = (limitBytes: number) =>
   new ApiError(413, `The request body is larger than the limit of ${limitBytes} bytes.`, {
@@ -57,19 +59,41 @@ export async function readJsonObject(
     );
   }
   const bytes = await readBytes(incoming, limitBytes);
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch (thrown) {
-    const why = thrown instanceof SyntaxError ? thrown.message : "it is not UTF-8";
+  const value = parseJson(decodeUtf8(bytes));
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw badRequest("The body must be a JSON object.", null, "invalid_json");
+  }
+  // Deeper values would overflow the stack of whatever walks them: schemas, templates, the answer itself.
+  if (deeperThan(value, deepestNesting))
     throw badRequest(
-      `The body is not valid JSON: ${why.slice(0, 200)}.`.replace("..", "."),
+      `The body nests arrays and objects more than ${deepestNesting} deep.`,
+      null,
+      "invalid_json",
+    );
+  return value as Record<string, unknown>;
+}
+
+function decodeUtf8(bytes: Buffer): string {
+  if (isUtf8(bytes)) return new TextDecoder().decode(bytes);
+  // Bytes that are no UTF-8 come back as others; the first that differs is the first bad one.
+  const again = Buffer.from(bytes.toString("utf8"));
+  let at = 0;
+  while (at < bytes.length && bytes[at] === again[at]) at++;
+  throw badRequest(`The body is not UTF-8: byte ${at} is the first bad one.`, null, "invalid_json");
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    if (text.trim() === "") throw badRequest("The body is empty.", null, "invalid_json");
+    const at = jsonErrorIndex(text);
+    const found =
+      at >= text.length ? "it ends too early" : `unexpected ${JSON.stringify(text[at])}`;
+    throw badRequest(
+      `The body is not valid JSON: ${found} at ${placeOf(text, at)}.`,
       null,
       "invalid_json",
     );
   }
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw badRequest("The body must be a JSON object.", null, "invalid_json");
-  }
-  return value as Record<string, unknown>;
 }

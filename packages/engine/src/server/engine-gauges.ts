@@ -86,7 +86,6 @@ export class EngineGauges {
   readonly #groups: Gauge<"state">;
   readonly #groupBytes: Gauge;
   readonly #resident: Gauge;
-  readonly #lastStep: Gauge<"part">;
   readonly #ready: Gauge;
   readonly #info: Gauge<"scheduler" | "model">;
   readonly #lagSeconds: Gauge<"quantile">;
@@ -107,10 +106,13 @@ export class EngineGauges {
       new Gauge<L>({ name: `millrace_${name}`, help, labelNames, registers });
     this.#requests = gauge("requests", "Sequences in the engine by state", "state");
     this.#choices = gauge("choices_in_flight", "Choices that the server has given to the engine");
-    this.#groups = gauge("kv_groups", "KV page groups: mapped, used, free, limit", "state");
+    this.#groups = gauge(
+      "kv_groups",
+      "KV page groups: mapped to memory, used by sequences, free for others, limit of all",
+      "state",
+    );
     this.#groupBytes = gauge("kv_group_bytes", "Bytes of one KV page group");
     this.#resident = gauge("resident_bytes", "Resident memory of the engine process");
-    this.#lastStep = gauge("last_step", "Composition of the last step", "part");
     this.#ready = gauge("engine_ready", "1 while requests are taken");
     this.#info = gauge(
       "engine_info",
@@ -143,9 +145,6 @@ export class EngineGauges {
     this.#groups.set({ state: "limit" }, stats.kvGroups);
     this.#groupBytes.set(stats.kvGroupBytes);
     this.#resident.set(stats.residentBytes);
-    this.#lastStep.set({ part: "prefill_tokens" }, stats.lastStep.prefillTokens);
-    this.#lastStep.set({ part: "prefill_rows" }, stats.lastStep.prefillRows);
-    this.#lastStep.set({ part: "decode_rows" }, stats.lastStep.decodeRows);
     this.#info.reset();
     this.#info.set({ scheduler: stats.scheduler, model: this.#client.card.name }, 1);
   }

@@ -23,8 +23,12 @@ export class Exchange {
   readonly signal: AbortSignal;
   /** Filled by handlers for the log line. */
   readonly notes: Record<string, unknown> = {};
+  readonly #warnings: string[] = [];
+  readonly #slowReaderMs: number;
 
-  constructor(incoming: IncomingMessage, outgoing: ServerResponse) {
+  /** `slowReaderSeconds`: how long the client may take nothing of a whole answer. */
+  constructor(incoming: IncomingMessage, outgoing: ServerResponse, slowReaderSeconds: number) {
+    this.#slowReaderMs = slowReaderSeconds * 1e3;
     this.incoming = incoming;
     this.outgoing = outgoing;
     const given = incoming.headers["x-request-id"];
@@ -39,6 +43,11 @@ export class Exchange {
     outgoing.on("error", () => {});
   }
 
+  /** Status of the answer; 499 where the client left before one was sent. */
+  get status(): number {
+    return this.outgoing.headersSent ? this.outgoing.statusCode : 499;
+  }
+
   /** A request header as one string, or null. */
   header(name: string): string | null {
     const value = this.incoming.headers[name];
@@ -46,13 +55,17 @@ export class Exchange {
   }
 
   /** Names parameters that were ignored, in x-millrace-warning. */
-  warn(ignored: readonly string[]): void {
-    if (ignored.length === 0 || this.outgoing.headersSent) return;
+  warnIgnored(ignored: readonly string[]): void {
+    if (ignored.length === 0) return;
     const names = ignored.map((name) => headerText(name, 60)).join(", ");
-    this.outgoing.setHeader(
-      "x-millrace-warning",
-      headerText(`unknown parameters ignored: ${names}`, 500),
-    );
+    this.warn(`unknown parameters ignored: ${names}`);
+  }
+
+  /** Adds a word to x-millrace-warning. */
+  warn(text: string): void {
+    if (this.outgoing.headersSent) return;
+    this.#warnings.push(headerText(text, 500));
+    this.outgoing.setHeader("x-millrace-warning", this.#warnings.join("; "));
   }
 
   /** Answers with JSON. A no-op when the client has gone. */
@@ -74,6 +87,8 @@ export class Exchange {
       "content-length": bytes.length,
       ...headers,
     });
+    // Who does not take the answer must not keep it in memory for ever; streams watch their readers themselves.
+    this.outgoing.setTimeout(this.#slowReaderMs, () => this.outgoing.destroy());
     if (this.incoming.method === "HEAD") this.outgoing.end();
     else this.outgoing.end(bytes);
   }

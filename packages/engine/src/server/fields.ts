@@ -1,6 +1,7 @@
 /** Request fields: what is taken, its ranges, what is refused with a word, and what is ignored with a warning. */
 import { z } from "zod";
 import { badRequest } from "./api-error.ts";
+import { constraintFields } from "./constraint.ts";
 
 const stopText = z.string().min(1).max(1000);
 const tokenId = z.int().min(0);
@@ -35,16 +36,9 @@ export const generationFields = {
   min_tokens: z.int().min(0).default(0),
   priority: z.int().min(-1_000_000).max(1_000_000).default(0),
   deadline_ms: z.number().gt(0).max(1e12).optional(),
-  response_format: z
-    .looseObject({
-      type: z.enum(["text", "json_object", "json_schema"]),
-      json_schema: z
-        .looseObject({ name: z.string().optional(), schema: z.unknown().optional() })
-        .optional(),
-    })
-    .optional(),
-  grammar: z.string().min(1).max(1_000_000).optional(),
+  ...constraintFields,
   return_token_ids: z.boolean().default(false),
+  return_tokens_as_token_ids: z.boolean().default(false),
   // Bookkeeping of OpenAI's own service; taken without effect.
   user: z.unknown().optional(),
   metadata: z.unknown().optional(),
@@ -103,10 +97,37 @@ export function parseFields<T extends z.ZodRawShape>(
   return { fields: parsed.data, ignored };
 }
 
-/** Input of prompts and embeddings: one text, several, one token array, or several. */
-export const promptField = z.union([
-  z.string(),
-  z.array(z.string()).min(1).max(2048),
-  z.array(tokenId).min(1),
-  z.array(z.array(tokenId).min(1)).min(1).max(2048),
-]);
+/** One prompt: text or token ids. */
+export type Prompt = string | readonly number[];
+/** Prompts of a request. */
+export type Prompts = readonly Prompt[];
+
+const mostPrompts = 2048;
+const isToken = (value: unknown) =>
+  typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 31;
+const isTokens = (value: unknown) =>
+  Array.isArray(value) && value.length > 0 && value.every(isToken);
+
+function isPromptField(value: unknown): boolean {
+  if (typeof value === "string") return true;
+  if (!Array.isArray(value) || value.length === 0) return false;
+  if (typeof value[0] === "number") return isTokens(value);
+  if (value.length > mostPrompts) return false;
+  return typeof value[0] === "string"
+    ? value.every((one) => typeof one === "string")
+    : value.every(isTokens);
+}
+
+/** Input of prompts and embeddings: one text, several, one token array, or several. Checked by hand: token arrays are long. */
+export const promptField = z.custom<
+  string | readonly string[] | readonly number[] | readonly (readonly number[])[]
+>(
+  isPromptField,
+  `must be a text, an array of token ids, or an array of at most ${mostPrompts} of one of them`,
+);
+
+/** The prompts of a field that `promptField` has let through. */
+export function promptsOf(field: z.infer<typeof promptField>): Prompts {
+  if (typeof field === "string") return [field];
+  return typeof field[0] === "number" ? [field as readonly number[]] : (field as Prompts);
+}

@@ -3,7 +3,7 @@ import type { EngineClient, GenerateEvent, GenerateRequest } from "../contracts.
 import type { Admission } from "./admission.ts";
 import { ApiError, badRequest, unavailable } from "./api-error.ts";
 import type { Exchange } from "./exchange.ts";
-import type { ServerMetrics } from "./metrics.ts";
+import type { ChoiceOutcome, ServerMetrics } from "./metrics.ts";
 
 /** Tokens that came out of one step for one choice. */
 export type TokensEvent = Extract<GenerateEvent, { type: "tokens" }>;
@@ -16,12 +16,19 @@ export interface Choice {
   readonly index: number;
   readonly prompt: number;
   readonly request: GenerateRequest;
+  /** Tokens of the prompt that the engine gives back as its first, for their logprobs. */
+  readonly echoed: number;
+  /** No token of its own is wanted; what comes behind the echoed ones is dropped. */
+  readonly echoOnly: boolean;
+  /** Fields of the client's request that prompt and grammar came from, for errors. */
+  readonly params: { readonly prompt: string; readonly grammar: string };
 }
 
 /** Where the events of choices go. Each choice's own events come in order, never two at once. */
 export interface ChoiceSink {
   admitted(choice: Choice): void;
-  tokens(choice: Choice, event: TokensEvent): void | Promise<void>;
+  /** `echoed`: the event's tokens are the prompt's. */
+  tokens(choice: Choice, event: TokensEvent, echoed: boolean): void | Promise<void>;
   finished(choice: Choice, event: FinishEvent): void | Promise<void>;
 }
 
@@ -31,6 +38,7 @@ export interface Usage {
   readonly completion_tokens: number;
   readonly total_tokens: number;
   readonly prompt_tokens_details: { readonly cached_tokens: number };
+  readonly completion_tokens_details?: { readonly reasoning_tokens: number };
 }
 
 /** Token counts of a request under way; a prompt counts once, however many choices it has. */
@@ -38,17 +46,23 @@ export class UsageCount {
   #prompt = 0;
   #cached = 0;
   #completion = 0;
+  #reasoning: number | null = null;
   readonly #seen = new Set<number>();
 
   admitted(choice: Choice, cachedTokens: number): void {
     if (this.#seen.has(choice.prompt)) return;
     this.#seen.add(choice.prompt);
-    this.#prompt += choice.request.prompt.length;
+    this.#prompt += choice.request.prompt.length + choice.echoed;
     this.#cached += cachedTokens;
   }
 
   tokens(count: number): void {
     this.#completion += count;
+  }
+
+  /** Of the tokens, `count` were reasoning; 0 says that reasoning is counted. */
+  reasoning(count: number): void {
+    this.#reasoning = (this.#reasoning ?? 0) + count;
   }
 
   get usage(): Usage {
@@ -57,6 +71,9 @@ export class UsageCount {
       completion_tokens: this.#completion,
       total_tokens: this.#prompt + this.#completion,
       prompt_tokens_details: { cached_tokens: this.#cached },
+      ...(this.#reasoning === null
+        ? {}
+        : { completion_tokens_details: { reasoning_tokens: this.#reasoning } }),
     };
   }
 }
@@ -68,12 +85,12 @@ export interface GenerationScope {
   readonly admission: Admission;
 }
 
-function errorOf(event: ErrorEvent, scope: GenerationScope): ApiError {
+function errorOf(event: ErrorEvent, scope: GenerationScope, choice: Choice): ApiError {
   switch (event.kind) {
     case "too-long":
-      return badRequest(event.message, "messages", "context_length_exceeded");
+      return badRequest(event.message, choice.params.prompt, "context_length_exceeded");
     case "grammar":
-      return badRequest(event.message, "grammar", "invalid_grammar");
+      return badRequest(event.message, choice.params.grammar, "invalid_grammar");
     case "queue-full":
       return new ApiError(429, event.message, {
         code: "server_overloaded",
@@ -107,7 +124,10 @@ function errorOfFinish(event: FinishEvent): ApiError | null {
     );
   }
   return event.reason === "cancelled"
-    ? unavailable("The engine cancelled the request; the server is going down.", "cancelled")
+    ? unavailable(
+        "The engine cancelled the request: it drains, or changes its scheduler.",
+        "cancelled",
+      )
     : null;
 }
 
@@ -121,7 +141,8 @@ async function runChoice(
   progress: (tokens: number) => void,
 ): Promise<void> {
   const clock = scope.metrics.clock(exchange.arrivedMs);
-  let outcome = "failed";
+  let echoes = choice.echoed;
+  let outcome: ChoiceOutcome = "failed";
   try {
     for await (const event of scope.client.generate(choice.request, signal)) {
       switch (event.type) {
@@ -131,22 +152,28 @@ async function runChoice(
           sink.admitted(choice);
           break;
         case "tokens":
+          if (echoes > 0) {
+            echoes -= event.tokens.length;
+            await sink.tokens(choice, event, true);
+            break;
+          }
+          if (choice.echoOnly) break;
           clock.tokens(event.tokens.length);
           usage.tokens(event.tokens.length);
           progress(event.tokens.length);
           exchange.notes["ttftSeconds"] ??= clock.ttftSeconds;
-          await sink.tokens(choice, event);
+          await sink.tokens(choice, event, false);
           break;
         case "finish": {
           outcome = event.reason;
           const error = errorOfFinish(event);
           if (error !== null) throw error;
-          await sink.finished(choice, event);
+          await sink.finished(choice, choice.echoOnly ? { ...event, reason: "length" } : event);
           return;
         }
         case "error":
           outcome = event.kind;
-          throw errorOf(event, scope);
+          throw errorOf(event, scope, choice);
       }
     }
     // A loop that was left because the signal fired needs no words; any other silent end is a lost engine.
@@ -154,7 +181,7 @@ async function runChoice(
     else throw unavailable("The engine ended the request without a word.", "engine_crashed");
   } finally {
     if (signal.aborted && outcome === "failed") outcome = "cancelled";
-    clock.ended(outcome, outcome === "stop" || outcome === "length");
+    clock.ended(outcome, choice.request.prompt.length + choice.echoed);
   }
 }
 
@@ -188,6 +215,7 @@ export async function runChoices(
       if (!exchange.signal.aborted) throw thrown;
     }
   } finally {
+    exchange.notes.usage = usage.usage;
     exchange.signal.removeEventListener("abort", leave);
     place.leave();
   }

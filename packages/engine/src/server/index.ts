@@ -2,4 +2,5 @@ export * from "./admission.ts";
 export * from "./api-error.ts";
 export * from "./metrics.ts";
 export * from "./options.ts";
+export { requestLogger } from "./request-logger.ts";
 export * from "./server.ts";

@@ -1,7 +1,7 @@
 /** Prometheus metrics, all named `millrace_…`, times in seconds. docs/serving.md has the table. */
 import { FluidityColumns, microseconds } from "@millrace/serving";
 import { Counter, Histogram, Registry } from "prom-client";
-import type { EngineClient, StepTiming } from "../contracts.ts";
+import type { EngineClient, GenerateEvent, StepTiming } from "../contracts.ts";
 import { EngineGauges } from "./engine-gauges.ts";
 
 const secondsBuckets = [
@@ -12,13 +12,19 @@ const tokenBuckets = [0, 1, 8, 16, 32, 64, 128, 192, 256, 512, 1024, 2048, 4096,
 const rowBuckets = [0, 1, 2, 4, 8, 16, 32, 64, 128, 256];
 const shareBuckets = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1];
 
+/** How a choice ended; the label of choices_total. */
+export type ChoiceOutcome =
+  | Extract<GenerateEvent, { type: "finish" }>["reason"]
+  | Extract<GenerateEvent, { type: "error" }>["kind"]
+  | "failed";
+
 /** Times of one choice, fed as its tokens come; the fluidity-index is kept as it goes (Metron, section 4). */
 export interface ChoiceClock {
   admitted(): void;
   /** `tokens` came out together now. */
   tokens(tokens: number): void;
-  /** The choice has ended; `whole` = it got all it asked for, otherwise it only counts as an outcome. */
-  ended(outcome: string, whole: boolean): void;
+  /** The choice has ended. Only what ended with "stop" or "length" counts in the distributions. */
+  ended(outcome: ChoiceOutcome, promptTokens: number): void;
   /** Seconds from arrival to the first token; null before it. */
   readonly ttftSeconds: number | null;
 }
@@ -34,6 +40,8 @@ export class ServerMetrics {
   readonly #tbt: Histogram;
   readonly #e2e: Histogram;
   readonly #queueTime: Histogram;
+  readonly #promptTokens: Histogram;
+  readonly #outputTokens: Histogram;
   readonly #fluidity: Histogram;
   readonly #onTime: Histogram;
   readonly #choices: Counter<"outcome">;
@@ -81,6 +89,16 @@ export class ServerMetrics {
       "queue_seconds",
       "From arrival of a request to its admission to KV memory",
       secondsBuckets,
+    );
+    this.#promptTokens = histogram(
+      "request_prompt_tokens",
+      "Prompt tokens of a choice, counted at its end",
+      tokenBuckets,
+    );
+    this.#outputTokens = histogram(
+      "request_output_tokens",
+      "Tokens that a choice got",
+      tokenBuckets,
     );
     this.#fluidity = histogram(
       "fluidity_index",
@@ -144,6 +162,8 @@ export class ServerMetrics {
       },
       admitted: () => this.#queueTime.observe(since(arrivedMs)),
       tokens: (tokens) => {
+        // Text that was held back comes without a token.
+        if (tokens === 0) return;
         const nowMs = performance.now();
         if (count === 0) {
           ttftSeconds = (nowMs - arrivedMs) / 1e3;
@@ -154,9 +174,11 @@ export class ServerMetrics {
         lastMs = nowMs;
         count += tokens;
       },
-      ended: (outcome, whole) => {
+      ended: (outcome, promptTokens) => {
         this.#choices.inc({ outcome });
-        if (!whole || count === 0) return;
+        if ((outcome !== "stop" && outcome !== "length") || count === 0) return;
+        this.#promptTokens.observe(promptTokens);
+        this.#outputTokens.observe(count);
         const met = fluidity.met[0] ?? 0;
         const missed = fluidity.missed[0] ?? 0;
         this.#e2e.observe((lastMs - arrivedMs) / 1e3);
@@ -164,6 +186,24 @@ export class ServerMetrics {
         this.#onTime.observe(met / count);
       },
     };
+  }
+
+  /** Name, type, labels and help of every metric, as the rows of a Markdown table. */
+  async table(): Promise<string> {
+    const metrics = await this.registry.getMetricsAsJSON();
+    const rows = metrics.map(({ name, type, help }) => {
+      const { labelNames } = this.registry.getSingleMetric(name) as unknown as {
+        readonly labelNames: readonly string[];
+      };
+      const labels = labelNames.map((label) => `\`${label}\``).join(", ");
+      return `| \`${name}\` | ${type} | ${labels} | ${help} |`;
+    });
+    return ["| metric | type | labels | meaning |", "|---|---|---|---|", ...rows].join("\n");
+  }
+
+  /** Content type of /metrics. */
+  get contentType(): string {
+    return this.registry.contentType;
   }
 
   /** The text of /metrics. */

@@ -12,6 +12,12 @@ export interface ServerOptions {
   readonly port: number;
   /** Accepted bearer keys; none = no key is asked for. */
   readonly apiKeys: readonly string[];
+  /** Accepted bearer keys of the admin routes; none = only clients on this machine, without a proxy between. */
+  readonly adminKeys: readonly string[];
+  /** Origins whose pages may call the server from a browser; "*" = all, none = no CORS headers. */
+  readonly corsOrigins: readonly string[];
+  /** Jinja source or name of a chat template in place of the model's own. */
+  readonly chatTemplate: string | null;
   /** Further names under which the model answers. */
   readonly modelAliases: readonly string[];
   /** True: any `model` in a request is taken to mean the one that is loaded. */
@@ -20,6 +26,8 @@ export interface ServerOptions {
   readonly maxBodyBytes: number;
   /** Seconds a client may take to send its request. */
   readonly requestTimeoutSeconds: number;
+  /** Seconds that an idle connection is kept for a next request. */
+  readonly idleConnectionSeconds: number;
   /** Most choices (prompts × n) of one request. */
   readonly maxChoices: number;
   /** Most choices in the engine at once, running and waiting; more are answered 429. */
@@ -43,13 +51,17 @@ export const defaultServerOptions: ServerOptions = {
   host: "127.0.0.1",
   port: 8080,
   apiKeys: [],
+  adminKeys: [],
+  corsOrigins: [],
+  chatTemplate: null,
   modelAliases: [],
   anyModel: false,
   maxBodyBytes: 16 * 1024 * 1024,
   requestTimeoutSeconds: 60,
+  idleConnectionSeconds: 75,
   maxChoices: 128,
   maxInFlight: 512,
-  keepAlive: "comment",
+  keepAlive: "off",
   keepAliveSeconds: 15,
   maxPendingBytes: 1024 * 1024,
   slowReaderSeconds: 60,

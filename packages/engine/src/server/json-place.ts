@@ -1,0 +1,102 @@
+/** Where a text stops being JSON. Only called once a parser has refused the text, so it may be slow. */
+
+const literals = ["true", "false", "null"] as const;
+const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
+const space = /[ \t\n\r]*/y;
+const text =
+  /"(?:[^"\\\p{Cc}\u2028\u2029]|[\u007f-\u009f\u2028\u2029]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*/uy;
+
+type Expected = "value" | "key" | "colon" | "end";
+
+/** Index of the first character that no JSON text could have there; the text's length where only its end is missing. */
+export function jsonErrorIndex(source: string): number {
+  const open: ("{" | "[")[] = [];
+  let at = 0;
+  let expected: Expected = "value";
+  /** Directly after an opening bracket its closing one may come. */
+  let mayClose = false;
+  const skip = (pattern: RegExp) => {
+    pattern.lastIndex = at;
+    const found = pattern.exec(source);
+    if (found !== null) at += found[0].length;
+    return found !== null && found[0] !== "";
+  };
+  const string = () => {
+    if (!skip(text) || source[at] !== '"') return false;
+    at++;
+    return true;
+  };
+  for (;;) {
+    skip(space);
+    const c = source[at];
+    if (c === undefined) return at;
+    const around = open.at(-1);
+    if (expected === "value") {
+      if (c === "{" || c === "[") {
+        open.push(c);
+        at++;
+        expected = c === "{" ? "key" : "value";
+        mayClose = true;
+        continue;
+      }
+      if (c === "]" && around === "[" && mayClose) {
+        open.pop();
+        at++;
+      } else if (c === '"') {
+        if (!string()) return at;
+      } else if (!skip(number)) {
+        const literal = literals.find((one) => one.startsWith(c));
+        if (literal === undefined) return at;
+        let same = 0;
+        while (same < literal.length && source[at + same] === literal[same]) same++;
+        at += same;
+        if (same < literal.length) return at;
+      }
+      expected = "end";
+    } else if (expected === "key") {
+      if (c === "}" && mayClose) {
+        open.pop();
+        at++;
+        expected = "end";
+      } else {
+        if (c !== '"' || !string()) return at;
+        expected = "colon";
+      }
+    } else if (expected === "colon") {
+      if (c !== ":") return at;
+      at++;
+      expected = "value";
+    } else {
+      if (around === undefined) return at;
+      if (c === ",") expected = around === "{" ? "key" : "value";
+      else if (c === (around === "{" ? "}" : "]")) open.pop();
+      else return at;
+      at++;
+    }
+    mayClose = false;
+  }
+}
+
+/** `line L, column C`, both from 1. */
+export function placeOf(source: string, index: number): string {
+  const before = source.slice(0, index).split("\n");
+  return `line ${before.length}, column ${(before.at(-1)?.length ?? 0) + 1}`;
+}
+
+/** Arrays and objects that may stand inside each other in what a client sends. */
+export const deepestNesting = 100;
+
+/** Whether arrays and objects stand in each other more than `limit` deep. */
+export function deeperThan(value: unknown, limit: number): boolean {
+  let level: object[] = typeof value === "object" && value !== null ? [value] : [];
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > limit) return true;
+    const next: object[] = [];
+    for (const node of level) {
+      const inner = Array.isArray(node) ? node : Object.values(node);
+      for (const one of inner) if (typeof one === "object" && one !== null) next.push(one);
+    }
+    level = next;
+  }
+  return false;
+}
