@@ -7,14 +7,9 @@
  */
 import { randomUUID } from "node:crypto";
 import { Template } from "@huggingface/jinja";
-import { MillraceError } from "@millrace/core";
+import { didYouMean, MillraceError } from "@millrace/core";
 import type { EngineClient } from "../contracts.ts";
-
-/** Templates that can be given by name instead of a source. */
-export const namedTemplates = {
-  chatml:
-    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
-} as const satisfies Record<string, string>;
+import { namedTemplates } from "./named-templates.ts";
 
 /** What a template is rendered with; further variables come from chat_template_kwargs. */
 export interface TemplateInput {
@@ -41,6 +36,23 @@ function words(thrown: unknown): string {
   return (thrown instanceof Error ? thrown.message : String(thrown)).slice(0, 500);
 }
 
+/** A text without braces prints itself whatever the messages are, so it must be meant as a name. */
+function sourceOf(given: string): string {
+  const named: Readonly<Record<string, string>> = namedTemplates;
+  const name = given.trim();
+  const known = Object.keys(named);
+  if (known.includes(name)) return named[name] ?? given;
+  if (given.includes("{")) return given;
+  const near = didYouMean(name, known);
+  throw new MillraceError(
+    "CONFIG_INVALID",
+    `There is no chat template ${JSON.stringify(name.slice(0, 100))}.`,
+    {
+      hint: near === null ? `Known names: ${known.join(", ")}.` : `Did you mean ${near}?`,
+    },
+  );
+}
+
 /** A compiled chat template. */
 export class ChatTemplate {
   /** The Jinja source. */
@@ -52,15 +64,17 @@ export class ChatTemplate {
 
   /** `source`: Jinja, or a name of `namedTemplates`. Throws CONFIG_INVALID where it cannot be parsed. */
   constructor(source: string) {
+    this.source = sourceOf(source);
     try {
-      const named: Readonly<Record<string, string>> = namedTemplates;
-      this.source = named[source.trim()] ?? source;
       this.#template = new Template(this.source);
     } catch (thrown) {
       throw new MillraceError(
         "CONFIG_INVALID",
         `The chat template cannot be parsed: ${words(thrown)}.`,
-        { hint: "Give another one, or its name `chatml`, as chat template.", cause: thrown },
+        {
+          hint: `Give another one, or a name (${Object.keys(namedTemplates).join(", ")}), as chat template.`,
+          cause: thrown,
+        },
       );
     }
   }

@@ -21,7 +21,7 @@ const resolve = (text: string, more: Partial<ServeContext> = {}) =>
   });
 
 test("a model is enough", () => {
-  const { engine, server, chatTemplate } = resolve("model: a.gguf");
+  const { engine, server } = resolve("model: a.gguf");
   expect(engine).toMatchObject({
     modelPath: "/models/a.gguf",
     executor: "auto",
@@ -31,7 +31,7 @@ test("a model is enough", () => {
     kv: { type: "vattention", pageBytes: 65536 },
   });
   expect(server.host).toBe("127.0.0.1");
-  expect(chatTemplate).toBeNull();
+  expect(server.chatTemplate).toBeNull();
 });
 
 test("short forms, units and key files", () => {

@@ -1,6 +1,7 @@
 /** From a serve configuration to the options of engine and server: every default is here. */
 import { MillraceError } from "@millrace/core";
 import type { StepProfile } from "@millrace/serving";
+import { namedTemplates } from "../chat/named-templates.ts";
 import type { EngineKvOptions, EngineOptions } from "../contracts.ts";
 import { defaultServerOptions, type ServerOptions } from "../server/options.ts";
 import type { ServeInput } from "./serve-schema.ts";
@@ -24,8 +25,6 @@ export interface ServeOptions {
   readonly engine: EngineOptions;
   /** All but the logger, which is the caller's. */
   readonly server: Omit<ServerOptions, "logger">;
-  /** Text of the chat template that replaces the model's own, null = the model's. */
-  readonly chatTemplate: string | null;
   readonly drainTimeoutSeconds: number;
   readonly logRequests: boolean;
 }
@@ -70,8 +69,6 @@ export function resolveServe(input: ServeInput, context: ServeContext): ServeOpt
       stepTimeoutSeconds: input.stepTimeout ?? 120,
     },
     server: resolveServer(input, context, slo),
-    chatTemplate:
-      input.chatTemplate === undefined ? null : context.readText(filePath(input.chatTemplate)),
     drainTimeoutSeconds: input.server?.drainTimeout ?? 30,
     logRequests: input.logs?.requests ?? true,
   };
@@ -167,6 +164,9 @@ function resolveServer(
     host: given.host ?? defaults.host,
     port: given.port ?? defaults.port,
     apiKeys: [...(given.apiKeys ?? []), ...fileKeys],
+    adminKeys: given.adminKeys ?? defaults.adminKeys,
+    corsOrigins: given.corsOrigins ?? defaults.corsOrigins,
+    chatTemplate: resolveTemplate(input.chatTemplate, context),
     modelAliases: given.modelAliases ?? defaults.modelAliases,
     anyModel: given.anyModel ?? defaults.anyModel,
     maxBodyBytes: given.maxBody ?? defaults.maxBodyBytes,
@@ -176,6 +176,12 @@ function resolveServer(
     keepAlive: given.keepAlive ?? defaults.keepAlive,
     slo,
   };
+}
+
+/** A name stays a name; anything else is a file. */
+function resolveTemplate(given: string | undefined, context: ServeContext): string | null {
+  if (given === undefined) return null;
+  return Object.hasOwn(namedTemplates, given) ? given : context.readText(context.filePath(given));
 }
 
 function invalid(what: string, hint: string): MillraceError {

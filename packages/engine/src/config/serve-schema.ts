@@ -91,13 +91,26 @@ const server = z.strictObject({
   port: z.int().min(0).max(65535).optional().describe("0 takes a free one. Default: 8080."),
   apiKeys: z.array(z.string().min(1)).optional().describe("Accepted bearer keys."),
   apiKeyFile: z.string().min(1).optional().describe("File with one accepted key per line."),
+  adminKeys: z
+    .array(z.string().min(1))
+    .optional()
+    .describe(
+      "Bearer keys of the admin routes. Default: none; then only this machine may call them.",
+    ),
+  corsOrigins: z
+    .array(z.string().min(1))
+    .optional()
+    .describe('Origins whose pages may call the server from a browser; "*" = all.'),
   modelAliases: z.array(z.string().min(1)).optional(),
   anyModel: z.boolean().optional().describe("Ignore the `model` of requests."),
   maxBody: bytesField.optional().describe("Largest request body. Default: 16MiB."),
   requestTimeout: secondsField.optional(),
   maxChoices: count.optional().describe("Most choices of one request. Default: 128."),
   maxInFlight: count.optional().describe("Most choices at once; more are answered 429."),
-  keepAlive: z.enum(["comment", "chunk", "off"]).optional(),
+  keepAlive: z
+    .enum(["comment", "chunk", "off"])
+    .optional()
+    .describe("What silent streams are kept open with. Default: off."),
   drainTimeout: secondsField
     .optional()
     .describe("How long running requests may go on after SIGTERM. Default: 30s."),
@@ -119,7 +132,9 @@ export const serveSchema = z.strictObject({
     .string()
     .min(1)
     .optional()
-    .describe("File with a Jinja chat template, used instead of the model's own."),
+    .describe(
+      "File with a Jinja chat template, or a name (chatml, hermes, llama3, mistral, gemma), used instead of the model's own.",
+    ),
   scheduler: scheduler.optional(),
   kv: kv.optional(),
   deterministic: z

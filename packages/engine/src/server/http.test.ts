@@ -43,6 +43,7 @@ function raw(url: string, text: string) {
   return {
     socket,
     has: (word: string) => expect.poll(() => got, { timeout: 5000 }).toContain(word),
+    got: () => got.replace(/[0-9a-f]+\r\n|\r\n/g, ""),
     ended: new Promise<string>((resolve) => socket.once("close", () => resolve(got))),
   };
 }
@@ -224,6 +225,20 @@ describe("clients that leave", () => {
     await expect.poll(() => engine.live, { timeout: 30_000 }).toBe(0);
     expect(await (await fetch(`${url}/metrics`)).text()).toContain("millrace_slow_readers_total 1");
   }, 40_000);
+});
+
+it("keeps silent streams open with comments or empty chunks where it is told to", async () => {
+  for (const [keepAlive, sign] of [
+    ["comment", "\n\n:\n\n"],
+    ["chunk", '"choices":[]'],
+  ] as const) {
+    const { url } = await start({ hangAfter: 2 }, { keepAlive, keepAliveSeconds: 0.01 });
+    const body = '{"prompt":"a","stream":true}';
+    const waiting = raw(url, head("/v1/completions", body.length) + body);
+    await waiting.has('"text":"h"');
+    await expect.poll(waiting.got).toContain(sign);
+    await server?.close();
+  }
 });
 
 describe("draining", () => {

@@ -60,7 +60,8 @@ export async function openGgmlExecutor(options: GgmlExecutorOptions): Promise<Ex
     const backend = hold(device.open());
     if (pool !== null) backend.useThreadPool(pool);
     const deterministic = options.deterministic ?? false;
-    return new GgmlExecutor({ card, model, backend, kv, store, deterministic, pool });
+    const { threads } = options;
+    return new GgmlExecutor({ card, model, backend, kv, store, deterministic, threads, pool });
   } catch (error) {
     for (const part of held) part[Symbol.dispose]();
     throw error;

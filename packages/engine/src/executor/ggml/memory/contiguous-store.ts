@@ -24,7 +24,7 @@ export function bufferOver(device: Device, memory: KvMemory): TensorBuffer {
 export class ContiguousStore implements KvStore {
   readonly memory: KvMemory;
   readonly moves = 0;
-  readonly stable = true;
+  readonly movable = true;
   readonly #headDim: number;
   readonly #kvHeads: number;
   readonly #buffer: TensorBuffer;
@@ -79,6 +79,11 @@ export class ContiguousStore implements KvStore {
     halves[at + 1] = Math.floor(row / 2 ** 32);
   };
 
+  address(layer: number, kind: "k" | "v", slot: number): bigint {
+    const bases = kind === "k" ? this.#kAt : this.#vAt;
+    return (bases[layer] as bigint) + BigInt(slot * this.memory.slotStride);
+  }
+
   prepare(): void {}
   readLayer(): void {}
 
@@ -91,10 +96,11 @@ export class ContiguousStore implements KvStore {
     const { slotStride, tokenStride } = this.memory;
     const ne = [this.#headDim, group.keys, this.#kvHeads, group.rows] as const;
     const nb = [2, tokenStride, 2 * this.#headDim, slotStride] as const;
-    const offset = BigInt(group.slot * slotStride);
-    const view = (at: bigint) =>
-      foreignTensor(arena, "f16", ne, nb, at + offset, this.#buffer.address);
-    return { k: view(this.#kAt[layer] as bigint), v: view(this.#vAt[layer] as bigint) };
+    const view = (kind: "k" | "v") => {
+      const at = this.address(layer, kind, group.slot);
+      return foreignTensor(arena, "f16", ne, nb, at, this.#buffer.address);
+    };
+    return { k: view("k"), v: view("v") };
   }
 
   [Symbol.dispose](): void {
