@@ -164,8 +164,8 @@ function grammarOf(flags: GenerateFlags): string | null {
 }
 
 function templateOf(config: OpenedConfig, flags: GenerateFlags): ChatTemplate | null {
-  if (flags.chat !== true && config.chatTemplate === null) return null;
-  const source = config.chatTemplate ?? config.card.chatTemplate;
+  if (flags.chat !== true && config.server.chatTemplate === null) return null;
+  const source = config.server.chatTemplate ?? config.card.chatTemplate;
   if (source === null)
     throw new MillraceError("USAGE", `${config.card.name} has no chat template`, {
       hint: "give one with --chat-template FILE, or leave --chat out",

@@ -29,7 +29,6 @@ export async function serveCommand(
   try {
     const server = createServer(engine, {
       ...config.server,
-      ...(config.chatTemplate === null ? {} : { chatTemplate: config.chatTemplate }),
       logger,
     });
     const stopped = stopSignal();
