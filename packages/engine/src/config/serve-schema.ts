@@ -69,7 +69,9 @@ const kv = z
         .describe("How pages are mapped. Default: auto."),
       page: bytesField
         .optional()
-        .describe("vattention: a physical page, 4KiB to 2MiB, a power of two. Default: 64KiB."),
+        .describe(
+          "vattention: a physical page, 4KiB to 2MiB, a power of two. Default: 64KiB, more where the system has too few mappings.",
+        ),
       layout: z
         .enum(["per-layer", "sliced"])
         .optional()
