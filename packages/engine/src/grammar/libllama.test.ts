@@ -7,6 +7,7 @@ import { GrammarSampler, LlamaModel } from "@millrace/ggml/llama";
 import { afterAll, expect, it } from "vitest";
 import { afterReasoning } from "../chat/index.ts";
 import {
+  checkGrammarSize,
   choiceGrammar,
   combineGrammars,
   jsonObjectGrammar,
@@ -68,4 +69,38 @@ it.each([
 ])("libllama takes %s", (_, grammar, good, bad) => {
   expect(walk(grammar, good)).toEqual([Buffer.byteLength(good), true]);
   expect(walk(grammar, bad)[1]).toBe(false);
+});
+
+it("what passes the limits on size does not take libllama down", () => {
+  const properties = (n: number, value: object) =>
+    jsonSchemaToGbnf({
+      type: "object",
+      properties: Object.fromEntries(Array.from({ length: n }, (_, i) => [`p${i}`, value])),
+    });
+  const nested = (n: number) => `root ::= ${"(".repeat(n)}"a"${")".repeat(n)}\n`;
+  const chain = (n: number) =>
+    `root ::= r0\n${Array.from({ length: n }, (_, i) => `r${i} ::= r${i + 1}?\n`).join("")}r${n} ::= "a"\n`;
+  const many = Array.from({ length: 10_000 }, (_, i) => `item ${(i * 7919) % 10_000} of a list`);
+  const good: [string, string][] = [
+    [properties(1100, { type: "null" }), "{}"],
+    [nested(200), "a"],
+    [chain(4_990), "a"],
+    [choiceGrammar(many), "item 77 of a list"],
+    [choiceGrammar(Array.from({ length: 300 }, (_, i) => "x".repeat(i + 1))), "x".repeat(290)],
+    [jsonSchemaToGbnf({ enum: [...many, 5, null] }), '"item 9999 of a list"'],
+    [`root ::= ${'"a"{2000} '.repeat(100)}\n`, "a".repeat(200_000)],
+  ];
+  for (const [grammar, text] of good) {
+    checkGrammarSize(grammar);
+    expect(walk(grammar, text)).toEqual([text.length, true]);
+  }
+  const bad = [
+    properties(10_000, { type: "integer", minimum: 5 }),
+    nested(201),
+    chain(5_000),
+    `root ::= ${'"a"{2000} '.repeat(101)}\n`,
+    `root ::= "a" {0,9999999}\n`,
+  ];
+  for (const grammar of bad) expect(() => checkGrammarSize(grammar)).toThrow("too large");
+  checkGrammarSize('root ::= "((((" [(({9999999}] # {9999999}\n');
 });
