@@ -37,7 +37,6 @@ export interface GgmlExecutorOptions {
 export async function openGgmlExecutor(options: GgmlExecutorOptions): Promise<Executor> {
   const ggml = loadGgml();
   const device = deviceNamed(ggml, options.device ?? ggml.cpu.name);
-  const card = readModelCard(options.modelPath);
   const held: Disposable[] = [];
   const hold = <T extends Disposable>(part: T): T => {
     held.unshift(part);
@@ -47,6 +46,7 @@ export async function openGgmlExecutor(options: GgmlExecutorOptions): Promise<Ex
     options.onProgress?.("mapping weights");
     const repack = options.repack ?? true;
     const model = hold(LoadedModel.open(ggml, device, options.modelPath, repack));
+    const card = readModelCard(options.modelPath);
     const kv = kvGeometry(model.shape, options);
     options.onProgress?.("making the KV memory");
     const memory = hold(options.memory(kv));
