@@ -6,6 +6,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type FitError, fitError } from "@millrace/serving";
 import { findDevice } from "../packages/sim/src/catalogue/devices.ts";
 import { findModel } from "../packages/sim/src/catalogue/models.ts";
 import type {
@@ -16,9 +17,7 @@ import type {
 } from "../packages/sim/src/predictor/roofline/calibration.ts";
 import {
   type BytePoint,
-  type FitError,
   fitBytes,
-  fitError,
   fitGemm,
   fitPrefill,
   heldOutGemm,

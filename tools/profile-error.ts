@@ -5,10 +5,10 @@
  */
 import { join } from "node:path";
 import { Rng } from "@millrace/core";
+import { fitError } from "@millrace/serving";
 import { findDevice } from "../packages/sim/src/catalogue/devices.ts";
 import { findModel } from "../packages/sim/src/catalogue/models.ts";
 import { readProfileFiles, readTableFiles } from "../packages/sim/src/node/predictor-files.ts";
-import { fitError } from "../packages/sim/src/predictor/roofline/fit.ts";
 import {
   type AttentionPoint,
   decodeLaw,

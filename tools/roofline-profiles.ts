@@ -2,10 +2,10 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type CsvTable, parseCsv } from "@millrace/core";
+import type { FitError } from "@millrace/serving";
 import type { Elementwise, LinkFit } from "../packages/sim/src/predictor/roofline/calibration.ts";
 import {
   type BytePoint,
-  type FitError,
   fitBytes,
   type GemmPoint,
 } from "../packages/sim/src/predictor/roofline/fit.ts";

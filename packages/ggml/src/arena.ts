@@ -20,6 +20,9 @@ function nextStamp(): number {
   return stamps;
 }
 
+/** A field of a tensor of an arena. */
+export type FieldPlace = number & { readonly brand: "FieldPlace" };
+
 export class TensorArena implements Disposable {
   readonly library: NativeLibrary;
   /** Address of the native context. */
@@ -136,6 +139,16 @@ export class TensorArena implements Disposable {
   /** Writes a 64-bit field of a tensor of this arena. */
   setField(tensor: Tensor, offset: number, value: bigint): void {
     this.#words[this.#word(tensor, offset)] = value;
+  }
+
+  /** Where a 64-bit field of a tensor lies, for `put`: valid until the arena is reset. */
+  place(tensor: Tensor, offset: number): FieldPlace {
+    return this.#word(tensor, offset) as FieldPlace;
+  }
+
+  /** Writes a field by its place, without a check: for hot paths. */
+  put(place: FieldPlace, value: bigint): void {
+    this.#words[place] = value;
   }
 
   #word(tensor: Tensor, offset: number): number {

@@ -2,7 +2,7 @@
  * ggml from TypeScript. Owns the one native copy of the process; checks every operation before ggml sees it, because ggml
  * ends the process on bad operands. Promises nothing about models: graphs are built by those who know them.
  */
-export { TensorArena } from "./arena.ts";
+export { type FieldPlace, TensorArena } from "./arena.ts";
 export { Backend } from "./device/backend.ts";
 export {
   readF32,
@@ -29,6 +29,7 @@ export * from "./ops/linear.ts";
 export * from "./ops/shape.ts";
 export { dequantize, isQuantizable, quantize } from "./quantize.ts";
 export { type Four, Tensor } from "./tensor.ts";
+export { tensorStruct } from "./tensor-struct.ts";
 export {
   blockBytes,
   blockElements,

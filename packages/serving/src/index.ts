@@ -1,4 +1,7 @@
+export * from "./cost/fit-error.ts";
+export * from "./cost/non-negative.ts";
 export * from "./cost/profile.ts";
+export * from "./cost/profile-cost.ts";
 export * from "./join/contracts.ts";
 export * from "./join/decision-log.ts";
 export * from "./join/replica.ts";

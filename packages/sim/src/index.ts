@@ -19,7 +19,6 @@ export {
   neededSource,
   type PredictorSource,
 } from "./predictor/index.ts";
-export { ProfileCost } from "./predictor/profile/cost.ts";
 export { calibrationFor, type DeviceCalibration } from "./predictor/roofline/calibration.ts";
 export { RooflineCost, type RooflineDeployment } from "./predictor/roofline/cost.ts";
 export { importVidurProfiles, type ProfileFiles } from "./predictor/vidur-profiles/import.ts";

@@ -6,6 +6,7 @@ import { type GlobalFlags, Session, type Surroundings } from "../session.ts";
 import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
 import { benchCommands } from "./bench.ts";
 import { catalogueCommands } from "./catalogue.ts";
+import { engineCommands } from "./engine.ts";
 import { modelCommands } from "./models.ts";
 import { servingCommands } from "./serving.ts";
 import { setupCommands } from "./setup.ts";
@@ -42,6 +43,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
   for (const spec of [
     ...servingCommands,
     ...benchCommands,
+    ...engineCommands,
     ...modelCommands,
     ...catalogueCommands,
     ...setupCommands,

@@ -8,6 +8,8 @@ import type { Vocabulary } from "./vocabulary.ts";
 
 export interface LocalEngineParts {
   readonly executor: Executor;
+  /** Name shown to clients; the model's own by default. */
+  readonly name?: string;
   readonly vocabulary: Vocabulary;
   /** Empty; the one that `kv` was made over. */
   readonly table: SeqTable;
@@ -29,6 +31,8 @@ export interface LocalEngineParts {
     inputs: readonly Int32Array[],
     signal: AbortSignal,
   ) => Promise<readonly Float32Array[]>;
+  /** Gives back whatever the engine was made of, the executor included; by default only the executor. */
+  readonly dispose?: () => void;
   readonly clock?: Clock;
   /** Checks all invariants after every step; for tests. */
   readonly check?: boolean;

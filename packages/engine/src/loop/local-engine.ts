@@ -60,7 +60,7 @@ export class LocalEngine implements EngineClient {
       parts.contextTokens ?? Number.POSITIVE_INFINITY,
       kv.capacityTokens + 1,
     );
-    this.card = { ...executor.card, contextTokens };
+    this.card = { ...executor.card, name: parts.name ?? executor.card.name, contextTokens };
     this.scope = {
       sampler: new Sampler(executor.card.vocabularySize),
       texts: tokenTexts(vocabulary),
@@ -222,7 +222,9 @@ export class LocalEngine implements EngineClient {
     this.driver.stop();
     await this.logs.close();
     // Memory that a hung step still uses must stay; the process ends soon.
-    if (!this.driver.computing) this.parts.executor[Symbol.dispose]();
+    if (this.driver.computing) return;
+    if (this.parts.dispose === undefined) this.parts.executor[Symbol.dispose]();
+    else this.parts.dispose();
   }
 
   private checkTokens(tokens: Int32Array): void {

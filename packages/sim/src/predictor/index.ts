@@ -3,10 +3,9 @@
  * `createCostModel` builds. One registry; each entry names its source and its constructor.
  */
 import { MillraceError } from "@millrace/core";
-import { parseStepProfile } from "@millrace/serving";
+import { ProfileCost, parseStepProfile } from "@millrace/serving";
 import type { PredictorConfig, SimulationConfig } from "../types.ts";
 import type { PredictedCost } from "./cost-model.ts";
-import { ProfileCost } from "./profile/cost.ts";
 import { StepBorders } from "./roofline/borders.ts";
 import { RooflineCost } from "./roofline/cost.ts";
 import { tokenTable } from "./roofline/token-table.ts";

@@ -6,16 +6,17 @@ import { InvariantError, MillraceError } from "@millrace/core";
 import { type Backend, type Graph, GraphAllocator, TensorArena } from "@millrace/ggml";
 import type { Executor, ExecutorBatch, KvGeometry, KvMemory, ModelCard } from "../../contracts.ts";
 import { BatchInputs } from "./batch/batch-inputs.ts";
-import { type AttentionGroup, BatchLayout } from "./batch/batch-layout.ts";
+import { type AttentionGroup, BatchLayout, tileQueries } from "./batch/batch-layout.ts";
 import { checkBatch } from "./batch/check-batch.ts";
-import { Masks } from "./batch/masks.ts";
+import { Masks, maskKeys } from "./batch/masks.ts";
+import { AttentionSites } from "./graph/attention-sites.ts";
 import { buildDecoder, graphTensors } from "./graph/decoder-graph.ts";
 import { Signature } from "./graph/signature.ts";
 import { Area } from "./memory/area.ts";
 import type { KvStore } from "./memory/kv-store.ts";
 import type { LoadedModel } from "./model/load-model.ts";
 
-/** What an executor is put together from; `openGgmlExecutor` does it. It owns and disposes all of it but `memory`'s orders. */
+/** What an executor is put together from; `openGgmlExecutor` does it. It disposes all of it. */
 export interface ExecutorParts {
   readonly card: ModelCard;
   readonly model: LoadedModel;
@@ -24,18 +25,27 @@ export interface ExecutorParts {
   readonly store: KvStore;
   /** Results do not depend on batch mates or chunk borders. */
   readonly deterministic: boolean;
+  readonly threads: number;
   /** Disposed last. */
   readonly pool: Disposable | null;
 }
 
-/** Query rows of one tile of the attention kernel: prefill chunks of fewer rows take a slower path. */
-const tileTokens = 64;
+/**
+ * Queries of a prefill that attend at once. The kernel hands each thread four shares of heads x queries; shares that are
+ * whole tiles waste nothing.
+ */
+function blockQueries(heads: number, threads: number): number {
+  const shares = threads === 1 ? 1 : 4 * threads;
+  let queries = 2 * tileQueries;
+  while ((heads * queries) % (shares * tileQueries) !== 0) queries += tileQueries;
+  return queries;
+}
 
 export class GgmlExecutor implements Executor {
   readonly card: ModelCard;
   readonly kv: KvGeometry;
-  readonly memory: KvMemory;
-  readonly tileTokens = tileTokens;
+  readonly memory: KvMemory | null;
+  readonly tileTokens = tileQueries;
   lastOverheadSeconds = 0;
   readonly #parts: ExecutorParts;
   readonly #layout: BatchLayout;
@@ -45,6 +55,7 @@ export class GgmlExecutor implements Executor {
   readonly #logits: Area;
   readonly #allocator: GraphAllocator;
   readonly #signature = new Signature();
+  readonly #sites = new AttentionSites();
   readonly #seen: Uint8Array;
   #arena: TensorArena;
   #graph: Graph | null = null;
@@ -59,7 +70,13 @@ export class GgmlExecutor implements Executor {
     this.card = parts.card;
     this.kv = parts.kv;
     this.memory = parts.store.memory;
-    this.#layout = new BatchLayout(parts.kv.slotTokens, parts.deterministic);
+    this.#layout = new BatchLayout({
+      even: parts.deterministic,
+      blockQueries: blockQueries(shape.heads, parts.threads),
+      window: shape.window,
+      threads: parts.threads,
+      slotTokens: parts.kv.slotTokens,
+    });
     this.#inputs = new BatchInputs(device);
     this.#masks = new Masks(device, shape.window);
     this.#mixed = new Area(device, 64);
@@ -103,8 +120,9 @@ export class GgmlExecutor implements Executor {
     return this.#values.subarray(place * vocabulary, (place + 1) * vocabulary);
   }
 
-  /** Slots are only overwritten, and what lies behind a sequence's end is never read. */
-  truncate(): void {}
+  truncate(slot: number, tokens: number): void {
+    this.#parts.store.truncate(slot, tokens);
+  }
 
   /** The graph of the batch with its inputs filled: the last one again where only inputs changed. */
   #prepare(batch: ExecutorBatch): Graph {
@@ -116,8 +134,12 @@ export class GgmlExecutor implements Executor {
     this.#inputs.fill(batch, layout, store.writeRow);
     this.#masks.fill(batch, layout);
     const stale = this.#sign();
-    if (this.#graph !== null && !stale && store.stable) return this.#graph;
+    if (this.#graph !== null && !stale && store.movable) {
+      this.#sites.move(this.#arena, layout, store);
+      return this.#graph;
+    }
     this.#graph = null;
+    this.#sites.begin(layout);
     if (graphTensors(model.shape.layers, layout.groupCount) > this.#arena.capacity) {
       this.#arena[Symbol.dispose]();
       this.#arena = this.#newArena(layout.groupCount * 2);
@@ -131,6 +153,7 @@ export class GgmlExecutor implements Executor {
       store,
       mixed: this.#mixed,
       logits: this.#logits,
+      sites: this.#sites,
     });
     this.#allocator.allocate(graph);
     this.#graph = graph;
@@ -166,8 +189,7 @@ export class GgmlExecutor implements Executor {
       s.add(group.first);
       s.add(group.queries);
       s.add(group.rows);
-      s.add(group.slot);
-      s.add(group.keys);
+      s.add(maskKeys(group));
       s.add(group.doubled ? 1 : 0);
     }
     return s.end();
@@ -195,7 +217,6 @@ export class GgmlExecutor implements Executor {
     backend[Symbol.dispose]();
     pool?.[Symbol.dispose]();
     store[Symbol.dispose]();
-    store.memory[Symbol.dispose]();
     model[Symbol.dispose]();
   }
 }

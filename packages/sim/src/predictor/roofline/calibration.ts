@@ -1,8 +1,9 @@
 /** Fitted coefficients of a device, and which of them apply to a device that was never measured. */
+
+import type { FitError } from "@millrace/serving";
 import { findDevice } from "../../catalogue/devices.ts";
 import type { DeviceSpec } from "../../types.ts";
 import { calibrations } from "./coefficients.ts";
-import type { FitError } from "./fit.ts";
 import type { GemmCoefficients, Residuals } from "./gemm.ts";
 
 /** Operators whose time follows the bytes they move. */

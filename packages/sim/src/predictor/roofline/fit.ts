@@ -1,5 +1,6 @@
 /** Fits the coefficients of the roofline predictor to profiled points. Errors are relative, so small and large count alike. */
-import { median, quantileSorted } from "@millrace/core";
+import { median } from "@millrace/core";
+import { type FitError, fitError } from "@millrace/serving";
 import {
   type GemmCoefficients,
   gemmSeconds,
@@ -23,14 +24,6 @@ export interface GemmPoint {
 export interface BytePoint {
   readonly bytes: number;
   readonly seconds: number;
-}
-
-/** Absolute percentage errors: mean, median and 90th percentile. */
-export interface FitError {
-  readonly mape: number;
-  readonly p50: number;
-  readonly p90: number;
-  readonly n: number;
 }
 
 const WEIGHT_BYTES = 2;
@@ -219,12 +212,4 @@ function groupBy<T>(items: readonly T[], key: (item: T) => string): Map<string, 
     else group.push(item);
   }
   return groups;
-}
-
-/** Summary of absolute relative errors, in percent. */
-export function fitError(errors: readonly number[]): FitError {
-  const sorted = Float64Array.from(errors, (e) => e * 100).sort();
-  const mape = sorted.reduce((sum, e) => sum + e, 0) / Math.max(sorted.length, 1);
-  const at = (q: number): number => (sorted.length === 0 ? Number.NaN : quantileSorted(sorted, q));
-  return { mape, p50: at(0.5), p90: at(0.9), n: sorted.length };
 }

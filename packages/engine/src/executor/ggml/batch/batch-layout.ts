@@ -5,10 +5,14 @@
  */
 import type { ExecutorBatch } from "../../../contracts.ts";
 
-/** Keys of decode groups are rounded up to this many, as llama.cpp does: fewer different graphs, equal results. */
+/** Decode rows whose key counts differ by more than this are computed apart: hidden keys cost time to skip. */
+const keySpread = 64;
+/** Queries of one tile of the attention kernel; it takes a slower way below that many. */
+export const tileQueries = 64;
+/** llama.cpp rounds the number of keys up to this many. */
 const keyStep = 256;
-/** Decode rows whose key counts differ by more than this are computed apart: masked keys cost time to skip. */
-const keySpread = 1024;
+/** Keys from which the kernel splits a lone query among the threads. */
+const splitKeys = 512;
 /** Most queries of one attention where results must not depend on the chunk: below the 64 of the tiled kernel. */
 const evenQueries = 32;
 /** Columns come in multiples of this where products must not depend on their number: repacked kernels take four at once. */
@@ -24,8 +28,10 @@ export interface AttentionGroup {
   rows: number;
   /** Slot of the first row. */
   slot: number;
-  /** Keys that all queries of the group can see at most; the mask hides the rest. */
+  /** Keys that the last query of the group sees; the mask hides those that another one does not. */
   keys: number;
+  /** False when all queries see all keys. */
+  masked: boolean;
   /** Position of the first query (of the first row). */
   start: number;
   /** True when a second query is computed with the first and thrown away. */
@@ -49,14 +55,28 @@ export class BatchLayout {
   outputs = 0;
   /** Place of a row's logits among the outputs; -1 = not wanted. */
   output = new Int32Array(0);
-  readonly #slotTokens: number;
   readonly #even: boolean;
+  readonly #blockQueries: number;
+  readonly #window: number;
+  readonly #threads: number;
+  readonly #slotTokens: number;
   #decodes = new Int32Array(0);
 
-  /** `even`: shapes are chosen so that a row's results do not depend on the other rows or on its chunks. */
-  constructor(slotTokens: number, even: boolean) {
-    this.#slotTokens = slotTokens;
-    this.#even = even;
+  constructor(options: {
+    /** Shapes are chosen so that a row's results do not depend on the other rows or on its chunks. */
+    readonly even: boolean;
+    /** Queries of a prefill that attend at once, a multiple of the tile: keys after a block's last query cost it nothing. */
+    readonly blockQueries: number;
+    /** Tokens that each one sees; 0 = all before it. */
+    readonly window: number;
+    readonly threads: number;
+    readonly slotTokens: number;
+  }) {
+    this.#even = options.even;
+    this.#blockQueries = options.blockQueries;
+    this.#window = options.window;
+    this.#threads = options.threads;
+    this.#slotTokens = options.slotTokens;
   }
 
   /** Lays out a batch that was checked. */
@@ -91,53 +111,64 @@ export class BatchLayout {
     this.used = column;
     this.columns = this.#even ? Math.ceil((column + 1) / evenColumns) * evenColumns : column;
     if (this.#even) this.#double();
+    else if (this.#threads > 1) this.#splitLike();
     this.#wanted(batch);
   }
 
   #prefill(column: number, count: number, slot: number, start: number): void {
-    const parts = this.#even ? Math.ceil(count / evenQueries) : 1;
-    for (let part = 0; part < parts; part++) {
-      const from = Math.floor((part * count) / parts);
-      const to = Math.floor(((part + 1) * count) / parts);
-      this.#add(column + from, to - from, 1, slot, start + to, start + from);
+    if (this.#even) {
+      const parts = Math.ceil(count / evenQueries);
+      for (let part = 0; part < parts; part++) {
+        const from = Math.floor((part * count) / parts);
+        const to = Math.floor(((part + 1) * count) / parts);
+        this.#add(column + from, to - from, slot, start + from);
+      }
+      return;
     }
+    // The last block keeps at least a tile.
+    let from = 0;
+    for (; count - from >= this.#blockQueries + tileQueries; from += this.#blockQueries)
+      this.#add(column + from, this.#blockQueries, slot, start + from);
+    this.#add(column + from, count - from, slot, start + from);
   }
 
   #decode(column: number, slot: number, start: number): void {
-    const keys = Math.min(this.#slotTokens, Math.ceil((start + 1) / keyStep) * keyStep);
     const last = this.groupCount > 0 ? (this.groups[this.groupCount - 1] as AttentionGroup) : null;
+    const keys = start + 1;
     const joins =
       last !== null &&
       last.queries === 1 &&
       last.slot + last.rows === slot &&
       Math.abs(last.keys - keys) <= keySpread;
-    if (joins) {
-      last.rows += 1;
-      last.keys = Math.max(last.keys, keys);
-    } else this.#add(column, 1, 1, slot, keys, start);
+    if (!joins) return void this.#add(column, 1, slot, start);
+    last.rows += 1;
+    if (last.keys !== keys) last.masked = true;
+    last.keys = Math.max(last.keys, keys);
   }
 
-  #add(
-    first: number,
-    queries: number,
-    rows: number,
-    slot: number,
-    keys: number,
-    start: number,
-  ): void {
-    const index = this.groupCount++;
-    const group = this.groups[index];
-    if (group === undefined) {
-      this.groups.push({ first, queries, rows, slot, keys, start, doubled: false });
-      return;
+  #add(first: number, queries: number, slot: number, start: number): void {
+    const keys = start + queries;
+    const masked = queries > 1 || (this.#window > 0 && keys > this.#window);
+    const group = this.groups[this.groupCount++];
+    if (group === undefined)
+      this.groups.push({ first, queries, rows: 1, slot, keys, start, masked, doubled: false });
+    else
+      Object.assign(group, { first, queries, rows: 1, slot, keys, start, masked, doubled: false });
+  }
+
+  /**
+   * A lone query over many keys is split among the threads at places that depend on the number of keys, and sums are kept in
+   * half precision: with the number of keys that llama.cpp takes, results are equal to its own.
+   */
+  #splitLike(): void {
+    for (let i = 0; i < this.groupCount; i++) {
+      const group = this.groups[i] as AttentionGroup;
+      if (group.queries > 1 || group.rows > 1) continue;
+      const keys = Math.min(this.#slotTokens, Math.ceil(group.keys / keyStep) * keyStep);
+      if (keys < splitKeys) continue;
+      if (keys > group.keys) group.masked = true;
+      group.keys = keys;
     }
-    group.first = first;
-    group.queries = queries;
-    group.rows = rows;
-    group.slot = slot;
-    group.keys = keys;
-    group.start = start;
-    group.doubled = false;
   }
 
   /** A lone query over many keys would be split among the threads, in a place that depends on their number. */

@@ -9,6 +9,13 @@ import type { AttentionGroup, BatchLayout } from "./batch-layout.ts";
 
 /** -infinity in half precision. */
 const hidden = 0xfc00;
+/** Lines are rounded up to this many keys, so that they seldom change their length. */
+const keyStep = 256;
+
+/** Keys of a line of the group's mask; 0 = it has none. */
+export function maskKeys(group: AttentionGroup): number {
+  return group.masked ? Math.ceil(group.keys / keyStep) * keyStep : 0;
+}
 
 /** The mask of the i-th group of a batch: f16 [keys, lines], line by line; 0 = seen. */
 class Mask implements Disposable {
@@ -92,8 +99,12 @@ export class Masks implements Disposable {
     let decode = layout.prefillRows;
     for (let i = 0; i < layout.groupCount; i++) {
       const group = layout.groups[i] as AttentionGroup;
+      if (!group.masked) {
+        if (group.queries === 1) decode += group.rows;
+        continue;
+      }
       const mask = this.#mask(i);
-      mask.shape(group.keys, maskLines(group));
+      mask.shape(maskKeys(group), maskLines(group));
       if (group.queries > 1)
         for (let q = 0; q < group.queries; q++) this.#show(mask, q, group.start + q);
       else
@@ -104,9 +115,11 @@ export class Masks implements Disposable {
     }
   }
 
-  /** The mask of group `index`, for `flashAttention`. */
-  tensor(arena: TensorArena, index: number, group: AttentionGroup): Tensor {
-    const { keys, rows, queries } = group;
+  /** The mask of group `index`, for `flashAttention`; null when it needs none. */
+  tensor(arena: TensorArena, index: number, group: AttentionGroup): Tensor | null {
+    if (!group.masked) return null;
+    const { rows, queries } = group;
+    const keys = maskKeys(group);
     const lines = maskLines(group);
     const ne = queries === 1 && rows > 1 ? [keys, 1, 1, rows] : [keys, lines];
     return this.#mask(index).area.point(newTensor(arena, "f16", ne));

@@ -27,6 +27,7 @@ import type { Area } from "../memory/area.ts";
 import type { KvStore } from "../memory/kv-store.ts";
 import type { DecoderShape } from "../model/decoder-shape.ts";
 import type { DecoderWeights, LayerWeights, Linear } from "../model/decoder-weights.ts";
+import type { AttentionSites } from "./attention-sites.ts";
 
 /** What a graph is built from. */
 export interface GraphParts {
@@ -40,11 +41,13 @@ export interface GraphParts {
   readonly mixed: Area;
   /** f32 [vocabulary, outputs]. */
   readonly logits: Area;
+  /** Learns where the graph reads K and V. */
+  readonly sites: AttentionSites;
 }
 
 /** Tensors that a build takes at most. */
 export function graphTensors(layers: number, groups: number): number {
-  return 16 + layers * (34 + 6 * groups) + groups;
+  return 16 + layers * (40 + 6 * groups) + groups;
 }
 
 /** Builds the graph of the planned batch into an arena that was reset. */
@@ -89,7 +92,7 @@ class Builder {
   readonly #arena: TensorArena;
   readonly #graph: Graph;
   readonly #parts: GraphParts;
-  readonly #masks: Tensor[] = [];
+  readonly #masks: (Tensor | null)[] = [];
   readonly #scale: number;
 
   constructor(arena: TensorArena, graph: Graph, parts: GraphParts) {
@@ -142,6 +145,7 @@ class Builder {
     const arena = this.#arena;
     const { headDim, heads } = this.#parts.shape;
     const { k, v } = this.#parts.store.read(arena, layer, index, group);
+    this.#parts.sites.add(arena, k, v);
     const queries = group.doubled ? 2 : group.queries;
     const mine = view(
       arena,
@@ -150,7 +154,7 @@ class Builder {
       [q.nb[2], q.nb[1], q.nb[2] * queries],
       group.first * q.nb[2],
     );
-    const mask = this.#masks[index] as Tensor;
+    const mask = this.#masks[index] ?? null;
     return flashAttention(arena, mine, k, v, mask, this.#scale);
   }
 }

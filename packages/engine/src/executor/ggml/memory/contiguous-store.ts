@@ -24,7 +24,7 @@ export function bufferOver(device: Device, memory: KvMemory): TensorBuffer {
 export class ContiguousStore implements KvStore {
   readonly memory: KvMemory;
   readonly moves = 0;
-  readonly stable = true;
+  readonly movable = true;
   readonly #headDim: number;
   readonly #kvHeads: number;
   readonly #buffer: TensorBuffer;
@@ -35,7 +35,7 @@ export class ContiguousStore implements KvStore {
   readonly #vAt: bigint[] = [];
   readonly #unit: number;
 
-  /** `kvHeads` · `headDim` · 2 bytes are the geometry's token. The memory is not disposed with the store. */
+  /** `kvHeads` · `headDim` · 2 bytes are the geometry's token. The memory is disposed with the store. */
   constructor(
     device: Device,
     memory: KvMemory,
@@ -79,6 +79,13 @@ export class ContiguousStore implements KvStore {
     halves[at + 1] = Math.floor(row / 2 ** 32);
   };
 
+  address(layer: number, kind: "k" | "v", slot: number): bigint {
+    const bases = kind === "k" ? this.#kAt : this.#vAt;
+    return (bases[layer] as bigint) + BigInt(slot * this.memory.slotStride);
+  }
+
+  /** Slots are only overwritten, and what lies behind a sequence's end is never read. */
+  truncate(): void {}
   prepare(): void {}
   readLayer(): void {}
 
@@ -91,15 +98,17 @@ export class ContiguousStore implements KvStore {
     const { slotStride, tokenStride } = this.memory;
     const ne = [this.#headDim, group.keys, this.#kvHeads, group.rows] as const;
     const nb = [2, tokenStride, 2 * this.#headDim, slotStride] as const;
-    const offset = BigInt(group.slot * slotStride);
-    const view = (at: bigint) =>
-      foreignTensor(arena, "f16", ne, nb, at + offset, this.#buffer.address);
-    return { k: view(this.#kAt[layer] as bigint), v: view(this.#vAt[layer] as bigint) };
+    const view = (kind: "k" | "v") => {
+      const at = this.address(layer, kind, group.slot);
+      return foreignTensor(arena, "f16", ne, nb, at, this.#buffer.address);
+    };
+    return { k: view("k"), v: view("v") };
   }
 
   [Symbol.dispose](): void {
     this.#arena[Symbol.dispose]();
     this.#buffer[Symbol.dispose]();
+    this.memory[Symbol.dispose]();
   }
 }
 

@@ -1,9 +1,12 @@
 import { MillraceError, Rng } from "@millrace/core";
-import type { StepPoint, StepProfile } from "@millrace/serving";
+import {
+  nonNegativeLeastSquares,
+  ProfileCost,
+  type StepPoint,
+  type StepProfile,
+} from "@millrace/serving";
 import { describe, expect, it } from "vitest";
-import { anyTable, planOf } from "../plans.conformance.ts";
-import { ProfileCost } from "./cost.ts";
-import { nonNegativeLeastSquares } from "./non-negative.ts";
+import { anyTable, planOf } from "./plans.conformance.ts";
 
 /** An engine with a fixed cost, weights read once per 16 tokens at first, and attention. */
 function truth(tokens: number, pairs: number, context: number): number {

@@ -3,10 +3,12 @@
  * so predictions are positive and monotone between and beyond the measured points.
  */
 import { MillraceError } from "@millrace/core";
-import type { SeqTable, StepPlan, StepPoint, StepProfile } from "@millrace/serving";
-import type { OperatorTime, PredictedCost } from "../cost-model.ts";
-import { type FitError, fitError } from "../roofline/fit.ts";
+import type { StepCostModel } from "../join/contracts.ts";
+import type { SeqTable } from "../join/seq-table.ts";
+import type { StepPlan } from "../join/step-plan.ts";
+import { type FitError, fitError } from "./fit-error.ts";
 import { nonNegativeLeastSquares } from "./non-negative.ts";
+import type { StepPoint, StepProfile } from "./profile.ts";
 
 /** Token counts at which the time per token may fall: small batches are bound by weights, large ones by arithmetic. */
 const KNOTS = [2, 4, 8, 16, 32, 64, 128, 256, 512];
@@ -16,8 +18,14 @@ const OTHERS = 4;
 const SLACK = 1.05;
 const FOLDS = 5;
 
+/** A share of a step's time. */
+interface Part {
+  readonly operator: string;
+  readonly seconds: number;
+}
+
 /** Step cost from a `millrace.profile/1`. Throws PROFILE_INVALID for a parallelism that one engine cannot have measured. */
-export class ProfileCost implements PredictedCost {
+export class ProfileCost implements StepCostModel {
   extrapolatedSteps = 0;
   readonly unfitted: readonly string[] = [];
   /** Errors of points that the fit had not seen (five folds), in percent. */
@@ -80,8 +88,8 @@ export class ProfileCost implements PredictedCost {
     );
   }
 
-  breakdown(plan: StepPlan): readonly OperatorTime[] {
-    const parts: OperatorTime[] = [
+  breakdown(plan: StepPlan): readonly Part[] {
+    const parts: Part[] = [
       { operator: "step", seconds: this.byTokens[0] as number },
       { operator: "tokens", seconds: this.tokenPart(plan.tokens) - (this.byTokens[0] as number) },
       { operator: "attn_prefill", seconds: this.perPair * pairsOf(plan) },

@@ -1,0 +1,98 @@
+/** `millrace serve`: an OpenAI-compatible server over a GGUF model. */
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createServer, requestLogger } from "@millrace/engine/server";
+import { readServeConfig } from "../engine/serve-config.ts";
+import { startWithProgress } from "../engine/start.ts";
+import { systemdUnit } from "../engine/systemd-unit.ts";
+import type { Session } from "../session.ts";
+
+export async function serveCommand(
+  session: Session,
+  flags: Readonly<Record<string, unknown>>,
+): Promise<number> {
+  const config = readServeConfig(flags);
+  if (flags.printUnit === true) {
+    session.print(
+      systemdUnit({
+        description: `Millrace serving ${config.card.name}`,
+        command: unitCommand(flags),
+        workingDirectory: process.cwd(),
+        drainSeconds: config.drainTimeoutSeconds,
+      }).trimEnd(),
+    );
+    return 0;
+  }
+  const { stderr } = session.surroundings;
+  const logger = config.logRequests ? requestLogger((line) => stderr.write(line)) : null;
+  const engine = await startWithProgress(session, config.engine);
+  try {
+    const server = createServer(engine, {
+      ...config.server,
+      logger,
+    });
+    const stopped = stopSignal();
+    const url = await server.listen();
+    // Also with --quiet: programs wait for this line.
+    stderr.write(`${engine.card.name} is served at ${url}\n`);
+    if (session.json)
+      session.printJson({
+        schema: "millrace.serve/1",
+        url,
+        model: engine.card.name,
+        contextTokens: engine.card.contextTokens,
+        pid: process.pid,
+        enginePid: engine.pid,
+      });
+    const signal = await stopped;
+    session.note(
+      `${signal}: no new requests; running ones have ${config.drainTimeoutSeconds} s. Once more stops at once.`,
+    );
+    await server.drain(config.drainTimeoutSeconds);
+    return 0;
+  } finally {
+    await engine.close();
+  }
+}
+
+/** The first SIGINT or SIGTERM; a second one ends the program. */
+function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolveSignal) => {
+    let asked = false;
+    const stop = (signal: NodeJS.Signals): void => {
+      if (asked) process.exit(130);
+      asked = true;
+      resolveSignal(signal);
+    };
+    process.on("SIGINT", stop);
+    process.on("SIGTERM", stop);
+  });
+}
+
+/** The command line that these flags stand for, with absolute paths and without --print-unit. */
+function unitCommand(flags: Readonly<Record<string, unknown>>): readonly string[] {
+  const program = fileURLToPath(new URL("../../bin/millrace.js", import.meta.url));
+  const words = [process.execPath, program, "serve"];
+  for (const [name, value] of Object.entries(flags)) {
+    // prefixSharing is true unless --no-prefix-sharing is given.
+    if (name === "printUnit" || (name === "prefixSharing" && value === true)) continue;
+    const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    if (value === true) words.push(`--${flag}`);
+    else if (value === false) words.push(`--no-${flag}`);
+    else
+      for (const one of Array.isArray(value) ? value : [value])
+        words.push(`--${flag}`, files.has(name) ? resolve(String(one)) : String(one));
+  }
+  return words;
+}
+
+/** Flags whose value is a file: the unit runs from anywhere. */
+const files = new Set([
+  "model",
+  "config",
+  "chatTemplate",
+  "profile",
+  "apiKeyFile",
+  "decisionLog",
+  "timingLog",
+]);

@@ -1,0 +1,2 @@
+export { Embedder, type EmbedderOptions } from "./embedder.ts";
+export { type LibllamaExecutorOptions, openLibllamaExecutor } from "./open-executor.ts";
