@@ -162,6 +162,7 @@ function resolveServer(
     apiKeys: [...(given.apiKeys ?? []), ...fileKeys],
     adminKeys: given.adminKeys ?? defaults.adminKeys,
     corsOrigins: given.corsOrigins ?? defaults.corsOrigins,
+    ownGrammars: given.ownGrammars ?? defaults.ownGrammars,
     chatTemplate: resolveTemplate(input.chatTemplate, context),
     modelAliases: given.modelAliases ?? defaults.modelAliases,
     anyModel: given.anyModel ?? defaults.anyModel,

@@ -103,6 +103,10 @@ const server = z.strictObject({
     .array(z.string().min(1))
     .optional()
     .describe('Origins whose pages may call the server from a browser; "*" = all.'),
+  ownGrammars: z
+    .boolean()
+    .optional()
+    .describe("Whether clients may send GBNF grammars of their own. Default: true."),
   modelAliases: z.array(z.string().min(1)).optional(),
   anyModel: z.boolean().optional().describe("Ignore the `model` of requests."),
   maxBody: bytesField.optional().describe("Largest request body. Default: 16MiB."),

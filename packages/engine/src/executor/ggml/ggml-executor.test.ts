@@ -31,9 +31,11 @@ describe("one sequence", () => {
 
   test.each(["per-layer", "sliced"] as const)("%s memory gives equal logits", async (layout) => {
     using plain = await openSmall(models.path("qwen3", "f16"));
-    using other = await openSmall(models.path("qwen3", "f16"), {
-      memory: (geometry) => testMemory(geometry, layout),
-    });
+    using other = await openSmall(
+      models.path("qwen3", "f16"),
+      {},
+      { memory: (geometry) => testMemory(geometry, layout) },
+    );
     const prompt = someTokens(70, 2);
     const rows = [
       { slot: 5, start: 0, tokens: prompt },
@@ -82,6 +84,26 @@ describe("hybrid batches", () => {
       tokens = mine.map(greedy);
     }
   });
+});
+
+test("paged memory gives the logits of contiguous memory, and blocks come back", async () => {
+  using plain = await openSmall(models.path("llama", "q8_0"));
+  using paged = await openSmall(models.path("llama", "q8_0"), {}, { kv: "paged", blockTokens: 8 });
+  const both = async (rows: Parameters<typeof step>[1]) =>
+    expect(await step(paged, rows)).toEqual(await step(plain, rows));
+  const lengths = [300, 5, 33, 290];
+  await both(lengths.map((n, slot) => ({ slot, start: 0, tokens: someTokens(n, slot) })));
+  for (let i = 0; i < 12; i++) {
+    const slots = i % 2 === 0 ? [0, 1, 2, 3] : [1, 2];
+    await both(slots.map((slot) => ({ slot, start: lengths[slot]!, tokens: [i + slot] })));
+    for (const slot of slots) lengths[slot]! += 1;
+  }
+  // Slots begin anew, in other blocks.
+  paged.truncate(0, 0);
+  await both([
+    { slot: 6, start: 0, tokens: someTokens(400, 9) },
+    { slot: 0, start: 0, tokens: someTokens(20, 8) },
+  ]);
 });
 
 describe("refusals", () => {

@@ -16,7 +16,7 @@ import { Area } from "./memory/area.ts";
 import type { KvStore } from "./memory/kv-store.ts";
 import type { LoadedModel } from "./model/load-model.ts";
 
-/** What an executor is put together from; `openGgmlExecutor` does it. It owns and disposes all of it but `memory`'s orders. */
+/** What an executor is put together from; `openGgmlExecutor` does it. It disposes all of it. */
 export interface ExecutorParts {
   readonly card: ModelCard;
   readonly model: LoadedModel;
@@ -44,7 +44,7 @@ function blockQueries(heads: number, threads: number): number {
 export class GgmlExecutor implements Executor {
   readonly card: ModelCard;
   readonly kv: KvGeometry;
-  readonly memory: KvMemory;
+  readonly memory: KvMemory | null;
   readonly tileTokens = tileQueries;
   lastOverheadSeconds = 0;
   readonly #parts: ExecutorParts;
@@ -120,8 +120,9 @@ export class GgmlExecutor implements Executor {
     return this.#values.subarray(place * vocabulary, (place + 1) * vocabulary);
   }
 
-  /** Slots are only overwritten, and what lies behind a sequence's end is never read. */
-  truncate(): void {}
+  truncate(slot: number, tokens: number): void {
+    this.#parts.store.truncate(slot, tokens);
+  }
 
   /** The graph of the batch with its inputs filled: the last one again where only inputs changed. */
   #prepare(batch: ExecutorBatch): Graph {
@@ -216,7 +217,6 @@ export class GgmlExecutor implements Executor {
     backend[Symbol.dispose]();
     pool?.[Symbol.dispose]();
     store[Symbol.dispose]();
-    store.memory[Symbol.dispose]();
     model[Symbol.dispose]();
   }
 }

@@ -1,1 +1,6 @@
-export { type GgmlExecutorOptions, openGgmlExecutor } from "./open-executor.ts";
+export {
+  type GgmlComputeOptions,
+  type GgmlExecutorOptions,
+  type GgmlKvOptions,
+  openGgmlExecutor,
+} from "./open-executor.ts";

@@ -5,10 +5,26 @@ import type { Executor, KvGeometry, KvMemory } from "../../contracts.ts";
 import { readModelCard } from "../model-card.ts";
 import { GgmlExecutor } from "./ggml-executor.ts";
 import { ContiguousStore } from "./memory/contiguous-store.ts";
+import type { KvStore } from "./memory/kv-store.ts";
+import { PagedStore } from "./memory/paged-store.ts";
 import type { DecoderShape } from "./model/decoder-shape.ts";
 import { LoadedModel } from "./model/load-model.ts";
 
-export interface GgmlExecutorOptions {
+/** Where K and V live. */
+export type GgmlKvOptions =
+  | {
+      readonly kv?: "contiguous";
+      /** Makes the memory of K and V; the executor disposes it. */
+      readonly memory: (geometry: KvGeometry) => KvMemory;
+    }
+  | {
+      /** The baseline: block tables of the executor's own, gathered before attention. */
+      readonly kv: "paged";
+      /** Default 16. */
+      readonly blockTokens?: number;
+    };
+
+export interface GgmlComputeOptions {
   /** GGUF file, the first of a split model. */
   readonly modelPath: string;
   /** Threads of the compute pool, >= 1; 1 computes on a thread of libuv's pool. */
@@ -17,8 +33,6 @@ export interface GgmlExecutorOptions {
   readonly slots: number;
   /** Most tokens of one sequence; the model's own context by default and at most. */
   readonly slotTokens?: number;
-  /** Makes the memory of K and V; the executor disposes it. */
-  readonly memory: (geometry: KvGeometry) => KvMemory;
   /** A row's results do not depend on its batch mates nor on chunk borders; slower for prefills. */
   readonly deterministic?: boolean;
   /** Name of a ggml device; "CPU" by default. */
@@ -30,6 +44,8 @@ export interface GgmlExecutorOptions {
   readonly onProgress?: (what: string) => void;
 }
 
+export type GgmlExecutorOptions = GgmlComputeOptions & GgmlKvOptions;
+
 /**
  * Opens a model. Throws MillraceError: FILE_UNREADABLE, GGUF_INVALID, MODEL_UNSUPPORTED, GGML_UNAVAILABLE, GGML_FAILED,
  * CONFIG_INVALID (threads, slots, unknown device).
@@ -37,7 +53,6 @@ export interface GgmlExecutorOptions {
 export async function openGgmlExecutor(options: GgmlExecutorOptions): Promise<Executor> {
   const ggml = loadGgml();
   const device = deviceNamed(ggml, options.device ?? ggml.cpu.name);
-  const card = readModelCard(options.modelPath);
   const held: Disposable[] = [];
   const hold = <T extends Disposable>(part: T): T => {
     held.unshift(part);
@@ -47,12 +62,10 @@ export async function openGgmlExecutor(options: GgmlExecutorOptions): Promise<Ex
     options.onProgress?.("mapping weights");
     const repack = options.repack ?? true;
     const model = hold(LoadedModel.open(ggml, device, options.modelPath, repack));
+    const card = readModelCard(options.modelPath);
     const kv = kvGeometry(model.shape, options);
     options.onProgress?.("making the KV memory");
-    const memory = hold(options.memory(kv));
-    checkStrides(memory, kv);
-    const { kvHeads, headDim } = model.shape;
-    const store = hold(new ContiguousStore(device, memory, kv, kvHeads, headDim));
+    const store = hold(openStore(device, model.shape, kv, options));
     const pool =
       device.kind === "cpu" && options.threads > 1
         ? hold(new ThreadPool(ggml.library, options.threads, { poll: options.poll ?? 0 }))
@@ -68,18 +81,37 @@ export async function openGgmlExecutor(options: GgmlExecutorOptions): Promise<Ex
   }
 }
 
-function kvGeometry(shape: DecoderShape, options: GgmlExecutorOptions): KvGeometry {
+function openStore(
+  device: Device,
+  { kvHeads, headDim }: DecoderShape,
+  kv: KvGeometry,
+  options: GgmlKvOptions,
+): KvStore {
+  if (options.kv === "paged") {
+    const blockTokens = options.blockTokens ?? 16;
+    checkCount("blockTokens", blockTokens);
+    return new PagedStore(device, kv, kvHeads, headDim, blockTokens);
+  }
+  const memory = options.memory(kv);
+  try {
+    checkStrides(memory, kv);
+    return new ContiguousStore(device, memory, kv, kvHeads, headDim);
+  } catch (error) {
+    memory[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function checkCount(name: string, value: number): void {
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw new MillraceError("CONFIG_INVALID", `${name} must be a whole number >= 1, not ${value}`);
+}
+
+function kvGeometry(shape: DecoderShape, options: GgmlComputeOptions): KvGeometry {
   const slotTokens = options.slotTokens ?? shape.contextTokens;
-  for (const [name, value] of [
-    ["slots", options.slots],
-    ["threads", options.threads],
-    ["slotTokens", slotTokens],
-  ] as const)
-    if (!Number.isSafeInteger(value) || value < 1)
-      throw new MillraceError(
-        "CONFIG_INVALID",
-        `${name} must be a whole number >= 1, not ${value}`,
-      );
+  checkCount("slots", options.slots);
+  checkCount("threads", options.threads);
+  checkCount("slotTokens", slotTokens);
   if (slotTokens > shape.contextTokens)
     throw new MillraceError(
       "CONFIG_INVALID",

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type FamilyName, type MadeType, makeModel } from "@millrace/ggml/gguf";
 import type { Executor, ExecutorBatch } from "../../contracts.ts";
 import { testMemory } from "./memory/test-memory.conformance.ts";
-import { type GgmlExecutorOptions, openGgmlExecutor } from "./open-executor.ts";
+import { type GgmlComputeOptions, type GgmlKvOptions, openGgmlExecutor } from "./open-executor.ts";
 
 /** A row of a batch as tests write it. */
 export interface Row {
@@ -40,16 +40,11 @@ export class SmallModels implements Disposable {
 /** An executor over test memory: one thread, 8 slots of 1024 tokens. */
 export function openSmall(
   modelPath: string,
-  options: Partial<GgmlExecutorOptions> = {},
+  options: Partial<GgmlComputeOptions> = {},
+  kv: GgmlKvOptions = { memory: (geometry) => testMemory(geometry) },
 ): Promise<Executor> {
-  return openGgmlExecutor({
-    modelPath,
-    threads: 1,
-    slots: 8,
-    slotTokens: 1024,
-    memory: (geometry) => testMemory(geometry),
-    ...options,
-  });
+  const small = { modelPath, threads: 1, slots: 8, slotTokens: 1024 };
+  return openGgmlExecutor({ ...small, ...options, ...kv });
 }
 
 export function batchOf(rows: readonly Row[]): ExecutorBatch {

@@ -47,7 +47,7 @@ export interface GraphParts {
 
 /** Tensors that a build takes at most. */
 export function graphTensors(layers: number, groups: number): number {
-  return 16 + layers * (34 + 6 * groups) + groups;
+  return 16 + layers * (40 + 6 * groups) + groups;
 }
 
 /** Builds the graph of the planned batch into an arena that was reset. */

@@ -35,7 +35,7 @@ export class ContiguousStore implements KvStore {
   readonly #vAt: bigint[] = [];
   readonly #unit: number;
 
-  /** `kvHeads` · `headDim` · 2 bytes are the geometry's token. The memory is not disposed with the store. */
+  /** `kvHeads` · `headDim` · 2 bytes are the geometry's token. The memory is disposed with the store. */
   constructor(
     device: Device,
     memory: KvMemory,
@@ -84,6 +84,8 @@ export class ContiguousStore implements KvStore {
     return (bases[layer] as bigint) + BigInt(slot * this.memory.slotStride);
   }
 
+  /** Slots are only overwritten, and what lies behind a sequence's end is never read. */
+  truncate(): void {}
   prepare(): void {}
   readLayer(): void {}
 
@@ -106,6 +108,7 @@ export class ContiguousStore implements KvStore {
   [Symbol.dispose](): void {
     this.#arena[Symbol.dispose]();
     this.#buffer[Symbol.dispose]();
+    this.memory[Symbol.dispose]();
   }
 }
 

@@ -11,7 +11,8 @@ export interface KeysAndValues {
 }
 
 export interface KvStore extends Disposable {
-  readonly memory: KvMemory;
+  /** Carries out page orders; null where the store keeps its own blocks. */
+  readonly memory: KvMemory | null;
   /** Writes the cache row of a token; the row counts in units of the store's tensors. */
   readonly writeRow: CacheRowWriter;
   /** Rises when graphs that were built before are stale. */
@@ -20,6 +21,8 @@ export interface KvStore extends Disposable {
   readonly movable: boolean;
   /** Where K or V of a slot begin. */
   address(layer: number, kind: "k" | "v", slot: number): bigint;
+  /** Forgets a slot from `tokens` on. */
+  truncate(slot: number, tokens: number): void;
   /** Prepares what reading takes, before the graph is built. */
   prepare(batch: ExecutorBatch, layout: BatchLayout): void;
   /** Adds the writes of k and v, f32 [kv dim, columns], to the graph. */
