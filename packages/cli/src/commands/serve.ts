@@ -1,7 +1,7 @@
 /** `millrace serve`: an OpenAI-compatible server over a GGUF model. */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { createServer, requestLogger } from "@millrace/engine/server";
+import { createServer, namedTemplates, requestLogger } from "@millrace/engine/server";
 import { readServeConfig } from "../engine/serve-config.ts";
 import { startWithProgress } from "../engine/start.ts";
 import { systemdUnit } from "../engine/systemd-unit.ts";
@@ -81,9 +81,14 @@ function unitCommand(flags: Readonly<Record<string, unknown>>): readonly string[
     else if (value === false) words.push(`--no-${flag}`);
     else
       for (const one of Array.isArray(value) ? value : [value])
-        words.push(`--${flag}`, files.has(name) ? resolve(String(one)) : String(one));
+        words.push(`--${flag}`, isFile(name, String(one)) ? resolve(String(one)) : String(one));
   }
   return words;
+}
+
+/** A chat template may also be a name. */
+function isFile(flag: string, value: string): boolean {
+  return files.has(flag) && !(flag === "chatTemplate" && Object.hasOwn(namedTemplates, value));
 }
 
 /** Flags whose value is a file: the unit runs from anywhere. */

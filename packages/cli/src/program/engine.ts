@@ -47,7 +47,10 @@ const serve: CommandSpec = {
     },
     { flags: "--name <name>", text: "name shown to clients (default: the model's own)" },
     { flags: "--api-key-file <file>", text: "file with one accepted key per line" },
-    { flags: "--chat-template <file>", text: "Jinja chat template instead of the model's own" },
+    {
+      flags: "--chat-template <file>",
+      text: "Jinja chat template, or a name such as chatml, instead of the model's own",
+    },
     {
       flags: "--scheduler <type>",
       text: "default: sarathi-serve",
@@ -115,7 +118,10 @@ const generate: CommandSpec = {
     { flags: "--seed <n>", text: "default: random", parse: wholeNumber("--seed", 0) },
     { flags: "--stop <text>", text: "text that ends the output; repeatable", repeat: true },
     { flags: "--chat", text: "put the prompt through the model's chat template" },
-    { flags: "--chat-template <file>", text: "Jinja chat template instead of the model's own" },
+    {
+      flags: "--chat-template <file>",
+      text: "Jinja chat template, or a name such as chatml, instead of the model's own",
+    },
     { flags: "--grammar <file>", text: "GBNF grammar the output must follow" },
     { flags: "--json-schema <file>", text: "JSON schema the output must follow" },
     { flags: "--ignore-eos", text: "go on to --max-tokens" },

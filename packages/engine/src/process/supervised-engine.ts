@@ -195,7 +195,10 @@ export class SupervisedEngine implements EngineClient {
       return;
     }
     this.restarts++;
-    this.options.onEvent?.("restarted", `after ${this.restarts} restarts`);
+    this.options.onEvent?.(
+      "restarted",
+      `after ${this.restarts} ${this.restarts === 1 ? "restart" : "restarts"}`,
+    );
     this.watch(process);
   }
 }

@@ -91,16 +91,22 @@ export function unavailable(message: string, code: string, retryAfterSeconds = 1
   return new ApiError(503, message, { code, retryAfterSeconds });
 }
 
+/** A message of another layer as a sentence of its own. */
+export function sentence(message: string): string {
+  const upper = message.charAt(0).toUpperCase() + message.slice(1);
+  return /[.!?]$/.test(upper) ? upper : `${upper}.`;
+}
+
 /** Any thrown value as an ApiError: bad input becomes 400, a bug 500 without its inner words. */
 export function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof MillraceError) {
-    const hint = thrown.hint === undefined ? "" : ` ${thrown.hint}`;
+    const hint = thrown.hint === undefined ? "" : ` ${sentence(thrown.hint)}`;
     const code = thrown.code.toLowerCase();
     // Bad input ends a command with 2. Other failures are not the client's, and their words may name files.
-    if (thrown.exit === 2) return new ApiError(400, `${thrown.message}${hint}`, { code });
+    if (thrown.exit === 2) return new ApiError(400, `${sentence(thrown.message)}${hint}`, { code });
     if (code.startsWith("engine_"))
-      return new ApiError(503, `${thrown.message}.`.replace(/\.\.$/, "."), {
+      return new ApiError(503, sentence(thrown.message), {
         code,
         retryAfterSeconds: 1,
       });

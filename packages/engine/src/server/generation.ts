@@ -1,7 +1,7 @@
 /** Runs the choices of one request on the engine, side by side, and turns its events into answers, usage and errors. */
 import type { EngineClient, GenerateEvent, GenerateRequest } from "../contracts.ts";
 import type { Admission } from "./admission.ts";
-import { ApiError, badRequest, unavailable } from "./api-error.ts";
+import { ApiError, badRequest, sentence, unavailable } from "./api-error.ts";
 import type { Exchange } from "./exchange.ts";
 import type { ChoiceOutcome, ServerMetrics } from "./metrics.ts";
 
@@ -90,7 +90,7 @@ function errorOf(event: ErrorEvent, scope: GenerationScope, choice: Choice): Api
     case "too-long":
       return badRequest(event.message, choice.params.prompt, "context_length_exceeded");
     case "grammar":
-      return badRequest(event.message, choice.params.grammar, "invalid_grammar");
+      return badRequest(sentence(event.message), choice.params.grammar, "invalid_grammar");
     case "queue-full":
       return new ApiError(429, event.message, {
         code: "server_overloaded",
@@ -100,12 +100,16 @@ function errorOf(event: ErrorEvent, scope: GenerationScope, choice: Choice): Api
         ),
       });
     case "invalid":
-      return badRequest(event.message, null, "invalid_value");
+      return badRequest(sentence(event.message), null, "invalid_value");
     case "unavailable":
-      return unavailable(event.message, "unavailable", Math.max(1, event.retryAfterSeconds ?? 1));
+      return unavailable(
+        sentence(event.message),
+        "unavailable",
+        Math.max(1, event.retryAfterSeconds ?? 1),
+      );
     case "crashed":
       return unavailable(
-        `${event.message} The request can be sent again.`,
+        `${sentence(event.message)} The request can be sent again.`,
         "engine_crashed",
         Math.max(1, Math.ceil(event.retryAfterSeconds ?? 1)),
       );

@@ -1,3 +1,4 @@
+export { namedTemplates } from "../chat/named-templates.ts";
 export * from "./admission.ts";
 export * from "./api-error.ts";
 export * from "./metrics.ts";
