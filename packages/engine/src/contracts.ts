@@ -302,8 +302,8 @@ export interface EngineKvOptions {
   readonly backend: "auto" | "memfd" | "madvise" | "plain" | "cuda";
   /** Physical bytes of the cache; by default what the process may use beside the weights. */
   readonly memoryBytes?: number;
-  /** vattention: bytes of a physical page, 4 KiB … 2 MiB. */
-  readonly pageBytes: number;
+  /** vattention: bytes of a physical page, 4 KiB … 2 MiB; by default the least from 64 KiB on that the system has mappings for. */
+  readonly pageBytes?: number;
   readonly layout: "per-layer" | "sliced";
   /** paged: tokens of a block. */
   readonly blockTokens: number;

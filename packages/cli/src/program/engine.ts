@@ -64,7 +64,7 @@ const serve: CommandSpec = {
       parse: wholeNumber("--batch-size-cap", 1),
     },
     { flags: "--kv <type>", text: "vattention, paged or static (default: vattention)" },
-    { flags: "--page-size <size>", text: "physical page, 4KiB to 2MiB (default: 64KiB)" },
+    { flags: "--page-size <size>", text: "physical page, 4KiB to 2MiB (default: 64KiB or more)" },
     { flags: "--no-prefix-sharing", text: "do not share pages of prompts that begin alike" },
     { flags: "--profile <file>", text: "step profile, for scheduler.chunking slo" },
     { flags: "--deterministic", text: "tokens do not depend on batch mates; slower" },

@@ -28,7 +28,7 @@ test("a model is enough", () => {
     threads: 7,
     contextTokens: 8192,
     scheduler: { type: "sarathi-serve", chunkSize: 128, tile: 64, chunking: "chunk-plus-decodes" },
-    kv: { type: "vattention", pageBytes: 65536 },
+    kv: { type: "vattention", layout: "per-layer" },
   });
   expect(server.host).toBe("127.0.0.1");
   expect(server.chatTemplate).toBeNull();

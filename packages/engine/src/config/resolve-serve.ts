@@ -31,7 +31,7 @@ export interface ServeOptions {
 
 /** Sequences are bounded by default, so that one request cannot take the whole cache of a small machine. */
 const DEFAULT_CONTEXT_TOKENS = 8192;
-const PAGE_BYTES = { least: 4096, most: 2 * 1024 ** 2, usual: 64 * 1024 };
+const PAGE_BYTES = { least: 4096, most: 2 * 1024 ** 2 };
 
 /**
  * Fills every default. @throws MillraceError CONFIG_INVALID for combinations that cannot work, FILE_UNREADABLE,
@@ -115,21 +115,17 @@ function defaultChunk(type: EngineOptions["scheduler"]["type"], tile: number): n
 
 function resolveKv(input: ServeInput): EngineKvOptions {
   const given: Exclude<ServeInput["kv"], undefined | { type: string }> = input.kv ?? {};
-  const pageBytes = given.page ?? PAGE_BYTES.usual;
+  const { page } = given;
   if (
-    pageBytes < PAGE_BYTES.least ||
-    pageBytes > PAGE_BYTES.most ||
-    !Number.isInteger(Math.log2(pageBytes))
+    page !== undefined &&
+    (page < PAGE_BYTES.least || page > PAGE_BYTES.most || !Number.isInteger(Math.log2(page)))
   )
-    throw invalid(
-      `kv.page is ${pageBytes} bytes`,
-      "take a power of two from 4KiB to 2MiB, e.g. 64KiB",
-    );
+    throw invalid(`kv.page is ${page} bytes`, "take a power of two from 4KiB to 2MiB, e.g. 64KiB");
   return {
     type: given.type ?? "vattention",
     backend: given.backend ?? "auto",
     ...(given.memory === undefined ? {} : { memoryBytes: given.memory }),
-    pageBytes,
+    ...(page === undefined ? {} : { pageBytes: page }),
     layout: given.layout ?? "per-layer",
     blockTokens: given.blockTokens ?? 16,
     prefixSharing: given.prefixSharing ?? true,
@@ -166,6 +162,7 @@ function resolveServer(
     apiKeys: [...(given.apiKeys ?? []), ...fileKeys],
     adminKeys: given.adminKeys ?? defaults.adminKeys,
     corsOrigins: given.corsOrigins ?? defaults.corsOrigins,
+    ownGrammars: given.ownGrammars ?? defaults.ownGrammars,
     chatTemplate: resolveTemplate(input.chatTemplate, context),
     modelAliases: given.modelAliases ?? defaults.modelAliases,
     anyModel: given.anyModel ?? defaults.anyModel,

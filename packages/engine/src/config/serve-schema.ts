@@ -69,7 +69,9 @@ const kv = z
         .describe("How pages are mapped. Default: auto."),
       page: bytesField
         .optional()
-        .describe("vattention: a physical page, 4KiB to 2MiB, a power of two. Default: 64KiB."),
+        .describe(
+          "vattention: a physical page, 4KiB to 2MiB, a power of two. Default: 64KiB, more where the system has too few mappings.",
+        ),
       layout: z
         .enum(["per-layer", "sliced"])
         .optional()
@@ -101,6 +103,10 @@ const server = z.strictObject({
     .array(z.string().min(1))
     .optional()
     .describe('Origins whose pages may call the server from a browser; "*" = all.'),
+  ownGrammars: z
+    .boolean()
+    .optional()
+    .describe("Whether clients may send GBNF grammars of their own. Default: true."),
   modelAliases: z.array(z.string().min(1)).optional(),
   anyModel: z.boolean().optional().describe("Ignore the `model` of requests."),
   maxBody: bytesField.optional().describe("Largest request body. Default: 16MiB."),

@@ -58,6 +58,8 @@ it("keeps whole texts to a regular expression, or to a choice", () => {
     expect(good.filter((one) => !acceptor.accepts(one))).toEqual([]);
     expect(bad.filter((one) => acceptor.accepts(one))).toEqual([]);
   }
+  expect(() => patternGrammar("a?".repeat(101))).toThrow("optional");
+  expect(() => patternGrammar("((a?b?){3}){20}")).toThrow("optional");
   expect(() => patternGrammar("(?=a)")).toThrow("regular expression");
   const choice = new GbnfAcceptor(choiceGrammar(['say "no"', "yes\n"]));
   expect(['say "no"', "yes\n", "no"].map((one) => choice.accepts(one))).toEqual([

@@ -1,5 +1,6 @@
 export { combineGrammars, upToRules } from "./combine.ts";
 export { jsonSchemaToGbnf } from "./json-schema.ts";
+export { checkGrammarSize } from "./limits.ts";
 export { patternGrammar } from "./string-pattern.ts";
 export {
   choiceGrammar,

@@ -6,7 +6,7 @@
 import { GrammarBuilder, literal, maxRepetition, oneOf, repeat, sequence } from "./gbnf.ts";
 import { JsonRules } from "./json-rules.ts";
 import { type Bound, integerRange, numberRange } from "./number-range.ts";
-import { constantBody, type Member, objectBody } from "./object-rules.ts";
+import { constantBodies, type Member, objectBody } from "./object-rules.ts";
 import { PatternProblem } from "./pattern-syntax.ts";
 import {
   count,
@@ -162,7 +162,7 @@ export class SchemaConverter {
     const fitting = options.filter((v) => types === null || types.some((t) => isOf(v, t)));
     if (fitting.length === 0)
       unsupported(pointer(path, key), "no value has the type that is asked for");
-    return this.grammar.add(hint, oneOf(fitting.map((v) => constantBody(v, this.json))));
+    return this.grammar.add(hint, constantBodies(fitting, this.json));
   }
 
   private types(schema: Schema, path: string): readonly TypeName[] {

@@ -2,6 +2,7 @@
 import { shortEscapes } from "./char-set.ts";
 import { literal, oneOf, sequence } from "./gbnf.ts";
 import type { JsonRules } from "./json-rules.ts";
+import { oneOfTexts } from "./prefix-tree.ts";
 
 export interface Member {
   readonly key: string;
@@ -86,8 +87,16 @@ function jsonLiteral(char: string): string {
   return literal(JSON.stringify(char).slice(1, -1));
 }
 
+/** One of some JSON values (at least one). */
+export function constantBodies(values: readonly unknown[], json: JsonRules): string {
+  const isNested = (value: unknown) => typeof value === "object" && value !== null;
+  const plain = values.filter((value) => !isNested(value)).map((value) => JSON.stringify(value));
+  const nested = values.filter(isNested).map((value) => constantBody(value, json));
+  return oneOf([...(plain.length === 0 ? [] : [oneOfTexts(plain)]), ...nested]);
+}
+
 /** The literal of a JSON value, with white space where an object or array may have it. */
-export function constantBody(value: unknown, json: JsonRules): string {
+function constantBody(value: unknown, json: JsonRules): string {
   const { ws } = json;
   const list = (open: string, items: readonly string[], close: string): string =>
     sequence(literal(open), ws, items.join(` "," ${ws} `), ws, literal(close));

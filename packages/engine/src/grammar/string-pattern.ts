@@ -11,6 +11,7 @@ import { type PatternNode, PatternProblem, parsePattern } from "./pattern-syntax
  */
 export function patternRules(source: string, grammar: GrammarBuilder): string {
   const root = parsePattern(source);
+  checkOptional(root);
   const options = root.kind === "choice" ? root.options : [root];
   return oneOf(options.map((option) => anchored(option, grammar)));
 }
@@ -23,6 +24,7 @@ export function patternGrammar(source: string): string {
   const grammar = new GrammarBuilder();
   try {
     const root = parsePattern(source);
+    checkOptional(root);
     const options = root.kind === "choice" ? root.options : [root];
     const bodies = options.map(
       (option) => write(withoutAnchors(option).inner, grammar, plainChar) || '""',
@@ -33,6 +35,30 @@ export function patternGrammar(source: string): string {
     throw new MillraceError("SCHEMA_UNSUPPORTED", `the regular expression: ${problem.message}`, {
       hint: "use classes, groups, alternatives and bounded repetitions, or write the grammar in GBNF",
     });
+  }
+}
+
+/** Optional parts in a row cost a matcher their third power in time. */
+const mostOptional = 100;
+
+function checkOptional(root: PatternNode): void {
+  if (optionalParts(root) > mostOptional)
+    throw new PatternProblem(`more than ${mostOptional} optional parts are not supported`);
+}
+
+/** Parts that may be left out, with the copies that repetitions around them make. */
+function optionalParts(node: PatternNode): number {
+  switch (node.kind) {
+    case "sequence":
+      return node.parts.reduce((sum, part) => sum + optionalParts(part), 0);
+    case "choice":
+      return node.options.reduce((sum, option) => sum + optionalParts(option), 0);
+    case "repeat":
+      return (
+        (node.min === 0 ? 1 : 0) + Math.max(1, node.max ?? node.min) * optionalParts(node.part)
+      );
+    default:
+      return 0;
   }
 }
 

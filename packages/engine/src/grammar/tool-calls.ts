@@ -3,6 +3,7 @@ import { MillraceError } from "@millrace/core";
 import { GrammarBuilder, literal, oneOf, sequence } from "./gbnf.ts";
 import { JsonRules } from "./json-rules.ts";
 import { SchemaConverter } from "./json-schema.ts";
+import { oneOfTexts } from "./prefix-tree.ts";
 
 export interface ToolFunction {
   readonly name: string;
@@ -78,5 +79,5 @@ export function jsonObjectGrammar(): string {
 
 /** The grammar of one of these texts. */
 export function choiceGrammar(texts: readonly string[]): string {
-  return new GrammarBuilder().text(oneOf(texts.map(literal)));
+  return new GrammarBuilder().text(oneOfTexts(texts));
 }

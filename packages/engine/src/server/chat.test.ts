@@ -246,6 +246,25 @@ it("turns every form of the answer into a grammar, and takes one only", async ()
   ).toMatchObject({ status: 400, param: "response_format" });
 });
 
+it("refuses grammars that could take the engine down, and all of clients where it is told to", async () => {
+  const huge = `root ::= ${"(".repeat(300)}"a"${")".repeat(300)}`;
+  const open = await start();
+  expect(await open.refusal({ messages: hello, grammar: huge })).toMatchObject({
+    status: 400,
+    param: "grammar",
+    code: "grammar_invalid",
+  });
+  const wide = { enum: Array.from({ length: 50_000 }, (_, i) => `value ${i}`) };
+  expect(await open.refusal({ messages: hello, guided_json: wide })).toMatchObject({ status: 400 });
+  await server?.close();
+  const shut = await start({}, { ownGrammars: false });
+  expect(await shut.refusal({ messages: hello, grammar: 'root ::= "a"' })).toMatchObject({
+    status: 400,
+    param: "grammar",
+  });
+  expect((await shut.post({ messages: hello, guided_choice: ["a"] })).status).toBe(200);
+});
+
 it("continues a final message of the assistant", async () => {
   const { post, prompted } = await start({ says: "x" });
   const messages = [...hello, { role: "assistant", content: "The answer is " }];

@@ -1,7 +1,8 @@
 /** From the fields of a generating request to choices for the engine; what cannot be served is refused here, with the numbers. */
 import type { ModelCard } from "../contracts.ts";
+import { checkGrammarSize } from "../grammar/index.ts";
 import { ApiError, badRequest } from "./api-error.ts";
-import type { Constraint } from "./constraint.ts";
+import { type Constraint, namingErrors } from "./constraint.ts";
 import type { ServerContext } from "./context.ts";
 import type { Exchange } from "./exchange.ts";
 import type { GenerationFields } from "./fields.ts";
@@ -141,6 +142,14 @@ export function choicesOf(
 ): Choice[] {
   const { card } = context.client;
   const { prompts, promptParam, constraint } = plan;
+  if (constraint?.own === true && !context.options.ownGrammars)
+    throw badRequest(
+      `This server takes no grammars of clients; give a JSON schema instead of \`${constraint.param}\`.`,
+      constraint.param,
+      "unsupported_parameter",
+    );
+  if (constraint !== null)
+    namingErrors(constraint.param, () => checkGrammarSize(constraint.grammar));
   const bounds = prompts.map((prompt) => {
     checkVocabulary(prompt, card, promptParam);
     return maxTokensFor(prompt, fields, plan, card);

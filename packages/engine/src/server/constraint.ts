@@ -60,7 +60,17 @@ export interface Constraint {
   readonly own: boolean;
 }
 
+/** Characters of a schema; its conversion takes the time of the server itself. */
+const longestSchema = 300_000;
+
 function schemaOf(given: unknown, param: string): unknown {
+  const length = typeof given === "string" ? given.length : JSON.stringify(given).length;
+  if (length > longestSchema)
+    throw badRequest(
+      `\`${param}\` has ${length} characters, of at most ${longestSchema}.`,
+      param,
+      "invalid_value",
+    );
   if (typeof given !== "string") return given;
   let schema: unknown;
   try {
@@ -83,7 +93,7 @@ function responseFormat(
     case "json_object":
       return format.schema === undefined || format.schema === null
         ? jsonObjectGrammar()
-        : jsonSchemaToGbnf(format.schema);
+        : jsonSchemaToGbnf(schemaOf(format.schema, "response_format.schema"));
     case "json_schema": {
       const given = format.json_schema;
       const schema = given?.schema ?? format.schema;
@@ -94,7 +104,7 @@ function responseFormat(
           "missing_required_parameter",
         );
       try {
-        return jsonSchemaToGbnf(schema);
+        return jsonSchemaToGbnf(schemaOf(schema, "response_format.json_schema.schema"));
       } catch (thrown) {
         const loose = given?.strict === false && thrown instanceof MillraceError;
         if (!loose) throw thrown;
@@ -125,7 +135,7 @@ export function constraintOf(fields: ConstraintFields, exchange: Exchange): Cons
   ];
   const found: Constraint[] = [];
   for (const { param, make, own } of sources) {
-    const grammar = makeNaming(param, make);
+    const grammar = namingErrors(param, make);
     if (grammar !== null) found.push({ grammar, param, own });
   }
   const [first, second] = found;
@@ -155,7 +165,8 @@ function source<T>(
   return { param, own, make: () => (absent ? null : make(value)) };
 }
 
-function makeNaming(param: string, make: () => string | null): string | null {
+/** What `make` gives; what it throws names the field. */
+export function namingErrors<T>(param: string, make: () => T): T {
   try {
     return make();
   } catch (thrown) {

@@ -18,6 +18,8 @@ export interface ServerOptions {
   readonly corsOrigins: readonly string[];
   /** Jinja source or name of a chat template in place of the model's own. */
   readonly chatTemplate: string | null;
+  /** Whether clients may send grammars of their own (GBNF). They can be written to slow every step down. */
+  readonly ownGrammars: boolean;
   /** Further names under which the model answers. */
   readonly modelAliases: readonly string[];
   /** True: any `model` in a request is taken to mean the one that is loaded. */
@@ -54,6 +56,7 @@ export const defaultServerOptions: ServerOptions = {
   adminKeys: [],
   corsOrigins: [],
   chatTemplate: null,
+  ownGrammars: true,
   modelAliases: [],
   anyModel: false,
   maxBodyBytes: 16 * 1024 * 1024,
