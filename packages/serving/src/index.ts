@@ -2,6 +2,7 @@ export * from "./cost/fit-error.ts";
 export * from "./cost/non-negative.ts";
 export * from "./cost/profile.ts";
 export * from "./cost/profile-cost.ts";
+export * from "./cost/step-timings.ts";
 export * from "./join/contracts.ts";
 export * from "./join/decision-file.ts";
 export * from "./join/decision-log.ts";
