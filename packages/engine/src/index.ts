@@ -1,12 +1,5 @@
 export * from "./contracts.ts";
 export { readModelCard } from "./executor/model-card.ts";
 export * from "./grammar/index.ts";
-export {
-  type GridBatch,
-  type GridLimits,
-  type MeasureOptions,
-  measureGrid,
-  profileGrid,
-} from "./profile/index.ts";
 export * from "./sampling/index.ts";
 export * from "./text/index.ts";

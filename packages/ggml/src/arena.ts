@@ -41,12 +41,23 @@ export class TensorArena implements Disposable {
   #stamp = nextStamp();
   readonly #memory: HostMemory;
   readonly #words: BigUint64Array;
+  readonly #halves: Uint32Array;
+  /** Where copied tensors begin, and the bytes of them so far. */
+  readonly #copies: number;
+  #copied = 0;
   #disposed = false;
 
-  /** `tensors` >= 1; `graphCapacity` bounds nodes plus leaves of the one graph that a build may hold. */
+  /**
+   * `tensors` >= 1; `graphCapacity` bounds nodes plus leaves of the one graph that a build may hold; `copies` tensors more may
+   * be made by a Stencil.
+   */
   constructor(
     library: NativeLibrary,
-    options: { readonly tensors: number; readonly graphCapacity?: number },
+    options: {
+      readonly tensors: number;
+      readonly graphCapacity?: number;
+      readonly copies?: number;
+    },
   ) {
     this.library = library;
     this.capacity = options.tensors;
@@ -55,11 +66,17 @@ export class TensorArena implements Disposable {
       this.graphCapacity === 0
         ? 0
         : library.base.ggml_graph_overhead_custom(this.graphCapacity, false);
-    this.#memory = new HostMemory(this.capacity * tensorOverhead + graphBytes + 256);
+    this.#copies = Math.ceil((this.capacity * tensorOverhead + graphBytes + 256) / 64) * 64;
+    this.#memory = new HostMemory(this.#copies + (options.copies ?? 0) * tensorOverhead);
     this.#words = this.#memory.u64();
+    this.#halves = new Uint32Array(
+      this.#words.buffer,
+      this.#words.byteOffset,
+      this.#words.length * 2,
+    );
     this.address = addressOf(
       library.init({
-        mem_size: this.#memory.bytes,
+        mem_size: this.#copies,
         mem_buffer: this.#memory.address,
         no_alloc: true,
       }),
@@ -81,10 +98,11 @@ export class TensorArena implements Disposable {
     this.#used = 0;
     this.#foreign = 0;
     this.#graphs = 0;
+    this.#copied = 0;
     this.#stamp = nextStamp();
   }
 
-  /** Tensors of other arenas (weights) that operations of this build use. */
+  /** Tensors of other arenas (weights) that operations of this build use; operands of copies are not counted. */
   get foreign(): number {
     return this.#foreign;
   }
@@ -95,7 +113,8 @@ export class TensorArena implements Disposable {
    */
   take(op: string, a?: Tensor | null, b?: Tensor | null, c?: Tensor | null): bigint {
     if (this.busy || this.#disposed) this.#idle(op);
-    if (this.#used >= this.capacity) badOperands(op, `the arena is full: ${this.capacity} tensors`);
+    if (this.#used - this.#copied / tensorOverhead >= this.capacity)
+      badOperands(op, `the arena is full: ${this.capacity} tensors`);
     if (a) this.#use(op, a);
     if (b) this.#use(op, b);
     if (c) this.#use(op, c);
@@ -139,6 +158,41 @@ export class TensorArena implements Disposable {
   /** Writes a 64-bit field of a tensor of this arena. */
   setField(tensor: Tensor, offset: number, value: bigint): void {
     this.#words[this.#word(tensor, offset)] = value;
+  }
+
+  /** The 64-bit word `offset` bytes after an address inside this arena. */
+  wordAt(address: bigint, offset: number): bigint {
+    return this.#words[(Number(address - this.#memory.address) + offset) / 8] as bigint;
+  }
+
+  /** Writes the word `offset` bytes after an address inside this arena. */
+  setWordAt(address: bigint, offset: number, value: bigint): void {
+    this.#words[(Number(address - this.#memory.address) + offset) / 8] = value;
+  }
+
+  /**
+   * Copies `bytes` of tensors made here, moving the pointers at `inner` (byte offsets) along, and gives the address of the
+   * copy. For Stencil. Throws GGML_SHAPE when there is no room.
+   */
+  copyRun(first: bigint, bytes: number, inner: Int32Array): bigint {
+    this.#idle("copy");
+    const room = Math.ceil(bytes / tensorOverhead) * tensorOverhead;
+    const at = this.#copies + this.#copied;
+    if (at + room > this.#memory.bytes)
+      badOperands("copy", `the arena has no room for copies of ${bytes} bytes more`);
+    const from = Number(first - this.#memory.address);
+    this.#words.copyWithin(at / 8, from / 8, (from + bytes) / 8);
+    const distance = at - from;
+    const halves = this.#halves;
+    for (let i = 0; i < inner.length; i++) {
+      const low = (at + (inner[i] as number)) / 4;
+      const moved = (halves[low] as number) + distance;
+      halves[low] = moved;
+      if (moved >= 2 ** 32) halves[low + 1] = (halves[low + 1] as number) + 1;
+    }
+    this.#copied += room;
+    this.#used += room / tensorOverhead;
+    return this.#memory.address + BigInt(at);
   }
 
   /** Where a 64-bit field of a tensor lies, for `put`: valid until the arena is reset. */

@@ -15,6 +15,7 @@ import {
   quantize,
   readF32,
   rmsNorm,
+  Stencil,
   softMax,
   type Tensor,
   TensorArena,
@@ -225,4 +226,44 @@ test("thousands of graphs, rebuilt and made anew, neither leak handles nor chang
     expect(round(own, i % 50)).toBe(first[i % 50]);
   }
   expect(alive()).toEqual({ arena: 1, "graph allocator": 1, backend: 1 });
+});
+
+test("copies of a run of tensors compute with their own operands, one after the other", () => {
+  using weights = new TensorArena(library, { tensors: 4 });
+  const memories = [1, 10, 100, 1000].map((value) => {
+    const memory = new HostMemory(64);
+    memory.f32().fill(value);
+    return memory;
+  });
+  const buffers = memories.map((memory) => TensorBuffer.overHost(library, memory));
+  const terms = buffers.map((buffer) => {
+    const term = newTensor(weights, "f32", [16]);
+    buffer.place(term, 0);
+    return term;
+  });
+  using arena = new TensorArena(library, { tensors: 8, copies: 6, graphCapacity: 64 });
+  using allocator = new GraphAllocator(cpu.bufferType);
+  using backend = cpu.open();
+  for (let round = 0; round < 3; round++) {
+    arena.reset();
+    const graph = new Graph(arena);
+    const start = newTensor(arena, "f32", [16]);
+    // Each link doubles what came before and adds its term.
+    const first = add(arena, start, start);
+    const link = add(arena, first, terms[0]!);
+    const stencil = new Stencil(arena, first, link, [start, terms[0]!]);
+    let end = link;
+    for (const term of terms.slice(1)) end = stencil.copy([end, term]).of(link);
+    graph.expand(end);
+    expect(() => stencil.copy([end, terms[0]!])).toThrow(/no room for copies/);
+    allocator.allocate(graph);
+    writeTensor(start, new Float32Array(16).fill(round));
+    backend.compute(graph);
+    expect(readF32(end)[15]).toBe(16 * round + 8 * 1 + 4 * 10 + 2 * 100 + 1000);
+    if (round === 2) {
+      arena.reset();
+      expect(() => stencil.copy([start, terms[0]!])).toThrow(/earlier build/);
+    }
+  }
+  for (const buffer of buffers) buffer[Symbol.dispose]();
 });

@@ -28,6 +28,7 @@ export * from "./ops/create.ts";
 export * from "./ops/linear.ts";
 export * from "./ops/shape.ts";
 export { dequantize, isQuantizable, quantize } from "./quantize.ts";
+export { Stencil, StencilCopy } from "./stencil.ts";
 export { type Four, Tensor } from "./tensor.ts";
 export { tensorStruct } from "./tensor-struct.ts";
 export {

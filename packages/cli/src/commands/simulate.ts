@@ -26,6 +26,9 @@ interface SimulateFlags {
   readonly report?: string;
   readonly chromeTrace?: string;
   readonly repeat?: number;
+  readonly replay?: string;
+  readonly timingLog?: string;
+  readonly profile?: string;
 }
 
 /** Flags that are short for --set. */
@@ -48,6 +51,10 @@ export async function simulateCommand(
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as SimulateFlags;
+  if (flags.replay !== undefined) {
+    const { replayCommand } = await import("./replay.ts");
+    return replayCommand(session, { ...flags, replay: flags.replay });
+  }
   const set = [
     ...Object.entries(shortcuts).flatMap(([flag, path]) =>
       given[flag] === undefined ? [] : [`${path}=${String(given[flag])}`],

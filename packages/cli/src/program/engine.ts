@@ -138,4 +138,36 @@ const generate: CommandSpec = {
     (await import("../commands/generate.ts")).generateCommand(session, args[0], flags),
 };
 
-export const engineCommands: readonly CommandSpec[] = [serve, generate];
+const profile: CommandSpec = {
+  usage: "profile",
+  group,
+  summary: "measure what steps cost on this machine",
+  text: "Runs a grid of batches over chunk length, KV depth and number of decodes, and writes the median times: the file that simulate reads with predictor profile, and that serve needs for scheduler.chunking slo.",
+  flags: [
+    ...engineFlags,
+    {
+      flags: "--batch-size-cap <n>",
+      text: "most sequences of a batch (default: 32)",
+      parse: wholeNumber("--batch-size-cap", 1),
+    },
+    { flags: "--quick", text: "a coarse grid, at most 30 s" },
+    {
+      flags: "--rounds <n>",
+      text: "times each batch is measured (default: 7; 5 with --quick)",
+      parse: wholeNumber("--rounds", 3),
+    },
+    { flags: "--seed <n>", text: "default: 42", parse: wholeNumber("--seed", 0) },
+    { flags: "-o, --out <file>", text: "default: profile.json" },
+  ],
+  examples: [
+    ["millrace profile --model small.gguf --quick", "in half a minute"],
+    [
+      "millrace profile -m model.gguf && millrace simulate -c run.yaml -s predictor.type=profile -s predictor.path=profile.json",
+      "then simulate this machine",
+    ],
+  ],
+  run: async (session, { flags }) =>
+    (await import("../commands/profile.ts")).profileCommand(session, flags),
+};
+
+export const engineCommands: readonly CommandSpec[] = [serve, generate, profile];

@@ -38,6 +38,12 @@ const simulate: CommandSpec = {
       text: "run n times and report the CPU time of the first and the median of the rest",
       parse: wholeNumber("--repeat", 1),
     },
+    {
+      flags: "--replay <file>",
+      text: "instead: replay an engine's decision log and compare every step",
+    },
+    { flags: "--timing-log <file>", text: "with --replay: compare its step times with --profile" },
+    { flags: "--profile <file>", text: "with --replay: a step profile of that engine" },
     { flags: "--model <name>", text: "same as --set model=…", suggestions: "models" },
     { flags: "--device <name>", text: "same as --set device=…", suggestions: "devices" },
     { flags: "--tp <n>", text: "same as --set tensorParallel=…" },
@@ -65,6 +71,7 @@ const simulate: CommandSpec = {
       "the same deployment with another scheduler",
     ],
     ["millrace simulate -c run.yaml --trace requests.csv --json | jq .ttftMs", "your own requests"],
+    ["millrace simulate --replay decisions.jsonl", "does the simulator decide as the engine did?"],
   ],
   run: async (session, { flags }) =>
     (await import("../commands/simulate.ts")).simulateCommand(session, flags),

@@ -4,11 +4,17 @@
  */
 import { InvariantError, MillraceError } from "@millrace/core";
 import { GrammarSampler, LlamaModel } from "@millrace/ggml/llama";
-import { ProfileCost, SeqTable, type StepCostModel } from "@millrace/serving";
+import {
+  PrefixKeyer,
+  ProfileCost,
+  SeqTable,
+  type StepCostModel,
+  VattentionKv,
+} from "@millrace/serving";
 import type { CreateEngine, EngineOptions } from "../contracts.ts";
 import { Embedder } from "../executor/libllama/index.ts";
 import { readModelCard, readPooling } from "../executor/model-card.ts";
-import { openExecutor } from "../executor/open-executor.ts";
+import { type OpenedExecutor, openExecutor } from "../executor/open-executor.ts";
 import { LocalEngine } from "./local-engine.ts";
 
 export const createEngine: CreateEngine = async (options, hooks) => {
@@ -49,6 +55,7 @@ export const createEngine: CreateEngine = async (options, hooks) => {
       vocabulary,
       table,
       kv: opened.kv,
+      ...keyerFor(opened),
       scheduler: options.scheduler,
       cost: costOf(options),
       contextTokens,
@@ -65,6 +72,12 @@ export const createEngine: CreateEngine = async (options, hooks) => {
     throw error;
   }
 };
+
+/** Remembers a few times the prefixes that the cache can hold. */
+function keyerFor({ kv, sharesPrefixes }: OpenedExecutor): { readonly prefixKeyer?: PrefixKeyer } {
+  if (!sharesPrefixes || !(kv instanceof VattentionKv)) return {};
+  return { prefixKeyer: new PrefixKeyer(kv.runTokens, 4 * kv.pages) };
+}
 
 /** Throws CONFIG_INVALID for what no engine can run with. */
 function checkOptions(options: EngineOptions): void {

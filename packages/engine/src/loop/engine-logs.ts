@@ -1,5 +1,5 @@
 /** The decision log (inputs of the replica, for replay) and the timing log (one line a step), each only where wanted. */
-import { DecisionLog } from "@millrace/serving";
+import { type DecisionHead, DecisionLog, planDigest, type StepPlan } from "@millrace/serving";
 import type { StepTiming } from "../contracts.ts";
 import { LineFile } from "./line-file.ts";
 import type { SchedulerSettings } from "./scheduler-settings.ts";
@@ -15,6 +15,16 @@ export class EngineLogs {
     this.decisions = paths.decisions === undefined ? null : new LineFile(paths.decisions);
     this.timings = paths.timings === undefined ? null : new LineFile(paths.timings);
     this.inputs = this.decisions === null ? null : new DecisionLog();
+  }
+
+  /** First line: what a replay must be made of. */
+  head(head: DecisionHead): void {
+    this.decisions?.write([head]);
+  }
+
+  /** A plan was submitted. */
+  plan(plan: StepPlan): void {
+    this.decisions?.write([{ kind: "plan", ticket: plan.ticket, digest: planDigest(plan) }]);
   }
 
   /** What follows is planned by this scheduler, with tickets from 0. */

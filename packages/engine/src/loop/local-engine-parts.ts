@@ -1,6 +1,6 @@
 /** What an engine in this process is put together from. */
 import type { Clock } from "@millrace/core";
-import type { KvManager, SeqTable, StepCostModel } from "@millrace/serving";
+import type { KvManager, PrefixKeyer, SeqTable, StepCostModel } from "@millrace/serving";
 import type { EngineHooks, Executor } from "../contracts.ts";
 import type { GrammarState } from "./generation.ts";
 import type { SchedulerSettings } from "./scheduler-settings.ts";
@@ -14,6 +14,8 @@ export interface LocalEngineParts {
   /** Empty; the one that `kv` was made over. */
   readonly table: SeqTable;
   readonly kv: KvManager;
+  /** Names prompt prefixes, so that requests that begin alike share pages; left out, nothing is shared. */
+  readonly prefixKeyer?: PrefixKeyer;
   readonly scheduler: SchedulerSettings;
   /** For chunking slo. */
   readonly cost: StepCostModel;

@@ -3,7 +3,13 @@
  * everything back with it; tensors, pages and plans are the affair of executor, KV manager and scheduler.
  */
 import { type Clock, MillraceError, WallClock } from "@millrace/core";
-import { DONE, type StepPlan, VattentionKv } from "@millrace/serving";
+import {
+  DECISIONS_SCHEMA,
+  DONE,
+  kvSettingsOf,
+  type StepPlan,
+  VattentionKv,
+} from "@millrace/serving";
 import type {
   EngineClient,
   EngineStats,
@@ -67,6 +73,17 @@ export class LocalEngine implements EngineClient {
       endTokens: endTokens(vocabulary),
     };
     this.logs = new EngineLogs(parts.logs ?? {});
+    const kvSettings = kvSettingsOf(kv);
+    if (kvSettings !== null)
+      this.logs.head({
+        kind: "engine",
+        schema: DECISIONS_SCHEMA,
+        model: this.card.name,
+        tableCapacity: parts.table.capacity,
+        maxRequestTokens: contextTokens - 1,
+        maxWaiting: parts.maxWaiting,
+        kv: kvSettings,
+      });
     this.logs.scheduler(parts.scheduler);
     this.driver = new Driver({
       executor,
@@ -268,6 +285,7 @@ export class LocalEngine implements EngineClient {
     });
     const now = this.clock.now();
     const seq = table.add(handle, prompt.length, maxTokens, maxTokens, priority, now);
+    table.prefixKeys[seq] = this.parts.prefixKeyer?.keys(prompt) ?? null;
     const answer = this.driver.offer(seq);
     if (answer !== "accepted") {
       generation[Symbol.dispose]();
@@ -307,6 +325,7 @@ export class LocalEngine implements EngineClient {
   }
 
   private planned(plan: StepPlan): void {
+    this.logs.plan(plan);
     const { request } = this.parts.table;
     this.counts.preemptions += plan.preempted.n;
     this.inStep.length = 0;

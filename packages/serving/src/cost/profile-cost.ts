@@ -88,6 +88,17 @@ export class ProfileCost implements StepCostModel {
     );
   }
 
+  /** The time of a step of which only the totals are known. */
+  pointSeconds(point: StepPoint): number {
+    return (
+      this.tokenPart(point.prefillTokens + point.decodeRows) +
+      this.perPrefillRow * point.prefillRows +
+      this.perPair * point.prefillPairs +
+      this.perDecodeRow * point.decodeRows +
+      this.perContext * point.decodeContext
+    );
+  }
+
   breakdown(plan: StepPlan): readonly Part[] {
     const parts: Part[] = [
       { operator: "step", seconds: this.byTokens[0] as number },

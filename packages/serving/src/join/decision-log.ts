@@ -20,6 +20,8 @@ export type LogEntry =
       readonly priority: number;
       readonly arrivedAt: number;
       readonly blocked: boolean;
+      /** SeqTable.prefixKeys of the sequence; left out where it shares nothing. */
+      readonly prefixKeys?: readonly number[];
     }
   | { readonly kind: "unblock" | "cancel"; readonly now: number; readonly seq: number }
   | {
@@ -42,6 +44,7 @@ export class DecisionLog {
   readonly entries: LogEntry[] = [];
 
   offer(seq: Seq, now: number, t: SeqTable, blocked: boolean): void {
+    const keys = t.prefixKeys[seq]!;
     this.entries.push({
       kind: "offer",
       now,
@@ -52,6 +55,7 @@ export class DecisionLog {
       priority: t.priority[seq]!,
       arrivedAt: t.arrivedAt[seq]!,
       blocked,
+      ...(keys === null ? {} : { prefixKeys: Array.from(keys) }),
     });
   }
 
@@ -134,6 +138,8 @@ export function replay(
           e.priority,
           e.arrivedAt,
         );
+        if (e.prefixKeys !== undefined)
+          replica.table.prefixKeys[seq] = Uint32Array.from(e.prefixKeys);
         replica.offer(seq, e.now, e.blocked);
         break;
       }

@@ -3,7 +3,7 @@ import { invariant } from "@millrace/core";
 import type { KvManager, Offer, ReplicaObserver, Scheduler, StepBackend } from "./contracts.ts";
 import type { DecisionLog } from "./decision-log.ts";
 import { BLOCKED, DONE, DRAINING, RUNNING, type Seq, type SeqTable, WAITING } from "./seq-table.ts";
-import { GO_ON, type KvOrders, STOP, type StepOutcome, StepPlan } from "./step-plan.ts";
+import { FAILED, GO_ON, type KvOrders, STOP, type StepOutcome, StepPlan } from "./step-plan.ts";
 
 export interface ReplicaParts {
   readonly table: SeqTable;
@@ -135,6 +135,7 @@ export class Replica {
     const outcome = this.backend.outcome(ticket);
     this.log?.outcome(ticket, now, plan, outcome);
     const ended = this.apply(plan, outcome);
+    this.publish(plan, outcome);
     this.firstInFlight = (this.firstInFlight + 1) % this.plans.length;
     this.inFlightPlans--;
     this.observer?.completed(plan, outcome, this.table, now);
@@ -233,6 +234,17 @@ export class Replica {
       }
     }
     return ended !== 0;
+  }
+
+  /** Prompt tokens that were just computed may be shared from now on. */
+  private publish(plan: StepPlan, outcome: StepOutcome): void {
+    const { prefixKeys } = this.table;
+    const { data, n } = plan.prefill;
+    for (let i = 0; i < n; i++) {
+      const row = data[i]!;
+      const s = plan.seq[row]! as Seq;
+      if (prefixKeys[s] !== null && outcome.finish[row] !== FAILED) this.kv.publish(s);
+    }
   }
 
   private releaseEnded(plan: StepPlan, outcome: StepOutcome): void {

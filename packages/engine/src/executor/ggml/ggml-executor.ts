@@ -140,7 +140,7 @@ export class GgmlExecutor implements Executor {
     }
     this.#graph = null;
     this.#sites.begin(layout);
-    if (graphTensors(model.shape.layers, layout.groupCount) > this.#arena.capacity) {
+    if (graphTensors(model.shape.layers, layout.groupCount).made > this.#arena.capacity) {
       this.#arena[Symbol.dispose]();
       this.#arena = this.#newArena(layout.groupCount * 2);
     } else this.#arena.reset();
@@ -197,10 +197,11 @@ export class GgmlExecutor implements Executor {
 
   #newArena(groups: number): TensorArena {
     const { device, shape, tensors: weights } = this.#parts.model;
-    const tensors = graphTensors(shape.layers, groups);
+    const { made, copied } = graphTensors(shape.layers, groups);
     return new TensorArena(device.library, {
-      tensors,
-      graphCapacity: tensors + weights + 2 * shape.layers,
+      tensors: made,
+      copies: copied,
+      graphCapacity: made + copied + weights + 4 * shape.layers,
     });
   }
 

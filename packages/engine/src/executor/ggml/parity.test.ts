@@ -61,6 +61,33 @@ describe("equal batch shapes", () => {
   });
 
   test.each([
+    ["llama", "q8_0"],
+    ["qwen3", "f16"],
+    ["qwen2", "q4_0"],
+  ] as const)(
+    "%s in %s of six layers, most of them copied in the graph",
+    async (family, format) => {
+      const path = models.path(family, format, "small");
+      using executor = await openSmall(path);
+      using paged = await openSmall(path, {}, { kv: "paged" });
+      using oracle = new LlamaOracle(path);
+      const lengths = [40, 130, 66];
+      for (const [slot, n] of lengths.entries()) {
+        const rows = [{ slot, start: 0, tokens: someTokens(n, slot) }];
+        const mine = await step(executor, rows);
+        expect(worst(mine, oracle.step(rows))).toBeLessThanOrEqual(bar(format));
+        expect(await step(paged, rows)).toEqual(mine);
+      }
+      for (let i = 0; i < 5; i++) {
+        const rows = lengths.map((n, slot) => ({ slot, start: n + i, tokens: [7 * i + slot] }));
+        const mine = await step(executor, rows);
+        expect(worst(mine, oracle.step(rows))).toBeLessThanOrEqual(bar(format));
+        expect(await step(paged, rows)).toEqual(mine);
+      }
+    },
+  );
+
+  test.each([
     ["llama", "f32"],
     ["qwen2", "q8_0"],
     ["qwen3", "q4_0"],

@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type FamilyName, type MadeType, makeModel } from "@millrace/ggml/gguf";
+import { type FamilyName, type MadeType, makeModel, type PresetName } from "@millrace/ggml/gguf";
 import type { Executor, ExecutorBatch } from "../../contracts.ts";
 import { testMemory } from "./memory/test-memory.conformance.ts";
 import { type GgmlComputeOptions, type GgmlKvOptions, openGgmlExecutor } from "./open-executor.ts";
@@ -21,12 +21,12 @@ export class SmallModels implements Disposable {
   readonly folder = mkdtempSync(join(tmpdir(), "millrace-models-"));
   readonly #made = new Map<string, string>();
 
-  path(architecture: FamilyName, type: MadeType): string {
-    const name = `${architecture}-${type}.gguf`;
+  path(architecture: FamilyName, type: MadeType, preset: PresetName = "tiny"): string {
+    const name = `${architecture}-${type}-${preset}.gguf`;
     let out = this.#made.get(name);
     if (out === undefined) {
       out = join(this.folder, name);
-      makeModel({ preset: "tiny", architecture, type, out });
+      makeModel({ preset, architecture, type, out });
       this.#made.set(name, out);
     }
     return out;

@@ -45,6 +45,16 @@ export class AttentionSites {
     });
   }
 
+  /** Points the views of a layer that were added last at the layer's own memory. */
+  settle(arena: TensorArena, layer: number, layout: BatchLayout, store: KvStore): void {
+    for (let i = 0; i < layout.groupCount; i++) {
+      const site = this.#sites[layer * layout.groupCount + i] as Site;
+      const { slot } = layout.groups[i] as AttentionGroup;
+      arena.put(site.kData, store.address(layer, "k", slot));
+      arena.put(site.vData, store.address(layer, "v", slot));
+    }
+  }
+
   /** Makes the graph read what the layout says; its groups are those of the graph but for keys and slots. */
   move(arena: TensorArena, layout: BatchLayout, store: KvStore): void {
     const { groupCount } = layout;

@@ -5,7 +5,6 @@
 import {
   type Device,
   foreignTensor,
-  type Graph,
   setRows,
   type Tensor,
   TensorArena,
@@ -87,11 +86,19 @@ export class ContiguousStore implements KvStore {
   /** Slots are only overwritten, and what lies behind a sequence's end is never read. */
   truncate(): void {}
   prepare(): void {}
-  readLayer(): void {}
+  readLayer(): readonly Tensor[] {
+    return [];
+  }
 
-  write(arena: TensorArena, graph: Graph, layer: number, k: Tensor, v: Tensor, rows: Tensor): void {
-    graph.expand(setRows(arena, this.#k[layer] as Tensor, k, rows));
-    graph.expand(setRows(arena, this.#v[layer] as Tensor, v, rows));
+  layerTensors(layer: number): readonly Tensor[] {
+    return [this.#k[layer] as Tensor, this.#v[layer] as Tensor];
+  }
+
+  write(arena: TensorArena, layer: number, k: Tensor, v: Tensor, rows: Tensor): readonly Tensor[] {
+    return [
+      setRows(arena, this.#k[layer] as Tensor, k, rows),
+      setRows(arena, this.#v[layer] as Tensor, v, rows),
+    ];
   }
 
   read(arena: TensorArena, layer: number, _index: number, group: AttentionGroup): KeysAndValues {

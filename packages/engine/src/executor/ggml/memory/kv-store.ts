@@ -1,5 +1,5 @@
 /** Where K and V of a batch are written and read, as the graph sees it. Two kinds: contiguous and paged. */
-import type { Graph, Tensor, TensorArena } from "@millrace/ggml";
+import type { Tensor, TensorArena } from "@millrace/ggml";
 import type { ExecutorBatch, KvMemory } from "../../../contracts.ts";
 import type { CacheRowWriter } from "../batch/batch-inputs.ts";
 import type { AttentionGroup, BatchLayout } from "../batch/batch-layout.ts";
@@ -25,10 +25,12 @@ export interface KvStore extends Disposable {
   truncate(slot: number, tokens: number): void;
   /** Prepares what reading takes, before the graph is built. */
   prepare(batch: ExecutorBatch, layout: BatchLayout): void;
-  /** Adds the writes of k and v, f32 [kv dim, columns], to the graph. */
-  write(arena: TensorArena, graph: Graph, layer: number, k: Tensor, v: Tensor, rows: Tensor): void;
-  /** Adds whatever reading a layer takes once for all groups. */
-  readLayer(arena: TensorArena, graph: Graph, layer: number): void;
+  /** Tensors of a layer that its operations name; as many for each layer, in one order. */
+  layerTensors(layer: number): readonly Tensor[];
+  /** Operations that write k and v, f32 [kv dim, columns], at `rows`. */
+  write(arena: TensorArena, layer: number, k: Tensor, v: Tensor, rows: Tensor): readonly Tensor[];
+  /** Operations that reading a layer takes once for all groups. */
+  readLayer(arena: TensorArena, layer: number): readonly Tensor[];
   /** K and V of group `index`. */
   read(arena: TensorArena, layer: number, index: number, group: AttentionGroup): KeysAndValues;
 }

@@ -5,7 +5,6 @@
 import {
   type Device,
   foreignTensor,
-  type Graph,
   getRows,
   newTensor,
   setRows,
@@ -155,19 +154,23 @@ export class PagedStore implements KvStore {
     }
   }
 
-  write(arena: TensorArena, graph: Graph, layer: number, k: Tensor, v: Tensor, rows: Tensor): void {
-    const pool = this.#pools[layer];
-    if (pool === undefined) throw new RangeError(`no layer ${layer}`);
-    graph.expand(setRows(arena, pool.k.halves, k, rows));
-    graph.expand(setRows(arena, pool.v.halves, v, rows));
+  layerTensors(layer: number): readonly Tensor[] {
+    const { k, v } = this.#pool(layer);
+    return [k.halves, k.words, v.halves, v.words];
   }
 
-  readLayer(arena: TensorArena, graph: Graph, layer: number): void {
-    const pool = this.#pools[layer];
-    if (pool === undefined) throw new RangeError(`no layer ${layer}`);
+  write(arena: TensorArena, layer: number, k: Tensor, v: Tensor, rows: Tensor): readonly Tensor[] {
+    const pool = this.#pool(layer);
+    return [setRows(arena, pool.k.halves, k, rows), setRows(arena, pool.v.halves, v, rows)];
+  }
+
+  readLayer(arena: TensorArena, layer: number): readonly Tensor[] {
+    const pool = this.#pool(layer);
     const rows = this.#rows.point(newTensor(arena, "i32", [this.#gathered]));
-    graph.expand(this.#gatheredK.point(getRows(arena, pool.k.words, rows)));
-    graph.expand(this.#gatheredV.point(getRows(arena, pool.v.words, rows)));
+    return [
+      this.#gatheredK.point(getRows(arena, pool.k.words, rows)),
+      this.#gatheredV.point(getRows(arena, pool.v.words, rows)),
+    ];
   }
 
   read(arena: TensorArena, _layer: number, index: number, group: AttentionGroup): KeysAndValues {
@@ -178,6 +181,12 @@ export class PagedStore implements KvStore {
     const view = ({ address, buffer }: Area) =>
       foreignTensor(arena, "f16", ne, nb, address + offset, buffer);
     return { k: view(this.#gatheredK), v: view(this.#gatheredV) };
+  }
+
+  #pool(layer: number): { readonly k: Pool; readonly v: Pool } {
+    const pool = this.#pools[layer];
+    if (pool === undefined) throw new RangeError(`no layer ${layer}`);
+    return pool;
   }
 
   [Symbol.dispose](): void {

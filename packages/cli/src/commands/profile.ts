@@ -1,0 +1,95 @@
+/** `millrace profile`: what steps of a model cost on this machine, measured through the engine's own executor. */
+import { cpus } from "node:os";
+import { formatNumber, formatSeconds, MillraceError } from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
+import { measureGrid, openProfiled, profileGrid } from "@millrace/engine/profile";
+import { ProfileCost, STEP_PROFILE_SCHEMA, type StepProfile } from "@millrace/serving";
+import { readServeConfig } from "../engine/serve-config.ts";
+import { version } from "../program/version.ts";
+import type { Session } from "../session.ts";
+import { facts } from "../ui/table.ts";
+
+interface ProfileFlags {
+  readonly quick?: boolean;
+  readonly rounds?: number;
+  readonly seed?: number;
+  readonly out?: string;
+}
+
+/** Seconds after which no further round begins. */
+const QUICK_SECONDS = 22;
+const FULL_SECONDS = 15 * 60;
+
+export async function profileCommand(
+  session: Session,
+  all: Readonly<Record<string, unknown>>,
+): Promise<number> {
+  const flags = all as ProfileFlags;
+  const config = readServeConfig(all);
+  if (config.engine.executor === "libllama")
+    throw new MillraceError("USAGE", "libllama's steps cannot be profiled", {
+      hint: "its KV cache cannot be filled without computing it; leave --executor out",
+    });
+  const { quick = false, rounds = quick ? 5 : 7, seed = 42, out = "profile.json" } = flags;
+  const progress = session.progress();
+  using profiled = await openProfiled(config.engine, (phase) =>
+    progress.update({ phase, done: 0, total: 0 }),
+  );
+  const grid = profileGrid(profiled.limits, quick);
+  const points = await session.interruptible((signal) =>
+    measureGrid(profiled.executor, grid, {
+      rounds,
+      budgetSeconds: quick ? QUICK_SECONDS : FULL_SECONDS,
+      seed,
+      now: () => performance.now() / 1000,
+      provide: profiled.provide,
+      signal,
+      onProgress: (done, total) =>
+        progress.update({ phase: "measuring", done, total, note: `${grid.length} batches` }),
+    }),
+  );
+  progress.end();
+  const profile: StepProfile = {
+    schema: STEP_PROFILE_SCHEMA,
+    model: config.card.name,
+    machine: `${(cpus()[0]?.model ?? "unknown").trim()} × ${cpus().length}`,
+    threads: config.engine.threads,
+    engine: `millrace ${version}, ggml`,
+    date: new Date().toISOString().slice(0, 10),
+    units: { time: "s", length: "token" },
+    points,
+    operators: [],
+  };
+  writeFileAtomic(out, `${JSON.stringify(profile, null, 1)}\n`);
+  const { heldOut } = new ProfileCost(profile);
+  const repeats = Math.min(...points.map((p) => p.repeats));
+  if (session.json) {
+    session.printJson({
+      schema: "millrace.profile-summary/1",
+      file: out,
+      model: profile.model,
+      points: points.length,
+      repeats,
+      heldOut,
+    });
+    return 0;
+  }
+  const slowest = points.reduce((a, b) => (b.seconds > a.seconds ? b : a));
+  const fastest = points.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+  session.print([
+    `wrote ${out}`,
+    ...facts(
+      [
+        ["model", profile.model],
+        ["points", `${points.length} batches, medians of at least ${repeats} runs`],
+        ["steps", `${formatSeconds(fastest.seconds)} to ${formatSeconds(slowest.seconds)}`],
+        [
+          "held-out error",
+          `p50 ${formatNumber(heldOut.p50)} %, p90 ${formatNumber(heldOut.p90)} % of points that the fit had not seen`,
+        ],
+      ],
+      { paint: session.paint, indent: 2 },
+    ),
+  ]);
+  return 0;
+}

@@ -1,0 +1,118 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { GenerateRequest } from "@millrace/engine";
+import { defaultSampling } from "@millrace/engine";
+import { resolveServe, serveSchema } from "@millrace/engine/config";
+import { engineModule, startEngine } from "@millrace/engine/process";
+import { makeModel } from "@millrace/ggml/gguf";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { millrace } from "../testing.conformance.ts";
+
+let folder: string;
+let model: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "millrace-replay-"));
+  model = join(folder, "tiny.gguf");
+  makeModel({ preset: "tiny", out: model });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+function request(i: number): GenerateRequest {
+  return {
+    id: String(i),
+    prompt: Int32Array.from({ length: 20 + 45 * i }, (_, k) => (k * 7 + (k > 200 ? i : 0)) % 400),
+    maxTokens: 6 + 3 * i,
+    sampling: { ...defaultSampling, seed: i },
+    stop: [],
+    stopTokens: [],
+    ignoreEos: true,
+    minTokens: 0,
+    grammar: null,
+    priority: 0,
+    deadlineSeconds: Number.POSITIVE_INFINITY,
+  };
+}
+
+test("measure, serve, replay: the simulator decides as the engine did, and its prediction is judged", async () => {
+  const profile = join(folder, "profile.json");
+  const logs = {
+    decisions: join(folder, "decisions.jsonl"),
+    timings: join(folder, "timings.jsonl"),
+  };
+  const measured = await millrace(
+    "profile",
+    ...["-m", model, "--quick", "--rounds", "3", "--context", "600", "--threads", "1"],
+    ...["--out", profile, "--json"],
+  );
+  expect(measured.err).toBe("");
+  expect(JSON.parse(measured.out)).toMatchObject({ schema: "millrace.profile-summary/1" });
+
+  const { engine: options } = resolveServe(
+    serveSchema.parse({
+      model,
+      logs,
+      threads: 1,
+      contextTokens: 1024,
+      kv: { memory: "64MiB", page: "4KiB" },
+    }),
+    {
+      cores: 1,
+      modelContextTokens: 2048,
+      tileTokens: 64,
+      filePath: (path) => path,
+      readText: () => "",
+      readProfile: () => {
+        throw new Error("no profile was named");
+      },
+    },
+  );
+  const engine = await startEngine(options, { module: engineModule });
+  const finishes = await Promise.all(
+    Array.from({ length: 12 }, async (_, i) => {
+      for await (const event of engine.generate(request(i), new AbortController().signal))
+        if (event.type === "finish" || event.type === "error") return event;
+      return null;
+    }),
+  );
+  expect(finishes.map((event) => event?.type)).toEqual(Array(12).fill("finish"));
+  const stats = await engine.stats();
+  await engine.close();
+
+  const replayed = await millrace(
+    "simulate",
+    ...["--replay", logs.decisions, "--timing-log", logs.timings, "--profile", profile, "--json"],
+  );
+  expect(replayed.exit).toBe(0);
+  const report = JSON.parse(replayed.out);
+  expect(report).toMatchObject({
+    schema: "millrace.replay/1",
+    requests: 12,
+    steps: stats.steps,
+    difference: null,
+    timing: { steps: stats.steps, measuredSeconds: expect.any(Number) },
+  });
+
+  const lines = readFileSync(logs.decisions, "utf8").split("\n");
+  const at = lines.findIndex((line) => line.includes('"ticket":3,"digest"'));
+  lines[at] = '{"kind":"plan","ticket":3,"digest":"0000000000000000"}';
+  const changed = join(folder, "changed.jsonl");
+  writeFileSync(changed, lines.join("\n"));
+  const other = await millrace("simulate", "--replay", changed);
+  expect(other.exit).toBe(3);
+  expect(other.out).toContain("step 3 of sarathi-serve differs");
+});
+
+test.each([
+  [["simulate", "--replay", "none.jsonl"], "FILE_UNREADABLE", "none.jsonl"],
+  [["simulate", "--replay", "BAD"], "TRACE_INVALID", "bad.jsonl:1"],
+  [["profile", "-m", "MODEL", "--executor", "libllama"], "USAGE", "libllama"],
+])("%j is refused", async (argv, code, text) => {
+  const bad = join(folder, "bad.jsonl");
+  writeFileSync(bad, '{"kind":"plan"}\n');
+  const given = argv.map((arg) => (arg === "BAD" ? bad : arg === "MODEL" ? model : arg));
+  const { exit, err } = await millrace(...given);
+  expect(exit).toBe(2);
+  expect(err).toContain(`error[${code}]`);
+  expect(err).toContain(text);
+});
