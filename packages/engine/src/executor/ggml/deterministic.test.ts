@@ -65,3 +65,24 @@ test.each([
       ]);
   },
 );
+
+test("the first mask of a batch may belong to a later group", async () => {
+  const decodes = (lengths: readonly (readonly [slot: number, tokens: number])[]): Row[] =>
+    lengths.map(([slot, tokens]) => ({ slot, start: tokens, tokens: [7] }));
+  // Slots 4 and 5 attend together, and only they need a mask: slots 0 and 2 come first and stand alone.
+  const lengths = [
+    [0, 20],
+    [2, 20],
+    [4, 21],
+    [5, 20],
+  ] as const;
+  const path = models.path("llama", "f32");
+  using together = await openSmall(path, { deterministic: true });
+  using alone = await openSmall(path, { deterministic: true });
+  for (const executor of [together, alone])
+    for (const [slot, tokens] of lengths)
+      await step(executor, [{ slot, start: 0, tokens: someTokens(tokens, slot) }]);
+  const expected = [];
+  for (const row of decodes(lengths)) expected.push(...(await step(alone, [row])));
+  expect(await step(together, decodes(lengths))).toEqual(expected);
+});

@@ -131,12 +131,9 @@ export class Masks implements Disposable {
   }
 
   #mask(index: number): Mask {
-    let mask = this.#masks[index];
-    if (mask === undefined) {
-      mask = new Mask(this.#device);
-      this.#masks.push(mask);
-    }
-    return mask;
+    // Groups before it may have had no mask yet; each keeps its own place.
+    while (this.#masks.length <= index) this.#masks.push(new Mask(this.#device));
+    return this.#masks[index] as Mask;
   }
 
   [Symbol.dispose](): void {
