@@ -42,7 +42,7 @@ export async function reconcile(
 }
 
 function complete(raw: RawColumns, column: Int32Array | null): column is Int32Array {
-  return column !== null && column.every((count, i) => count >= 0 || raw.chars[i] === 0);
+  return column?.every((count, i) => count >= 0 || raw.chars[i] === 0) ?? false;
 }
 
 /** Differences of a running total: of each choice where they fall between choices, else of the whole request. */
