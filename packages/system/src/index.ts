@@ -1,3 +1,10 @@
+export {
+  type CudaDeviceInfo,
+  CudaDeviceMemory,
+  cudaDevices,
+  type DeviceMemory,
+} from "./cuda/device-memory.ts";
+export { type CudaDriver, cudaDriver } from "./cuda/driver.ts";
 export * from "./errno.ts";
 export { asyncStackBytes, koffi } from "./foreign.ts";
 export { mappedMemorySupported, pageBytes } from "./libc.ts";
