@@ -298,7 +298,7 @@ export interface EngineOptions {
 export interface EngineKvOptions {
   /** With libllama always static: its memory is its own. */
   readonly type: "vattention" | "paged" | "static";
-  /** auto: memfd where prefixes are shared, else madvise; plain where the system has neither; cuda on a GPU. */
+  /** auto: cuda on a CUDA device; else memfd where prefixes are shared, madvise where they are not. */
   readonly backend: "auto" | "memfd" | "madvise" | "plain" | "cuda";
   /** Physical bytes of the cache; by default what the process may use beside the weights. */
   readonly memoryBytes?: number;

@@ -49,8 +49,20 @@ test.each([
   ["model: a.gguf\nkv: { page: 5000 }", /kv.page is 5000 bytes/],
   ["model: a.gguf\nscheduler: { chunking: slo }", /needs a step profile/],
   ["model: a.gguf\nscheduler: { chunkSize: 32 }", /less than the tile of 64/],
+  ["model: a.gguf\nkv: { backend: cuda }", /kv.backend cuda needs a CUDA device, and .* the CPU/],
+  ["model: a.gguf\ndevice: CUDA0\nkv: { backend: memfd }", /memfd is host memory/],
+  ["model: a.gguf\ndevice: cuda1\nkv: static", /static is host memory/],
+  ["model: a.gguf\ndevice: Vulkan0", /cannot be mapped on Vulkan0/],
   ["model: a.gguf\nschedular: vllm-v0", /schedular/],
   ["{}", /model/],
 ])("%j is refused", (text, message) => {
   expect(() => resolve(text)).toThrow(message);
+});
+
+test("a CUDA device keeps its KV cache itself", () => {
+  for (const kv of ["kv: { backend: cuda }", "kv: vattention", ""])
+    expect(resolve(`model: a.gguf\ndevice: CUDA0\n${kv}`).engine.device).toBe("CUDA0");
+  expect(resolve("model: a.gguf\nexecutor: libllama\ndevice: Vulkan0").engine.kv.backend).toBe(
+    "auto",
+  );
 });

@@ -3,6 +3,7 @@ import { MillraceError } from "@millrace/core";
 import type { StepProfile } from "@millrace/serving";
 import { namedTemplates } from "../chat/named-templates.ts";
 import type { EngineKvOptions, EngineOptions } from "../contracts.ts";
+import { backendFor } from "../kv-memory/backend.ts";
 import { defaultServerOptions, type ServerOptions } from "../server/options.ts";
 import type { ServeInput } from "./serve-schema.ts";
 
@@ -121,14 +122,20 @@ function resolveKv(input: ServeInput): EngineKvOptions {
     (page < PAGE_BYTES.least || page > PAGE_BYTES.most || !Number.isInteger(Math.log2(page)))
   )
     throw invalid(`kv.page is ${page} bytes`, "take a power of two from 4KiB to 2MiB, e.g. 64KiB");
+  const type = given.type ?? "vattention";
+  const backend = given.backend ?? "auto";
+  const prefixSharing = given.prefixSharing ?? true;
+  // libllama's memory is its own; with auto the engine asks again, once it knows which of the two it is.
+  if (input.executor !== "libllama")
+    backendFor({ type, backend, prefixSharing }, input.device, true);
   return {
-    type: given.type ?? "vattention",
-    backend: given.backend ?? "auto",
+    type,
+    backend,
     ...(given.memory === undefined ? {} : { memoryBytes: given.memory }),
     ...(page === undefined ? {} : { pageBytes: page }),
     layout: given.layout ?? "per-layer",
     blockTokens: given.blockTokens ?? 16,
-    prefixSharing: given.prefixSharing ?? true,
+    prefixSharing,
     deferredReclamation: given.deferredReclamation ?? true,
     eagerSteps: given.eagerSteps ?? 10,
     eagerGroups: given.eagerGroups ?? 2,

@@ -66,7 +66,9 @@ const kv = z
       backend: z
         .enum(["auto", "memfd", "madvise", "plain", "cuda"])
         .optional()
-        .describe("How pages are mapped. Default: auto."),
+        .describe(
+          "How pages are mapped: memfd shares prefixes, madvise takes fewer mappings, cuda is for a CUDA device. Default: auto.",
+        ),
       page: bytesField
         .optional()
         .describe(

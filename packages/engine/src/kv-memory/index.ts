@@ -2,25 +2,28 @@
  * Memory of the KV cache: contiguous virtual tensors, physical pages on demand (vAttention). Carries out the orders of a
  * KV policy; decides nothing.
  */
-import { MillraceError } from "@millrace/core";
+import { InvariantError, MillraceError } from "@millrace/core";
 import {
+  type DeviceMemory,
   mappedMemorySupported,
   mappingCount,
   maxMappings,
   usableMemoryBytes,
 } from "@millrace/system";
 import type { KvGeometry, KvMemory } from "../contracts.ts";
+import { CudaRegion } from "./cuda-region.ts";
 import { type KvLayout, kvLayout } from "./kv-layout.ts";
 import { MappedKvMemory } from "./mapped-memory.ts";
 import { PlainKvMemory } from "./plain-memory.ts";
 import { HUGE_PAGE_BYTES, MadviseRegion, MemfdRegion } from "./virtual-region.ts";
 
+export { CudaRegion } from "./cuda-region.ts";
 export { type KvLayout, kvLayout } from "./kv-layout.ts";
 export { MappedKvMemory } from "./mapped-memory.ts";
 export { PlainKvMemory } from "./plain-memory.ts";
 export { MadviseRegion, MemfdRegion, type VirtualRegion } from "./virtual-region.ts";
 
-export type KvBackend = "memfd" | "madvise" | "plain";
+export type KvBackend = "memfd" | "madvise" | "plain" | "cuda";
 
 export interface KvMemoryOptions {
   readonly backend: KvBackend;
@@ -29,6 +32,8 @@ export interface KvMemoryOptions {
   readonly layout: "per-layer" | "sliced";
   /** Page groups in the physical pool: the limit of what the cache occupies. Not used by plain. */
   readonly groups: number;
+  /** cuda: where the pages are; disposed with the KV memory, and when that cannot be made. */
+  readonly device?: DeviceMemory;
 }
 
 /** Share of the usable memory that is left to everything else. */
@@ -68,6 +73,23 @@ export function createKvMemory(geometry: KvGeometry, options: KvMemoryOptions): 
       const pool = options.groups * layout.groupBytes;
       return new MappedKvMemory(new MemfdRegion(layout.bytes, pool), layout, options.groups);
     }
+    case "cuda":
+      return new MappedKvMemory(cudaRegion(layout, options), layout, options.groups);
+  }
+}
+
+function cudaRegion(layout: KvLayout, { device, groups }: KvMemoryOptions): CudaRegion {
+  if (device === undefined) throw new InvariantError("KV memory on CUDA without its device");
+  try {
+    return new CudaRegion(device, {
+      bytes: layout.bytes,
+      poolBytes: groups * layout.groupBytes,
+      pageBytes: layout.pageBytes,
+      readAheadBytes: layout.readAheadBytes,
+    });
+  } catch (error) {
+    device[Symbol.dispose]();
+    throw error;
   }
 }
 

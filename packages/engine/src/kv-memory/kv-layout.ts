@@ -14,6 +14,8 @@ export interface KvLayout {
   readonly tensorBytes: number;
   /** The whole range, with a tail that kernels may read beyond the last slot. */
   readonly bytes: number;
+  /** How far kernels may read behind a sequence's last token: whole pages. */
+  readonly readAheadBytes: number;
   /** Bytes from the start of the range to K or V of a layer, slot 0, token 0. */
   readonly offset: (layer: number, kind: "k" | "v") => number;
 }
@@ -39,7 +41,7 @@ export function kvLayout(
   const unit = (pageBytes / greatestCommonDivisor(pageBytes, tokenStride)) * tokenStride;
   const slotStride = Math.ceil((slotTokens * tokenStride) / unit) * unit;
   const tensorBytes = slots * slotStride;
-  const tail = Math.ceil((READ_AHEAD_TOKENS * tokenStride) / pageBytes) * pageBytes;
+  const readAheadBytes = Math.ceil((READ_AHEAD_TOKENS * tokenStride) / pageBytes) * pageBytes;
   return {
     tensors,
     pageBytes,
@@ -47,7 +49,8 @@ export function kvLayout(
     tokenStride,
     slotStride,
     tensorBytes,
-    bytes: tensors * tensorBytes + tail,
+    bytes: tensors * tensorBytes + readAheadBytes,
+    readAheadBytes,
     offset: (layer, kind) => {
       const which = kind === "k" ? 0 : 1;
       return sliced ? which * tensorBytes + layer * tokenBytes : (2 * layer + which) * tensorBytes;

@@ -17,9 +17,8 @@ export class PlainKvMemory implements KvMemory {
     this.slotStride = layout.slotStride;
     this.tokenStride = layout.tokenStride;
     this.mappedGroups = (layout.tensors * layout.tensorBytes) / layout.groupBytes;
-    const tail = layout.bytes - layout.tensors * layout.tensorBytes;
     this.tensors = Array.from({ length: layout.tensors }, () => {
-      const memory = new HostMemory(layout.tensorBytes + tail);
+      const memory = new HostMemory(layout.tensorBytes + layout.readAheadBytes);
       // Static means that it occupies its memory now, not when a request first needs it.
       memory.u8().fill(0);
       return memory;

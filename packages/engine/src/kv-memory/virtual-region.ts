@@ -13,7 +13,7 @@ export interface VirtualRegion extends Disposable {
   prepare(offset: number, bytes: number, physical: number): Promise<void>;
   /** Brings the physical page to a place. Throws MillraceError SYSTEM_CALL_FAILED when memory is short. */
   map(offset: number, bytes: number, physical: number): void;
-  /** Takes the page away; the place stays readable and reads as zeros, for kernels that read padded tails. */
+  /** Takes the page away; the place stays readable and reads as zeros, for kernels that read beyond a sequence's end. */
   unmap(offset: number, bytes: number): void;
   /** Gives the physical memory back to the system; what it held is lost. */
   release(physical: number, bytes: number): void;
