@@ -62,31 +62,38 @@ async function compare(name: string, a: Runner, b: Runner, rows: readonly Row[],
   return times;
 }
 
+const chosen = cases.filter(({ name }) => wanted?.some((w) => name.startsWith(w)) ?? true);
+const withPaged = wanted?.includes("paged") ?? true;
+const held = Math.max(
+  withPaged ? 32 : 0,
+  ...chosen.flatMap(({ rows }) => rows.map((row) => (row.start > 0 ? row.slot + 1 : 0))),
+);
+const withUnified = chosen.some(({ unified }) => unified !== undefined);
+
 for (const threads of threadCounts) {
   const options = { modelPath: path, threads, slots, slotTokens } as const;
   using contiguous = await openGgmlExecutor({ ...options, memory: (g) => testMemory(g) });
-  using paged = await openGgmlExecutor({ ...options, kv: "paged" });
-  using split = new LlamaRunner(path, threads, slots, slotTokens, false);
-  using unified = new LlamaRunner(path, threads, slots, 512, true);
+  using paged = withPaged ? await openGgmlExecutor({ ...options, kv: "paged" }) : null;
+  using split = chosen.length > 0 ? new LlamaRunner(path, threads, slots, slotTokens, false) : null;
+  using unified = withUnified ? new LlamaRunner(path, threads, slots, 512, true) : null;
   const mine = ours(contiguous);
-  for (let slot = 0; slot < 32; slot++) {
+  for (let slot = 0; slot < held; slot++) {
     const rows = [{ slot, start: 0, tokens: tokens(context, slot, vocabulary) }];
-    for (const runner of [mine, ours(paged), split, unified])
-      if (runner !== unified || slot < 8) await runner.prepare(rows).run();
+    await mine.prepare(rows).run();
+    if (paged !== null) await ours(paged).prepare(rows).run();
+    await split?.prepare(rows).run();
+    if (slot < 8) await unified?.prepare(rows).run();
   }
   const of = `${format}, ${threads} thread${threads > 1 ? "s" : ""}`;
-  for (const { name, rows, split: bar, unified: unifiedBar } of cases) {
-    if (wanted !== undefined && !wanted.some((w) => name.startsWith(w))) continue;
+  for (const { name, rows, split: bar, unified: unifiedBar } of chosen) {
+    if (split === null) break;
     const [times] = await compare(`${name} / libllama split, ${of}`, mine, split, rows, bar);
     report(`${name}: CPU of a step, ${of}`, median(times), "ms");
-    if (unifiedBar !== undefined)
+    if (unifiedBar !== undefined && unified !== null)
       await compare(`${name} / libllama unified, ${of}`, mine, unified, rows, unifiedBar);
-    report(
-      `${name}: TypeScript of a step, graph kept, ${of}`,
-      1e3 * contiguous.lastOverheadSeconds,
-      "ms",
-      0.42,
-    );
+    const typescript = (what: string, ms: number) =>
+      report(`${name}: TypeScript of a step, graph ${what}, ${of}`, ms, "ms", 0.42);
+    typescript("kept", 1e3 * contiguous.lastOverheadSeconds);
     const built: number[] = [];
     for (let i = 0; i < 9; i++) {
       // Another shape in between: the next step needs a new graph.
@@ -94,8 +101,8 @@ for (const threads of threadCounts) {
       await mine.prepare(rows).run();
       built.push(1e3 * contiguous.lastOverheadSeconds);
     }
-    report(`${name}: TypeScript of a step, graph new, ${of}`, median(built), "ms", 0.42);
+    typescript("new", median(built));
   }
-  if (wanted === undefined || wanted.includes("paged"))
+  if (paged !== null)
     await compare(`decode 32, paged gather / contiguous, ${of}`, ours(paged), mine, decodes(32));
 }

@@ -207,6 +207,8 @@ export interface EngineStats {
   readonly kvGroupsUsed: number;
   readonly kvGroupBytes: number;
   readonly kvMappedOnDemand: number;
+  /** Those of kvMappedOnDemand that a decode waited for; 0 in steady state. */
+  readonly kvMappedInDecode: number;
   readonly kvMappedAhead: number;
   readonly residentBytes: number;
   /** Last step: prefill tokens, prefill rows, decode rows, seconds. */

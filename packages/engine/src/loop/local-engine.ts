@@ -183,6 +183,7 @@ export class LocalEngine implements EngineClient {
       kvGroupsUsed: kv.usedPages,
       kvGroupBytes: executor.memory?.groupBytes ?? 0,
       kvMappedOnDemand: mapper?.mappedOnDemand ?? 0,
+      kvMappedInDecode: mapper?.mappedInDecode ?? 0,
       kvMappedAhead: mapper?.mappedAhead ?? 0,
       residentBytes: process.memoryUsage.rss(),
       lastStep: this.last,

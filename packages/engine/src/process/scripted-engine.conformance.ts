@@ -187,6 +187,7 @@ const noStats: EngineStats = {
   kvGroupsUsed: 0,
   kvGroupBytes: 0,
   kvMappedOnDemand: 0,
+  kvMappedInDecode: 0,
   kvMappedAhead: 0,
   residentBytes: 0,
   lastStep: { prefillTokens: 0, prefillRows: 0, decodeRows: 0, seconds: 0 },

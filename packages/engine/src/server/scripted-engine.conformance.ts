@@ -114,6 +114,7 @@ export function scriptedEngine(script: Script = {}): ScriptedEngine {
     kvGroupsUsed: 2,
     kvGroupBytes: 4096,
     kvMappedOnDemand: 1,
+    kvMappedInDecode: 0,
     kvMappedAhead: 3,
     residentBytes: 1,
     lastStep: { prefillTokens: 0, prefillRows: 0, decodeRows: 1, seconds: 0.01 },

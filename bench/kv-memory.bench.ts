@@ -1,0 +1,185 @@
+/**
+ * Memory of the KV cache: what the process occupies for 32 sequences of 4,096 tokens when 5 % and 0.8 % of them are in use,
+ * against libllama's context on the same file; what mapping a page group costs; pages mapped while a decode waits; and
+ * whether 10,000 requests leave memory behind. Occupied = anonymous + shared pages (RssAnon + RssShmem): weights are mapped
+ * from their file. Environment: BENCH_REQUESTS (10000).
+ */
+import { setMaxListeners } from "node:events";
+import { readFileSync } from "node:fs";
+import { LlamaBatch, LlamaContext, LlamaModel } from "@millrace/ggml/llama";
+import { KvOrders, ORDER_MAP, ORDER_UNMAP } from "@millrace/serving";
+import { createKvMemory } from "../packages/engine/src/kv-memory/index.ts";
+import { benchEngine, benchKv, benchRequest, follow } from "./engine-requests.ts";
+import { benchModel, tokens } from "./engine-step.ts";
+import { cpuMs, line, median, report } from "./harness.ts";
+
+const sequences = 32;
+const sequenceTokens = 4096;
+const path = benchModel("medium", "q8_0");
+const never = new AbortController().signal;
+setMaxListeners(0, never);
+
+/** Bytes that the process occupies beside files. */
+function occupied(): number {
+  globalThis.gc?.();
+  const status = readFileSync("/proc/self/status", "utf8");
+  const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+)`, "m").exec(status)?.[1]);
+  return 1024 * (kib("RssAnon") + kib("RssShmem"));
+}
+
+interface Load {
+  readonly name: string;
+  readonly requests: number;
+  readonly prompt: number;
+  readonly bar: number;
+}
+const loads: readonly Load[] = [
+  { name: "0.8 %", requests: 8, prompt: 128, bar: 1 / 60 },
+  { name: "5 %", requests: 16, prompt: 400, bar: 1 / 15 },
+];
+
+/** Growth of our engine with the requests running, and the bytes of the pages that hold their K and V. */
+async function ourGrowth({ requests, prompt }: Load): Promise<{ all: number; pages: number }> {
+  const engine = await benchEngine({
+    modelPath: path,
+    threads: 2,
+    contextTokens: sequenceTokens,
+    kv: { ...benchKv, memoryBytes: 2 * 1024 ** 3 },
+  });
+  const before = occupied();
+  const leave = new AbortController();
+  setMaxListeners(0, leave.signal);
+  let started = 0;
+  let warm: () => void;
+  const allRun = new Promise<void>((resolve) => {
+    warm = resolve;
+  });
+  const streams = Array.from({ length: requests }, (_, seed) => {
+    let first = true;
+    const request = benchRequest(prompt, 400, seed, engine.card.vocabularySize);
+    return follow(engine.generate(request, leave.signal), () => {
+      if (first && ++started === requests) warm();
+      first = false;
+    });
+  });
+  await allRun;
+  const all = occupied() - before;
+  const { kvGroupsMapped, kvGroupBytes } = await engine.stats();
+  leave.abort();
+  await Promise.all(streams);
+  await engine.close();
+  return { all, pages: kvGroupsMapped * kvGroupBytes };
+}
+
+/** Growth by libllama's context with the same prompts computed in it. */
+async function theirGrowth({ requests, prompt }: Load): Promise<number> {
+  using model = new LlamaModel(path);
+  const before = occupied();
+  using context = new LlamaContext(model, {
+    sequences,
+    sequenceTokens,
+    batchTokens: 128,
+    threads: 2,
+    flashAttention: "on",
+  });
+  for (let sequence = 0; sequence < requests; sequence++) {
+    const ids = tokens(prompt, sequence, model.vocabulary.size);
+    for (let from = 0; from < prompt; from += 128) {
+      const batch = new LlamaBatch(128);
+      const chunk = ids.slice(from, from + 128);
+      for (const [i, id] of chunk.entries())
+        batch.add(id, from + i, sequence, from + i === prompt - 1);
+      await context.decodeAsync(batch);
+    }
+  }
+  return occupied() - before;
+}
+
+const mib = 1024 ** 2;
+for (const load of loads) {
+  const ours = await ourGrowth(load);
+  const theirs = await theirGrowth(load);
+  report(`occupied at ${load.name}: libllama's context`, theirs / mib, "MiB");
+  report(`occupied at ${load.name}: our K and V`, ours.pages / mib, "MiB");
+  report(`occupied at ${load.name}: ours, with intermediate results`, ours.all / mib, "MiB");
+  report(`occupied at ${load.name}: K and V / context`, ours.pages / theirs, "", load.bar);
+  report(`occupied at ${load.name}: ours with all / context`, ours.all / theirs, "");
+}
+
+const geometry = { slots: sequences, slotTokens: sequenceTokens, layers: 12, tokenBytes: 512 };
+for (const backend of ["memfd", "madvise"] as const)
+  for (const pageBytes of [4096, 65536, 2 * mib]) {
+    const groups = pageBytes > mib ? 4 : 32;
+    const costs: number[] = [];
+    for (let round = 0; round < 20; round++) {
+      using memory = createKvMemory(geometry, { backend, pageBytes, layout: "per-layer", groups });
+      const orders = new KvOrders();
+      const unmaps = new KvOrders();
+      const pagesOfSlot = Math.floor(memory.slotStride / pageBytes);
+      for (let group = 0; group < groups; group++) {
+        const slot = Math.floor(group / pagesOfSlot);
+        orders.push(ORDER_MAP, slot, group % pagesOfSlot, group, group);
+      }
+      for (let group = groups - 1; group >= 0; group--) {
+        const slot = Math.floor(group / pagesOfSlot);
+        unmaps.push(ORDER_UNMAP, slot, group % pagesOfSlot, group, groups + group);
+      }
+      costs.push((1e3 * cpuMs(() => memory.carryOut(orders))) / (groups * 24));
+      memory.carryOut(unmaps);
+    }
+    report(`CPU of mapping a page, ${backend}, ${pageBytes / 1024} KiB`, median(costs), "us");
+  }
+
+{
+  const engine = await benchEngine({
+    modelPath: benchModel("small", "q8_0"),
+    threads: 1,
+    contextTokens: 2048,
+    kv: { ...benchKv, memoryBytes: 512 * mib },
+  });
+  const requests = Array.from({ length: 24 }, (_, seed) =>
+    follow(
+      engine.generate(
+        benchRequest(30 + 11 * (seed % 13), 300, seed, engine.card.vocabularySize),
+        never,
+      ),
+    ),
+  );
+  await Promise.all(requests);
+  const { kvMappedInDecode, kvMappedAhead } = await engine.stats();
+  report("page groups mapped ahead of 7,200 decoded tokens", kvMappedAhead, "");
+  report("page groups that a decode waited for", kvMappedInDecode, "", 0);
+  await engine.close();
+}
+
+{
+  const total = Number(process.env.BENCH_REQUESTS ?? 10_000);
+  const engine = await benchEngine({
+    modelPath: benchModel("tiny", "q8_0"),
+    threads: 1,
+    contextTokens: 512,
+    kv: { ...benchKv, memoryBytes: 32 * mib, prefixSharing: true },
+  });
+  const points: [number, number][] = [];
+  let next = 0;
+  const client = async (): Promise<void> => {
+    while (next < total) {
+      const seed = next++;
+      const request = benchRequest(
+        8 + ((seed * 7) % 90),
+        4 + (seed % 9),
+        seed,
+        engine.card.vocabularySize,
+      );
+      await follow(engine.generate(request, never));
+      if (seed % (total / 50) === 0) points.push([seed, occupied()]);
+    }
+  };
+  await Promise.all(Array.from({ length: 32 }, client));
+  await engine.close();
+  // The first fifth warms up: code is compiled, pools and scratch reach their size.
+  const { slope } = line(points.filter(([seed]) => seed >= total / 5));
+  report(`growth per request over ${total} requests`, slope, "B", 64);
+  report("occupied after a fifth of them", (points[10]?.[1] ?? 0) / mib, "MiB");
+  report("occupied after all of them", (points.at(-1)?.[1] ?? 0) / mib, "MiB");
+}
