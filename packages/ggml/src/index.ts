@@ -18,6 +18,7 @@ export { type Ggml, loadGgml } from "./ggml.ts";
 export { Graph } from "./graph.ts";
 export { HostMemory, hostAlignment } from "./host-memory.ts";
 export { liveHandles } from "./live-handles.ts";
+export { type CpuVariant, cpuVariant } from "./native/cpu-variant.ts";
 export { type NativeLibrary, nativeLibrary } from "./native/library.ts";
 export { candidatePackages, locateLibraries } from "./native/locate.ts";
 export { captureLog, lastLoggedError } from "./native/log.ts";

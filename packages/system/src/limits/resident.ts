@@ -63,6 +63,18 @@ export function maxMappings(): number | null {
   return text === null ? null : Number(text);
 }
 
+/** Paths of the shared libraries that this process has mapped, from /proc/self/maps; empty where there is none. */
+export function loadedLibraries(): readonly string[] {
+  const paths = (readOrNull("/proc/self/maps") ?? "").matchAll(/ (\/[^\n]*\.so[^\n]*)$/gm);
+  return [...new Set([...paths].map((match) => match[1] ?? ""))];
+}
+
+/** How the system gives huge pages to private memory: always, on request (madvise) or never; null where it does not say. */
+export function hugePageMode(): string | null {
+  const text = readOrNull("/sys/kernel/mm/transparent_hugepage/enabled");
+  return /\[(\w+)\]/.exec(text ?? "")?.[1] ?? null;
+}
+
 function field(text: string, name: string): number {
   const match = new RegExp(`^${name}:\\s+(\\d+) kB$`, "m").exec(text);
   return match?.[1] === undefined ? 0 : Number(match[1]) * 1024;
