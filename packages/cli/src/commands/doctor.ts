@@ -3,32 +3,31 @@ import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { connect } from "node:net";
 import os from "node:os";
-import { delimiter, dirname, join } from "node:path";
+import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { formatBytes } from "@millrace/core";
 import { version } from "../program/version.ts";
 import type { Session } from "../session.ts";
 import { facts } from "../ui/table.ts";
 import { wrap } from "../ui/width.ts";
-
-/** One thing that was looked for. */
-interface Finding {
-  readonly name: string;
-  readonly state: "present" | "absent" | "broken";
-  readonly detail: string;
-  /** What its absence disables, or null when nothing. */
-  readonly disables: string | null;
-}
+import { type Finding, onPath } from "./doctor/finding.ts";
+import { ggmlLibraries } from "./doctor/ggml.ts";
+import { cuda, hugePages, kvMemory, kvPages } from "./doctor/kv-memory.ts";
 
 export async function doctorCommand(session: Session): Promise<number> {
   const machine = machineFacts();
   const libraries = libraryVersions();
   const findings = await Promise.all([
     nodeVersion(),
+    ggmlLibraries(),
+    kvPages(),
+    kvMemory(),
+    hugePages(),
+    gpu(),
+    cuda(),
     redisServer(),
     redisPackages(),
     chromium(),
-    gpu(),
   ]);
   const broken = findings.some((finding) => finding.state === "broken");
   if (session.json) {
@@ -54,8 +53,12 @@ export async function doctorCommand(session: Session): Promise<number> {
     "",
     paint("strong", "Optional parts"),
     ...findings.flatMap((finding) => [
-      `  ${marks[finding.state]} ${finding.name.padEnd(16)}${finding.detail}`,
-      ...(finding.state === "present" || finding.disables === null
+      ...wrap(finding.detail, width - 20).map((line, i) =>
+        i === 0
+          ? `  ${marks[finding.state]} ${finding.name.padEnd(16)}${line}`
+          : `${" ".repeat(20)}${line}`,
+      ),
+      ...(finding.state === "present"
         ? []
         : wrap(finding.disables, width - 20).map((line) =>
             paint("faint", `${" ".repeat(20)}${line}`),
@@ -69,7 +72,7 @@ export async function doctorCommand(session: Session): Promise<number> {
   ]);
   session.note(
     broken
-      ? "\nsomething that every command needs is missing"
+      ? "\nwhat is marked ✗ is there and cannot be used"
       : "\nsimulate and plan need nothing more",
   );
   return broken ? 4 : 0;
@@ -148,17 +151,8 @@ async function gpu(): Promise<Finding> {
     name: "GPU",
     state: found ? "present" : "absent",
     detail: found ? (tool ?? "device file present") : "none",
-    disables: "nothing: devices are predicted, not used",
+    disables: "serving on a GPU; simulate and plan predict devices, and use none",
   };
-}
-
-function onPath(names: readonly string[]): string | null {
-  for (const folder of (process.env.PATH ?? "").split(delimiter))
-    for (const name of names) {
-      const path = join(folder, process.platform === "win32" ? `${name}.exe` : name);
-      if (folder !== "" && existsSync(path)) return path;
-    }
-  return null;
 }
 
 /** Packages with the workspace package that depends on them. */

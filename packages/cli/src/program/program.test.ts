@@ -358,8 +358,13 @@ test("explain tells title, text and exit code, whatever the case", async () => {
 test("doctor says what is missing for what", async () => {
   const { exit, out } = await millrace("doctor");
   expect(exit).toBe(0);
-  for (const word of ["Node", "Redis", "Chromium", "GPU", "zod"]) expect(out).toContain(word);
+  for (const word of ["Node", "ggml", "KV pages", "max_map_count", "KV memory", "huge pages"])
+    expect(out).toContain(word);
+  for (const word of ["Redis", "Chromium", "GPU", "CUDA driver", "zod"])
+    expect(out).toContain(word);
   const json = JSON.parse((await millrace("doctor", "--json")).out);
   expect(json).toMatchObject({ schema: "millrace.doctor/1", version });
   for (const { disables } of json.findings) expect(disables).toEqual(expect.any(String));
+  const ggml = json.findings.find(({ name }: { name: string }) => name === "ggml");
+  if (ggml.state === "present") expect(ggml.detail).toMatch(/passed its self-test.*devices: .*CPU/);
 });
