@@ -103,7 +103,7 @@ export const errorCodes = {
   GRAMMAR_INVALID: {
     exit: 2,
     title: "A grammar could not be parsed",
-    text: "Grammars are GBNF: one `name ::= …` per rule, starting at the rule `root`. The message carries the parser's own words. Usual causes: a rule that is used and not defined, an unclosed quote or bracket, a rule that begins with itself.",
+    text: "Grammars are GBNF: one `name ::= …` per rule, starting at the rule `root`. The message names line and column. Usual causes: a rule that is used and not defined, an unclosed quote or bracket, a rule that begins with itself.",
   },
   ENGINE_STEP_FAILED: {
     exit: 1,

@@ -2,9 +2,14 @@
 
 import { randomInt } from "node:crypto";
 import { text as wholeStream } from "node:stream/consumers";
-import { formatNumber, formatSeconds, MillraceError } from "@millrace/core";
+import { type ErrorCode, formatNumber, formatSeconds, MillraceError } from "@millrace/core";
 import { readTextFile } from "@millrace/core/node";
-import { defaultSampling, type GenerateRequest, jsonSchemaToGbnf } from "@millrace/engine";
+import {
+  checkGrammarSyntax,
+  defaultSampling,
+  type GenerateRequest,
+  jsonSchemaToGbnf,
+} from "@millrace/engine";
 import { ChatTemplate } from "@millrace/engine/chat";
 import type { SupervisedEngine } from "@millrace/engine/process";
 import { type OpenedConfig, readServeConfig } from "../engine/serve-config.ts";
@@ -88,7 +93,7 @@ async function stream(
       tokens.push(...event.tokens);
       text += event.text;
       if (!session.json) stdout.write(event.text);
-    } else if (event.type === "error") throw new MillraceError("ENGINE_FAILED", event.message);
+    } else if (event.type === "error") throw new MillraceError(codeOf(event.kind), event.message);
     else if (event.type === "finish") {
       const last = times.at(-1) ?? 0;
       const first = times[0] ?? 0;
@@ -119,6 +124,12 @@ async function stream(
     }
   }
   throw new MillraceError("ENGINE_FAILED", "the engine stopped without finishing the request");
+}
+
+/** What kept the engine from serving the request: the request, or the engine. */
+function codeOf(kind: string): ErrorCode {
+  if (kind === "grammar") return "GRAMMAR_INVALID";
+  return kind === "too-long" || kind === "invalid" ? "USAGE" : "ENGINE_FAILED";
 }
 
 function requestOf(
@@ -152,7 +163,11 @@ function requestOf(
 function grammarOf(flags: GenerateFlags): string | null {
   if (flags.grammar !== undefined && flags.jsonSchema !== undefined)
     throw new MillraceError("USAGE", "--grammar and --json-schema exclude each other");
-  if (flags.grammar !== undefined) return readTextFile(flags.grammar);
+  if (flags.grammar !== undefined) {
+    const grammar = readTextFile(flags.grammar);
+    checkGrammarSyntax(grammar, flags.grammar);
+    return grammar;
+  }
   if (flags.jsonSchema === undefined) return null;
   const text = readTextFile(flags.jsonSchema);
   try {

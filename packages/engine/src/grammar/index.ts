@@ -2,6 +2,7 @@ export { combineGrammars, upToRules } from "./combine.ts";
 export { jsonSchemaToGbnf } from "./json-schema.ts";
 export { checkGrammarSize } from "./limits.ts";
 export { patternGrammar } from "./string-pattern.ts";
+export { checkGrammarSyntax } from "./syntax.ts";
 export {
   choiceGrammar,
   hermesToolCalls,

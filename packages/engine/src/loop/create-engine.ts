@@ -15,6 +15,7 @@ import type { CreateEngine, EngineOptions } from "../contracts.ts";
 import { Embedder } from "../executor/libllama/index.ts";
 import { readModelCard, readPooling } from "../executor/model-card.ts";
 import { type OpenedExecutor, openExecutor } from "../executor/open-executor.ts";
+import { checkGrammarSyntax } from "../grammar/index.ts";
 import { LocalEngine } from "./local-engine.ts";
 
 export const createEngine: CreateEngine = async (options, hooks) => {
@@ -63,7 +64,10 @@ export const createEngine: CreateEngine = async (options, hooks) => {
       stepTimeoutSeconds: options.stepTimeoutSeconds,
       hooks,
       logs: options.logs ?? {},
-      grammar: (gbnf) => new GrammarSampler(vocabulary, gbnf),
+      grammar: (gbnf) => {
+        checkGrammarSyntax(gbnf);
+        return new GrammarSampler(vocabulary, gbnf);
+      },
       ...(embedder === null ? {} : { embed: (inputs, signal) => embedder.embed(inputs, signal) }),
       dispose,
     });

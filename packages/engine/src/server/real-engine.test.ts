@@ -332,7 +332,8 @@ async function usedAtRest(): Promise<number> {
 it("passes a deadline, and a switch of schedulers while requests run", async () => {
   const late = await post({ prompt: "x", max_tokens: 900, ignore_eos: true, deadline_ms: 30 });
   expect([late.status, late.headers.get("x-should-retry")]).toEqual([504, "false"]);
-  const running = post({ prompt: "x", max_tokens: 60, ignore_eos: true });
+  const running = post({ prompt: "x", max_tokens: 900, ignore_eos: true });
+  await expect.poll(async () => (await engine.stats()).running, { interval: 5 }).toBe(1);
   const switched = await fetch(`${url}/admin/scheduler`, {
     method: "POST",
     body: JSON.stringify({ type: "vllm-v1", parameters: { chunkSize: 128 } }),
