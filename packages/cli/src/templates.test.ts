@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MillraceError } from "@millrace/core";
 import { readConfig } from "@millrace/core/config";
+import { resolveServe, serveSchema } from "@millrace/engine/config";
 import { findDevice, findModel } from "@millrace/sim";
 import {
   planSchema,
@@ -14,7 +15,7 @@ import {
 import { expandSpace } from "@millrace/sim/search";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { planTemplate, runTemplate } from "./templates.ts";
+import { planTemplate, runTemplate, serveTemplate } from "./templates.ts";
 
 const context = { findModel, findDevice, longestRequest: null };
 
@@ -27,6 +28,20 @@ function openPlan(text: string) {
   const { value, locate } = readConfig(text, { file: "plan.yaml", schema: planSchema });
   const workload = value.workload === undefined ? {} : resolveWorkload(value.workload);
   return resolvePlan(value, workload, { ...context, locate });
+}
+
+function openServe(text: string) {
+  const { value } = readConfig(text, { file: "serve.yaml", schema: serveSchema });
+  return resolveServe(value, {
+    cores: 2,
+    modelContextTokens: 4096,
+    tileTokens: 64,
+    filePath: (path) => path,
+    readText: () => "key\n",
+    readProfile: () => {
+      throw new Error("no profile is named");
+    },
+  });
 }
 
 test("templates are valid and mean what their comments say", () => {
@@ -42,6 +57,12 @@ test("templates are valid and mean what their comments say", () => {
   const plan = openPlan(planTemplate("x"));
   expect(plan.confirmation).toEqual({ requests: 20_000, seeds: 3, finalists: 20 });
   expect(expandSpace(plan).feasible.length).toBeGreaterThan(20);
+  // What stands in the file is the default, but for the context.
+  const { engine, ...rest } = openServe(serveTemplate("x"));
+  const bare = openServe("model: small.gguf");
+  expect({ ...engine, contextTokens: 4096 }).toEqual(bare.engine);
+  expect(engine.contextTokens).toBe(2048);
+  expect(rest).toEqual({ server: bare.server, drainTimeoutSeconds: 30, logRequests: true });
 });
 
 test("what the templates comment out is valid as well", () => {
@@ -59,6 +80,15 @@ test("what the templates comment out is valid as well", () => {
   const spec = openPlan(plan);
   expect(spec.current?.replicas).toBe(4);
   expect(spec.fleet?.gpus).toBe(8);
+  const serve = openServe(serveTemplate("x").replace(/^( *)# ([a-z]\w*:)/gm, "$1$2"));
+  expect(serve.engine).toMatchObject({
+    name: "my-model",
+    threads: 4,
+    deterministic: true,
+    kv: { memoryBytes: 2 * 1024 ** 3, pageBytes: 65536 },
+    logs: { decisions: "decisions.jsonl" },
+  });
+  expect(serve.server).toMatchObject({ apiKeys: ["key"], chatTemplate: "chatml" });
 });
 
 const examples = fileURLToPath(new URL("../../../examples", import.meta.url));
@@ -104,6 +134,7 @@ describe("a damaged file gives a configuration or a MillraceError with a place",
   test.each([
     ["run.yaml", runTemplate("x"), openRun],
     ["plan.yaml", planTemplate("x"), openPlan],
+    ["serve.yaml", serveTemplate("x"), openServe],
   ] as const)("%s", (_, text, open) => {
     fc.assert(
       fc.property(damaged(text), (broken) => {

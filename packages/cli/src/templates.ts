@@ -86,3 +86,41 @@ space:                     # what may be chosen
 #   confirmation: { requests: 20000, seeds: 3, finalists: 20 }
 seed: 42
 `;
+
+/** serve.yaml, with the address of its schema. */
+export const serveTemplate = (schema: string): string => `# yaml-language-server: $schema=${schema}
+# A server over one model.   millrace serve --config serve.yaml
+# Keys left out have the defaults that the comments name; files are named from this file's folder.
+
+model: small.gguf          # GGUF file; to try: millrace model make --preset small --out small.gguf
+# name: my-model           # name shown to clients; default: the model's own
+contextTokens: 2048        # most tokens of prompt and answer; default: the model's, at most 8192
+# executor: auto           # ggml where it knows the architecture, else libllama
+# threads: 4               # default: the cores, less one above two
+# chatTemplate: chatml     # instead of the model's own: a Jinja file, or chatml, hermes, llama3, mistral, gemma
+
+scheduler:
+  type: sarathi-serve      # decodes first, prompts in chunks beside them
+  chunkSize: 128           # prompt tokens of a step; smaller: shorter pauses, slower prompts
+  batchSizeCap: 32         # most requests at once; each has a slot of contextTokens
+
+kv:
+  type: vattention         # grows page by page; static: every slot has its memory from the start
+  # memory: 2GiB           # physical limit; default: what is free beside the weights
+  # page: 64KiB            # 4KiB to 2MiB
+  # layout: per-layer      # or sliced: all layers of a token together
+  prefixSharing: true      # requests that begin alike share pages
+
+server:
+  host: 127.0.0.1          # 0.0.0.0 answers other machines: give keys then
+  port: 8080               # 0 takes a free one
+  # apiKeyFile: keys.txt   # one accepted key per line
+  # corsOrigins: [http://localhost:3000]
+  maxInFlight: 512         # answers at once; more are refused with 429
+  drainTimeout: 30s        # how long running requests may go on after SIGTERM
+
+maxWaiting: 256            # requests that wait for a slot; more are refused with 429
+# deterministic: true      # an answer does not depend on what else is served; slower
+# slo: { ttftMs: 2000, tbtMs: 100 }   # targets of the fluidity-index in /metrics
+# logs: { decisions: decisions.jsonl, timings: timings.jsonl }   # for simulate --replay
+`;

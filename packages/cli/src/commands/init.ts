@@ -5,12 +5,15 @@ import { fileURLToPath } from "node:url";
 import { MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
 import type { Session } from "../session.ts";
-import { planTemplate, runTemplate } from "../templates.ts";
+import { planTemplate, runTemplate, serveTemplate } from "../templates.ts";
 
 const kinds = {
   run: { template: runTemplate, command: "simulate" },
   plan: { template: planTemplate, command: "plan" },
+  serve: { template: serveTemplate, command: "serve" },
 } as const;
+
+type Kind = keyof typeof kinds;
 
 export async function initCommand(
   session: Session,
@@ -18,7 +21,7 @@ export async function initCommand(
   file: string | undefined,
   flags: Readonly<Record<string, unknown>>,
 ): Promise<number> {
-  const name = kind === "plan" ? "plan" : "run";
+  const name = isKind(kind) ? kind : "run";
   const path = file ?? `${name}.yaml`;
   if (existsSync(path) && flags.force !== true)
     throw new MillraceError("USAGE", `${path} exists already`, {
@@ -37,12 +40,21 @@ export async function initCommand(
   return 0;
 }
 
+function isKind(kind: string | undefined): kind is Kind {
+  return kind !== undefined && Object.hasOwn(kinds, kind);
+}
+
+async function schemaOf(kind: Kind): Promise<unknown> {
+  if (kind === "serve") return (await import("@millrace/engine/config")).serveConfigSchema();
+  return (await import("@millrace/sim/config")).configSchemas()[`${kind}.schema.json`];
+}
+
 /**
  * The JSON schema of a configuration: the one of this checkout when there is one, else a copy written beside the
  * configuration, so that an editor finds it without a network.
  */
 async function schemaFor(
-  kind: "run" | "plan",
+  kind: Kind,
   configPath: string,
 ): Promise<{ readonly path: string; readonly reference: string; readonly written: boolean }> {
   const name = `${kind}.schema.json`;
@@ -55,8 +67,7 @@ async function schemaFor(
     const reference = near ? (posix.startsWith(".") ? posix : `./${posix}`) : shipped;
     return { path: shipped, reference, written: false };
   }
-  const { configSchemas } = await import("@millrace/sim/config");
   const path = join(dirname(configPath), ".millrace", name);
-  writeFileAtomic(path, `${JSON.stringify(configSchemas()[name], null, 2)}\n`);
+  writeFileAtomic(path, `${JSON.stringify(await schemaOf(kind), null, 2)}\n`);
   return { path, reference: `./.millrace/${name}`, written: true };
 }

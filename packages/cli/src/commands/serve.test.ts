@@ -74,6 +74,20 @@ test.each(["auto", "libllama"])(
   },
 );
 
+test("what millrace init serve writes is served", async () => {
+  const config = join(folder, "serve.yaml");
+  expect(await millrace("init", "serve", config)).toMatchObject({ exit: 0 });
+  const named = await millrace("serve", "--config", config, "--print-unit");
+  expect(named.exit).toBe(2);
+  expect(named.err).toContain("small.gguf");
+  makeModel({ preset: "tiny", out: join(folder, "small.gguf") });
+  const unit = await millrace("serve", "--config", config, "--print-unit");
+  expect(unit.exit).toBe(0);
+  expect(unit.out).toContain(`serve --config ${config}`);
+  const { url } = await serve("--config", config);
+  expect((await fetch(`${url}/ready`)).status).toBe(200);
+});
+
 test("greedy text is the same on both executors and in every run", async () => {
   const run = async (executor: string) => {
     const { exit, out } = await millrace(

@@ -66,7 +66,10 @@ const serve: CommandSpec = {
       text: "most sequences at once (default: 32)",
       parse: wholeNumber("--batch-size-cap", 1),
     },
-    { flags: "--kv <type>", text: "vattention, paged or static (default: vattention)" },
+    {
+      flags: "--kv <type>",
+      text: "vattention, or static: all memory from the start (default: vattention)",
+    },
     { flags: "--page-size <size>", text: "physical page, 4KiB to 2MiB (default: 64KiB or more)" },
     { flags: "--no-prefix-sharing", text: "do not share pages of prompts that begin alike" },
     { flags: "--profile <file>", text: "step profile, for scheduler.chunking slo" },

@@ -246,7 +246,7 @@ describe("simulate", () => {
 });
 
 describe("init", () => {
-  test.each(["run", "plan"])("writes a %s that is valid, once", async (kind) => {
+  test.each(["run", "plan", "serve"])("writes a %s that is valid, once", async (kind) => {
     const path = join(folder, `init-${kind}.yaml`);
     expect(await millrace("init", kind, path)).toMatchObject({ exit: 0 });
     const [first] = readFileSync(path, "utf8").split("\n");

@@ -7,12 +7,16 @@ const init: CommandSpec = {
   usage: "init [kind] [file]",
   group,
   summary: "write a commented configuration to start from",
-  text: "Writes run.yaml (for simulate) or plan.yaml (for plan): valid as it stands, every key explained, with the schema line that makes editors complete and check it.",
-  argumentChoices: [["run", "plan"]],
+  text: "Writes run.yaml (for simulate), plan.yaml (for plan) or serve.yaml (for serve): valid as it stands, every key explained, with the schema line that makes editors complete and check it.",
+  argumentChoices: [["run", "plan", "serve"]],
   flags: [{ flags: "-f, --force", text: "replace an existing file" }],
   examples: [
     ["millrace init && millrace simulate --config run.yaml", "from nothing to a result"],
     ["millrace init plan && millrace plan --config plan.yaml", "from nothing to a plan"],
+    [
+      "millrace init serve && millrace model make --out small.gguf && millrace serve --config serve.yaml",
+      "from nothing to a server",
+    ],
   ],
   run: async (session, { args, flags }) =>
     (await import("../commands/init.ts")).initCommand(session, args[0], args[1], flags),

@@ -49,6 +49,7 @@ test.each([
   ["model: a.gguf\nkv: { page: 5000 }", /kv.page is 5000 bytes/],
   ["model: a.gguf\nscheduler: { chunking: slo }", /needs a step profile/],
   ["model: a.gguf\nscheduler: { chunkSize: 32 }", /less than the tile of 64/],
+  ["model: a.gguf\nkv: paged", /no paged KV cache to serve from/],
   ["model: a.gguf\nkv: { backend: cuda }", /kv.backend cuda needs a CUDA device, and .* the CPU/],
   ["model: a.gguf\ndevice: CUDA0\nkv: { backend: memfd }", /memfd is host memory/],
   ["model: a.gguf\ndevice: cuda1\nkv: static", /static is host memory/],

@@ -30,10 +30,6 @@ const DEVICE_SHARE = 0.8;
 /** Makes the memory. Throws CONFIG_INVALID when it cannot hold a page group or does not fit the device, SYSTEM_…. */
 export function openKv(geometry: KvGeometry, options: EngineOptions): OpenedKv {
   const { kv } = options;
-  if (kv.type === "paged")
-    throw new MillraceError("CONFIG_INVALID", "the engine has no paged KV cache to serve from", {
-      hint: "kv.type vattention; paged and contiguous kernels are compared by millrace reproduce vattention",
-    });
   const backend = backendFor(kv, options.device, pagesCanBeMapped());
   if (kv.type === "static") return openStatic(geometry, options);
   if (backend !== "cuda") {

@@ -11,13 +11,17 @@ export function cudaOrdinal(device: string | undefined): number | null {
 
 /**
  * The back end of a configuration; `mappable`: whether this system maps pages. Throws CONFIG_INVALID where device and back
- * end do not fit: a kernel can read only memory of its own device.
+ * end do not fit (a kernel can read only memory of its own device), and for kv.type paged.
  */
 export function backendFor(
   kv: Pick<EngineKvOptions, "type" | "backend" | "prefixSharing">,
   device: string | undefined,
   mappable: boolean,
 ): KvBackend {
+  if (kv.type === "paged")
+    throw new MillraceError("CONFIG_INVALID", "the engine has no paged KV cache to serve from", {
+      hint: "kv.type vattention; block tables are only the baseline that contiguous memory is measured against",
+    });
   const onCuda = cudaOrdinal(device) !== null;
   if (kv.backend === "cuda" && !onCuda)
     throw new MillraceError(
