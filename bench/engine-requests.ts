@@ -32,25 +32,26 @@ const scheduler: EngineOptions["scheduler"] = {
   maxWaitingIters: 10,
 };
 
+type Given = Pick<EngineOptions, "modelPath" | "threads"> &
+  Partial<Omit<EngineOptions, "scheduler">> & {
+    readonly scheduler?: Partial<EngineOptions["scheduler"]>;
+  };
+
+export function engineOptions(given: Given): EngineOptions {
+  return {
+    executor: "ggml",
+    kv: benchKv,
+    maxWaiting: 1000,
+    deterministic: false,
+    stepTimeoutSeconds: 120,
+    ...given,
+    scheduler: { ...scheduler, ...given.scheduler },
+  };
+}
+
 /** An engine in this process. */
-export function benchEngine(
-  given: Pick<EngineOptions, "modelPath" | "threads"> &
-    Partial<Omit<EngineOptions, "scheduler">> & {
-      readonly scheduler?: Partial<EngineOptions["scheduler"]>;
-    },
-): Promise<EngineClient> {
-  return createEngine(
-    {
-      executor: "ggml",
-      kv: benchKv,
-      maxWaiting: 1000,
-      deterministic: false,
-      stepTimeoutSeconds: 120,
-      ...given,
-      scheduler: { ...scheduler, ...given.scheduler },
-    },
-    {},
-  );
+export function benchEngine(given: Given): Promise<EngineClient> {
+  return createEngine(engineOptions(given), {});
 }
 
 /** A greedy request of random tokens that only its length ends. */
