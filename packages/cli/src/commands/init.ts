@@ -30,7 +30,12 @@ export async function initCommand(
   const { template, command } = kinds[name];
   const schema = await schemaFor(name, path);
   writeFileAtomic(path, template(schema.reference));
-  const next = `millrace ${command} --config ${path}`;
+  const use = `millrace ${command} --config ${path}`;
+  const model = join(dirname(path), "small.gguf");
+  const next =
+    name === "serve" && !existsSync(model)
+      ? `millrace model make --preset small --out ${model} && ${use}`
+      : use;
   if (session.json)
     session.printJson({ schema: "millrace.init/1", file: path, jsonSchema: schema.path, next });
   else {

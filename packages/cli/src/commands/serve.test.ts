@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -86,6 +87,16 @@ test("what millrace init serve writes is served", async () => {
   expect(unit.out).toContain(`serve --config ${config}`);
   const { url } = await serve("--config", config);
   expect((await fetch(`${url}/ready`)).status).toBe(200);
+});
+
+test("an address that is taken is refused by name", async () => {
+  const taken = createServer().listen(0, "127.0.0.1");
+  await once(taken, "listening");
+  const { port } = taken.address() as { port: number };
+  const ran = await millrace("serve", "-m", model, "-p", String(port));
+  taken.close();
+  expect(ran.exit).toBe(2);
+  expect(ran.err).toContain(`127.0.0.1:${port} is taken`);
 });
 
 test("greedy text is the same on both executors and in every run", async () => {

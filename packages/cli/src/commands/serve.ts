@@ -1,6 +1,7 @@
 /** `millrace serve`: an OpenAI-compatible server over a GGUF model. */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MillraceError } from "@millrace/core";
 import { createServer, namedTemplates, requestLogger } from "@millrace/engine/server";
 import { readServeConfig } from "../engine/serve-config.ts";
 import { startWithProgress } from "../engine/start.ts";
@@ -32,7 +33,7 @@ export async function serveCommand(
       logger,
     });
     const stopped = stopSignal();
-    const url = await server.listen();
+    const url = await listening(server, config.server);
     // Also with --quiet: programs wait for this line.
     stderr.write(`${engine.card.name} is served at ${url}\n`);
     if (session.json)
@@ -52,6 +53,30 @@ export async function serveCommand(
     return 0;
   } finally {
     await engine.close();
+  }
+}
+
+/** Reasons why an address cannot be taken, and what to do. */
+const refusals: Readonly<Record<string, readonly [string, string]>> = {
+  EADDRINUSE: ["is taken", "another --port; 0 takes a free one"],
+  EACCES: ["may not be taken by this user", "a --port from 1024 on"],
+  EADDRNOTAVAIL: [
+    "is no address of this machine",
+    "--host 127.0.0.1, or 0.0.0.0 for all addresses",
+  ],
+  ENOTFOUND: ["is no known address", "--host 127.0.0.1, or 0.0.0.0 for all addresses"],
+};
+
+async function listening(
+  server: { listen(): Promise<string> },
+  at: { readonly host: string; readonly port: number },
+): Promise<string> {
+  try {
+    return await server.listen();
+  } catch (cause) {
+    const [why, hint] = refusals[(cause as NodeJS.ErrnoException).code ?? ""] ?? [];
+    if (why === undefined || hint === undefined) throw cause;
+    throw new MillraceError("CONFIG_INVALID", `${at.host}:${at.port} ${why}`, { hint, cause });
   }
 }
 
