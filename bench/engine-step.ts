@@ -6,14 +6,10 @@ import { Rng } from "@millrace/core";
 import { loadGgml, ThreadPool } from "@millrace/ggml";
 import { type MadeType, makeModel, type PresetName } from "@millrace/ggml/gguf";
 import { LlamaBatch, LlamaContext, LlamaModel } from "@millrace/ggml/llama";
-import type { Executor, ExecutorBatch } from "../packages/engine/src/contracts.ts";
+import type { Executor } from "../packages/engine/src/contracts.ts";
+import { batchOf, type Row } from "../packages/engine/src/reproduce/batches.ts";
 
-/** A row of a batch: tokens at a position of a slot. */
-export interface Row {
-  readonly slot: number;
-  readonly start: number;
-  readonly tokens: readonly number[];
-}
+export { type Row, randomTokens as tokens } from "../packages/engine/src/reproduce/batches.ts";
 
 /** A made model in the temporary folder, kept between runs. */
 export function benchModel(preset: PresetName, type: MadeType): string {
@@ -22,29 +18,6 @@ export function benchModel(preset: PresetName, type: MadeType): string {
   const out = join(folder, `${preset}-${type}.gguf`);
   if (!existsSync(out)) makeModel({ preset, type, out });
   return out;
-}
-
-export function tokens(count: number, seed: number, vocabulary: number): number[] {
-  const rng = new Rng(`tokens/${seed}`);
-  return Array.from({ length: count }, () => 3 + Math.floor(rng.next() * (vocabulary - 3)));
-}
-
-export function batchOf(rows: readonly Row[]): ExecutorBatch {
-  let offset = 0;
-  const offsets = rows.map(({ tokens: { length } }) => {
-    offset += length;
-    return offset - length;
-  });
-  return {
-    rows: rows.length,
-    slot: Int32Array.from(rows, ({ slot }) => slot),
-    start: Int32Array.from(rows, ({ start }) => start),
-    count: Int32Array.from(rows, (row) => row.tokens.length),
-    offset: Int32Array.from(offsets),
-    tokens: Int32Array.from(rows.flatMap((row) => row.tokens)),
-    total: offset,
-    wantsLogits: new Uint8Array(rows.length).fill(1),
-  };
 }
 
 /** Something that computes a prepared batch over and over, from the same state of its cache. */

@@ -10,7 +10,14 @@ import { LlamaBatch, LlamaContext, LlamaModel } from "@millrace/ggml/llama";
 import { KvOrders, ORDER_MAP, ORDER_UNMAP } from "@millrace/serving";
 import { createKvMemory } from "../packages/engine/src/kv-memory/index.ts";
 import { engineModule, startEngine } from "../packages/engine/src/process/index.ts";
-import { benchEngine, benchKv, benchRequest, engineOptions, follow } from "./engine-requests.ts";
+import {
+  experimentEngine,
+  follow,
+  openExperimentEngine,
+  plainPages,
+  randomRequest,
+  startAll,
+} from "../packages/engine/src/reproduce/requests.ts";
 import { benchModel, tokens } from "./engine-step.ts";
 import { cpuMs, median, report } from "./harness.ts";
 
@@ -40,34 +47,21 @@ const loads: readonly Load[] = [
 ];
 
 /** Growth of our engine with the requests running, and the bytes of the pages that hold their K and V. */
-async function ourGrowth({ requests, prompt }: Load): Promise<{ all: number; pages: number }> {
-  const engine = await benchEngine({
+async function ourGrowth(load: Load): Promise<{ all: number; pages: number }> {
+  const engine = await openExperimentEngine({
     modelPath: path,
     threads: 2,
     contextTokens: sequenceTokens,
-    kv: { ...benchKv, memoryBytes: 2 * 1024 ** 3 },
+    kv: { ...plainPages, memoryBytes: 2 * 1024 ** 3 },
   });
   const before = occupied();
-  const leave = new AbortController();
-  setMaxListeners(0, leave.signal);
-  let started = 0;
-  let warm: () => void;
-  const allRun = new Promise<void>((resolve) => {
-    warm = resolve;
-  });
-  const streams = Array.from({ length: requests }, (_, seed) => {
-    let first = true;
-    const request = benchRequest(prompt, 400, seed, engine.card.vocabularySize);
-    return follow(engine.generate(request, leave.signal), () => {
-      if (first && ++started === requests) warm();
-      first = false;
-    });
-  });
-  await allRun;
+  const requests = Array.from({ length: load.requests }, (_, seed) =>
+    randomRequest(load.prompt, 400, seed, engine.card.vocabularySize),
+  );
+  const running = await startAll(engine, requests, never);
   const all = occupied() - before;
   const { kvGroupsMapped, kvGroupBytes } = await engine.stats();
-  leave.abort();
-  await Promise.all(streams);
+  await running.stop();
   await engine.close();
   return { all, pages: kvGroupsMapped * kvGroupBytes };
 }
@@ -132,16 +126,16 @@ for (const backend of ["memfd", "madvise"] as const)
   }
 
 {
-  const engine = await benchEngine({
+  const engine = await openExperimentEngine({
     modelPath: benchModel("small", "q8_0"),
     threads: 1,
     contextTokens: 2048,
-    kv: { ...benchKv, memoryBytes: 512 * mib },
+    kv: { ...plainPages, memoryBytes: 512 * mib },
   });
   const requests = Array.from({ length: 24 }, (_, seed) =>
     follow(
       engine.generate(
-        benchRequest(30 + 11 * (seed % 13), 300, seed, engine.card.vocabularySize),
+        randomRequest(30 + 11 * (seed % 13), 300, seed, engine.card.vocabularySize),
         never,
       ),
     ),
@@ -156,11 +150,11 @@ for (const backend of ["memfd", "madvise"] as const)
 {
   // In a process of its own, as it is served: V8 keeps more room the more it is allowed to.
   const total = Number(process.env.BENCH_REQUESTS ?? 10_000);
-  const options = engineOptions({
+  const options = experimentEngine({
     modelPath: benchModel("tiny", "q8_0"),
     threads: 1,
     contextTokens: 512,
-    kv: { ...benchKv, memoryBytes: 32 * mib, prefixSharing: true },
+    kv: { ...plainPages, memoryBytes: 32 * mib, prefixSharing: true },
   });
   const engine = await startEngine(options, { module: engineModule });
   const points: [number, number][] = [];
@@ -169,7 +163,7 @@ for (const backend of ["memfd", "madvise"] as const)
     while (next < total) {
       const seed = next++;
       const tokens = 8 + ((seed * 7) % 90);
-      const request = benchRequest(tokens, 4 + (seed % 9), seed, engine.card.vocabularySize);
+      const request = randomRequest(tokens, 4 + (seed % 9), seed, engine.card.vocabularySize);
       await follow(engine.generate(request, never));
       if (seed % (total / 100) === 0) points.push([seed, occupied(engine.pid ?? "self")]);
     }

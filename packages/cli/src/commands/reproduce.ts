@@ -4,6 +4,8 @@ import {
   formatNumber,
   MillraceError,
   type Reproduce,
+  type ReproduceOptions,
+  type ReproduceRow,
   type Reproduction,
   suggestion,
 } from "@millrace/core";
@@ -33,17 +35,43 @@ const papers: ReadonlyMap<string, Paper> = new Map([
     "sarathi",
     {
       title: "SARATHI (2023): chunked prefill and decode-maximal batching",
-      load: async () => (await import("@millrace/sim/reproduce")).reproduceSarathi,
+      load: async () =>
+        withMeasured(
+          (await import("@millrace/sim/reproduce")).reproduceSarathi,
+          (await import("@millrace/engine/reproduce")).measureSarathi,
+        ),
     },
   ],
   [
     "sarathi-serve",
     {
       title: "Sarathi-Serve (OSDI 2024): capacity under a TBT limit",
-      load: async () => (await import("@millrace/sim/reproduce")).reproduceSarathiServe,
+      load: async () =>
+        withMeasured(
+          (await import("@millrace/sim/reproduce")).reproduceSarathiServe,
+          (await import("@millrace/engine/reproduce")).measureSarathiServe,
+        ),
+    },
+  ],
+  [
+    "vattention",
+    {
+      title: "vAttention (ASPLOS 2025): KV cache in contiguous virtual memory",
+      load: async () => (await import("@millrace/engine/reproduce")).reproduceVattention,
     },
   ],
 ]);
+
+/** The simulated experiments of a paper, then those on the engine of this machine. */
+function withMeasured(
+  simulate: Reproduce,
+  measure: (options: ReproduceOptions) => Promise<readonly ReproduceRow[]>,
+): Reproduce {
+  return async (options) => {
+    const simulated = await simulate(options);
+    return { ...simulated, rows: [...simulated.rows, ...(await measure(options))] };
+  };
+}
 
 interface ReproduceFlags {
   readonly quick?: boolean;
