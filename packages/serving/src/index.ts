@@ -17,6 +17,7 @@ export * from "./kv/prefix-index.ts";
 export * from "./kv/prefix-keys.ts";
 export * from "./kv/static.ts";
 export * from "./kv/vattention.ts";
+export * from "./kv/vattention-options.ts";
 export * from "./metrics/etalon.ts";
 export * from "./metrics/fluidity.ts";
 export * from "./metrics/recorder.ts";

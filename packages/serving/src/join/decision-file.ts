@@ -5,7 +5,8 @@
  */
 import { MillraceError } from "@millrace/core";
 import { StaticKv, type StaticKvOptions } from "../kv/static.ts";
-import { VattentionKv, type VattentionOptions } from "../kv/vattention.ts";
+import { VattentionKv } from "../kv/vattention.ts";
+import type { VattentionOptions } from "../kv/vattention-options.ts";
 import { createScheduler, type SchedulerName, type SchedulerOptions } from "../scheduler/index.ts";
 import type { KvManager, StepCostModel } from "./contracts.ts";
 import { type LogEntry, ReplayBackend, replay } from "./decision-log.ts";

@@ -12,53 +12,8 @@ import { type KvOrders, ROW_EMITS, type StepPlan } from "../join/step-plan.ts";
 import { PageFit } from "./page-fit.ts";
 import { PageGroups } from "./page-groups.ts";
 import { PrefixIndex } from "./prefix-index.ts";
-
-export interface VattentionOptions {
-  /** Page groups in the physical pool. */
-  readonly groups: number;
-  /** Whole tokens that one page group holds: see `tokensPerPageGroup`. */
-  readonly groupTokens: number;
-  /**
-   * Bytes of a page and of one token in it, where a page holds no whole number of tokens: then groups are counted in
-   * bytes and groupTokens is not used.
-   */
-  readonly page?: { readonly bytes: number; readonly tokenBytes: number };
-  /** Sequences that can have a slot of virtual memory at once. */
-  readonly slots: number;
-  /** Virtual tokens of a slot: the longest request. */
-  readonly slotTokens: number;
-  /** Share of the groups kept free at admission, 0 … 1. */
-  readonly watermark: number;
-  /** Freed slots keep their pages for the next request there, until somebody needs them (section 6.1.2). */
-  readonly deferredReclamation: boolean;
-  /** Steps of look-ahead of the background mapper (paper: 10), and groups it maps at most per step (paper: 2). */
-  readonly eagerSteps: number;
-  readonly eagerGroups: number;
-}
-
-/**
- * Tokens per page group. per-layer: a page holds one layer's K (or V) of consecutive tokens; sliced: all layers of a
- * token stand together, so a page holds fewer tokens and less of it is wasted at the end of a sequence.
- * @throws InvariantError when one token is larger than a page.
- */
-export function tokensPerPageGroup(geometry: {
-  readonly kvHeads: number;
-  readonly headDim: number;
-  readonly layers: number;
-  readonly kvBytes: number;
-  readonly pageBytes: number;
-  readonly layout: "per-layer" | "sliced";
-}): number {
-  const layers = geometry.layout === "sliced" ? geometry.layers : 1;
-  const tokens = Math.floor(
-    geometry.pageBytes / (geometry.kvHeads * geometry.headDim * geometry.kvBytes * layers),
-  );
-  invariant(
-    tokens >= 1,
-    `a page of ${geometry.pageBytes} bytes is smaller than one token's KV in layout ${geometry.layout}`,
-  );
-  return tokens;
-}
+import { checkVattention } from "./vattention-check.ts";
+import type { VattentionOptions } from "./vattention-options.ts";
 
 export class VattentionKv implements KvManager {
   readonly options: VattentionOptions;
@@ -312,45 +267,9 @@ export class VattentionKv implements KvManager {
   }
 
   checkIntegrity(): void {
-    const { index, memory } = this;
-    memory.checkIntegrity((phys) => index.runOf(phys) >= 0);
-    const uses = new Map<number, number>();
-    let sum = 0;
-    for (let slot = 0; slot < this.owner.length; slot++) {
-      const need = this.needed[slot]!;
-      invariant(
-        memory.mapped(slot) >= need,
-        `slot ${slot} needs ${need} groups but has ${memory.mapped(slot)} mapped`,
-      );
-      const seq = this.owner[slot]!;
-      invariant(seq >= 0 || need === 0, `inactive slot ${slot} counts ${need} groups`);
-      for (let page = 0; page < memory.mapped(slot); page++) {
-        const run = index.runOf(memory.at(slot, page));
-        if (run < 0) {
-          if (page < need) sum++;
-          continue;
-        }
-        invariant(page < need, `slot ${slot} keeps page ${page} of a prefix that it does not need`);
-        if (page % this.fit.runPages === 0) uses.set(run, (uses.get(run) ?? 0) + 1);
-      }
-      if (seq >= 0) {
-        invariant(this.table.slot[seq] === slot, `slot ${slot} and sequence ${seq} disagree`);
-        invariant(
-          this.table.issued[seq]! <= this.fit.tokensIn(need),
-          `sequence ${seq} computes beyond its mapped pages`,
-        );
-      }
-    }
-    index.forEach((run) => {
-      const used = uses.get(run) ?? 0;
-      invariant(
-        index.usesOf(run) === used,
-        `prefix run ${run} is used ${used} times, counted ${index.usesOf(run)}`,
-      );
-      if (used > 0) sum += this.fit.runPages;
-    });
-    invariant(sum === this.neededSum, `needed groups: counted ${sum}, kept ${this.neededSum}`);
-    invariant(sum <= this.options.groups, "more groups are needed than exist");
+    const { table, fit, index, memory, owner, needed, neededSum } = this;
+    const { groups } = this.options;
+    checkVattention({ table, fit, index, memory, owner, needed, neededSum, groups });
   }
 
   /** Leading runs of the prompt that the index holds; the last token is always computed, or nothing would be emitted. */
