@@ -3,13 +3,7 @@
  * everything back with it; tensors, pages and plans are the affair of executor, KV manager and scheduler.
  */
 import { type Clock, MillraceError, WallClock } from "@millrace/core";
-import {
-  DECISIONS_SCHEMA,
-  DONE,
-  kvSettingsOf,
-  type StepPlan,
-  VattentionKv,
-} from "@millrace/serving";
+import { DECISIONS_SCHEMA, kvSettingsOf, type StepPlan, VattentionKv } from "@millrace/serving";
 import type {
   EngineClient,
   EngineStats,
@@ -18,14 +12,13 @@ import type {
   ModelCard,
   StepTiming,
 } from "../contracts.ts";
-import { EventQueue } from "../process/event-queue.ts";
 import { Sampler } from "../sampling/index.ts";
-import { type Active, answered, crashed, finishOf, messageOf, refusal } from "./active-request.ts";
+import { answered, crashed, messageOf, refusal } from "./active-request.ts";
 import { Driver } from "./driver.ts";
 import { EngineLogs } from "./engine-logs.ts";
-import { Generation, type GenerationScope, type GrammarState } from "./generation.ts";
+import type { GrammarState } from "./generation.ts";
 import type { LocalEngineParts } from "./local-engine-parts.ts";
-import { Pace } from "./pace.ts";
+import { RequestBook } from "./request-book.ts";
 import { checkRequest } from "./request-check.ts";
 import { changedSettings } from "./scheduler-settings.ts";
 import { later } from "./timers.ts";
@@ -40,19 +33,12 @@ export class LocalEngine implements EngineClient {
   readonly card: ModelCard;
   private readonly parts: LocalEngineParts;
   private readonly clock: Clock;
-  private readonly scope: GenerationScope;
+  private readonly requests: RequestBook;
   private readonly driver: Driver;
-  private readonly active = new Map<number, Active>();
-  private readonly generations = new Map<number, Generation>();
-  /** Requests of the step that computes. */
-  private readonly inStep: Active[] = [];
   private readonly listeners = new Set<(step: StepTiming) => void>();
-  private readonly pace = new Pace();
   private readonly logs: EngineLogs;
   private mode: "open" | "switching" | "closed" = "open";
   private idleWaiters: (() => void)[] = [];
-  private nextHandle = 0;
-  private readonly counts = { preemptions: 0, prompt: 0, cached: 0, generated: 0 };
   private last: EngineStats["lastStep"] = noStep;
 
   /** @throws MillraceError CONFIG_INVALID, OUTPUT_UNWRITABLE (logs). */
@@ -67,11 +53,19 @@ export class LocalEngine implements EngineClient {
       kv.capacityTokens + 1,
     );
     this.card = { ...executor.card, name: parts.name ?? executor.card.name, contextTokens };
-    this.scope = {
-      sampler: new Sampler(executor.card.vocabularySize),
-      texts: tokenTexts(vocabulary),
-      endTokens: endTokens(vocabulary),
-    };
+    this.requests = new RequestBook({
+      table: parts.table,
+      clock: this.clock,
+      scope: {
+        sampler: new Sampler(executor.card.vocabularySize),
+        texts: tokenTexts(vocabulary),
+        endTokens: endTokens(vocabulary),
+      },
+      ...(parts.prefixKeyer !== undefined && { prefixKeyer: parts.prefixKeyer }),
+      contextTokens,
+      maxWaiting: parts.maxWaiting,
+      driver: () => this.driver,
+    });
     this.logs = new EngineLogs(parts.logs ?? {});
     const kvSettings = kvSettingsOf(kv);
     if (kvSettings !== null)
@@ -91,7 +85,7 @@ export class LocalEngine implements EngineClient {
       kv,
       cost: parts.cost,
       clock: this.clock,
-      requests: this.generations,
+      requests: this.requests.generations,
       scheduler: parts.scheduler,
       contextTokens,
       maxWaiting: parts.maxWaiting,
@@ -134,7 +128,7 @@ export class LocalEngine implements EngineClient {
         return answered(refusal("grammar", messageOf(error)));
       }
     }
-    return this.offer(request, signal, grammar);
+    return this.requests.offer(request, signal, grammar);
   }
 
   async tokenize(
@@ -168,7 +162,8 @@ export class LocalEngine implements EngineClient {
 
   async stats(): Promise<EngineStats> {
     const { kv, executor } = this.parts;
-    const { driver, counts } = this;
+    const { driver } = this;
+    const { counts } = this.requests;
     const mapper = kv instanceof VattentionKv ? kv : null;
     return {
       steps: driver.steps,
@@ -254,109 +249,13 @@ export class LocalEngine implements EngineClient {
         });
   }
 
-  private offer(
-    request: GenerateRequest,
-    signal: AbortSignal,
-    grammar: GrammarState | null,
-  ): AsyncIterable<GenerateEvent> {
-    const { table } = this.parts;
-    const handle = this.nextHandle++;
-    const { prompt, maxTokens, priority, deadlineSeconds } = request;
-    const total = prompt.length + maxTokens;
-    // Before anything is reserved for it: maxTokens may be beyond what an array can hold.
-    if (total > this.card.contextTokens) {
-      grammar?.[Symbol.dispose]();
-      return answered(
-        refusal(
-          "too-long",
-          `The prompt has ${prompt.length} tokens and ${maxTokens} more are wanted, but the engine holds ${this.card.contextTokens} tokens of one sequence.`,
-        ),
-      );
-    }
-    const generation = new Generation(this.scope, request, grammar, (token, text, logprob) => {
-      this.counts.generated++;
-      queue.push({
-        type: "tokens",
-        tokens: [token],
-        text,
-        logprobs: logprob === null ? [] : [logprob],
-        at: this.driver.computedAt,
-        step: this.driver.steps,
-      });
-    });
-    const now = this.clock.now();
-    const seq = table.add(handle, prompt.length, maxTokens, maxTokens, priority, now);
-    table.prefixKeys[seq] = this.parts.prefixKeyer?.keys(prompt) ?? null;
-    const answer = this.driver.offer(seq);
-    if (answer !== "accepted") {
-      generation[Symbol.dispose]();
-      const { maxWaiting } = this.parts;
-      return answered(
-        answer === "too-long"
-          ? refusal("too-long", `The engine cannot hold ${total} tokens of one sequence.`)
-          : {
-              type: "error",
-              kind: "queue-full",
-              message: `${this.driver.waiting} requests wait already, of at most ${maxWaiting}.`,
-              retryAfterSeconds: this.pace.secondsFor(this.driver.waiting - maxWaiting + 1, now),
-            },
-      );
-    }
-    const leave = (): void => this.cut(active, "cancelled");
-    const queue = new EventQueue<GenerateEvent>(leave);
-    const late = later(deadlineSeconds, () => this.cut(active, "deadline"));
-    const active: Active = {
-      handle,
-      seq,
-      request,
-      generation,
-      queue,
-      detach: () => {
-        clearTimeout(late);
-        signal.removeEventListener("abort", leave);
-      },
-      cachedTokens: -1,
-      over: false,
-    };
-    this.active.set(handle, active);
-    this.generations.set(handle, generation);
-    if (signal.aborted) leave();
-    else signal.addEventListener("abort", leave, { once: true });
-    return queue;
-  }
-
   private planned(plan: StepPlan): void {
     this.logs.plan(plan);
-    const { request } = this.parts.table;
-    this.counts.preemptions += plan.preempted.n;
-    this.inStep.length = 0;
-    for (let i = 0; i < plan.rows; i++) {
-      const active = this.active.get(request[plan.seq[i]!]!);
-      if (active === undefined) continue;
-      this.inStep.push(active);
-      if (active.cachedTokens >= 0) continue;
-      // The first row of a request starts behind what the cache had of its prompt.
-      active.cachedTokens = plan.start[i]!;
-      this.counts.prompt += active.request.prompt.length;
-      this.counts.cached += active.cachedTokens;
-      active.queue.push({ type: "admitted", cachedTokens: active.cachedTokens });
-    }
+    this.requests.planned(plan);
   }
 
   private stepped(timing: StepTiming): void {
-    for (const active of this.inStep) {
-      const { generation } = active;
-      const { end } = generation.output;
-      if (active.over) this.giveBack(active);
-      else if (end !== null) {
-        this.end(active, finishOf(active, end.reason, end.matched));
-        this.giveBack(active);
-      } else if (this.parts.table.state[active.seq] === DONE) {
-        this.end(active, refusal("internal", "No token may come next under the request's rules."));
-        this.giveBack(active);
-      }
-    }
-    this.inStep.length = 0;
+    this.requests.stepped();
     this.logs.flush();
     if (this.driver.dead !== null) return;
     this.last = {
@@ -374,49 +273,8 @@ export class LocalEngine implements EngineClient {
     for (const listener of this.listeners) listener(timing);
   }
 
-  /** Ends a request early. Its reader hears of it at once; row and KV come back when no step names them. */
-  private cut(active: Active, reason: "cancelled" | "deadline"): void {
-    if (active.over) return;
-    const held = active.generation.output.cut();
-    if (held !== "")
-      active.queue.push({
-        type: "tokens",
-        tokens: [],
-        text: held,
-        logprobs: [],
-        at: this.clock.now(),
-        step: this.driver.steps,
-      });
-    this.end(active, finishOf(active, reason, null));
-    this.withdraw(active);
-  }
-
-  private withdraw(active: Active): void {
-    this.driver.cancel(active.seq);
-    if (this.parts.table.state[active.seq] === DONE) this.giveBack(active);
-  }
-
-  private end(active: Active, event: GenerateEvent): void {
-    active.over = true;
-    active.detach();
-    active.queue.push(event);
-    active.queue.end();
-    this.pace.ended(this.clock.now());
-  }
-
-  /** No step names the request any more. */
-  private giveBack(active: Active): void {
-    if (!this.active.delete(active.handle)) return;
-    this.generations.delete(active.handle);
-    active.generation[Symbol.dispose]();
-  }
-
   private died(message: string): void {
-    for (const active of [...this.active.values()]) {
-      if (active.over) continue;
-      this.end(active, crashed(message));
-      this.withdraw(active);
-    }
+    this.requests.fail(message);
     this.becameIdle();
     this.parts.hooks?.onFatal?.(message);
   }
@@ -424,9 +282,7 @@ export class LocalEngine implements EngineClient {
   /** Waits until nothing runs; cancels what still does after `timeoutSeconds`. */
   private async emptyWithin(timeoutSeconds: number): Promise<void> {
     if (this.driver.idle || this.driver.dead !== null) return;
-    const late = later(timeoutSeconds, () => {
-      for (const active of [...this.active.values()]) this.cut(active, "cancelled");
-    });
+    const late = later(timeoutSeconds, () => this.requests.cancelAll());
     await new Promise<void>((resolve) => this.idleWaiters.push(resolve));
     clearTimeout(late);
   }
