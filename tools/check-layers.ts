@@ -18,13 +18,28 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   system: ["core"],
   ggml: ["system", "core"],
   engine: ["serving", "ggml", "system", "core"],
-  bench: ["serving", "core"],
-  cli: ["core", "serving", "report", "sim", "system", "ggml", "engine", "bench"],
+  bench: ["report", "serving", "core"],
+  data: ["report", "system", "core"],
+  remat: ["report", "ggml", "core"],
+  extreme: ["report", "ggml", "system", "core"],
+  cli: [
+    "core",
+    "serving",
+    "report",
+    "sim",
+    "system",
+    "ggml",
+    "engine",
+    "bench",
+    "data",
+    "remat",
+    "extreme",
+  ],
 };
 
 /** Source folders that must stay free of Node built-ins, so that they also run in a browser. */
 const pure: readonly RegExp[] = [
-  /^packages\/core\/src\/(?!node\/)/,
+  /^packages\/core\/src\/(?!node\/|solver\/)/,
   /^packages\/serving\/src\//,
   /^packages\/sim\/src\/(?!node\/|search\/|queue\/)/,
 ];

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Rng } from "@millrace/core";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
@@ -226,6 +228,37 @@ test("thousands of graphs, rebuilt and made anew, neither leak handles nor chang
     expect(round(own, i % 50)).toBe(first[i % 50]);
   }
   expect(alive()).toEqual({ arena: 1, "graph allocator": 1, backend: 1 });
+});
+
+test("what can still be computed keeps its memory, whatever is collected meanwhile", () => {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  using backend = cpu.open();
+  const held: Disposable[] = [];
+  const build = () => {
+    const arena = new TensorArena(library, { tensors: 64, graphCapacity: 128 });
+    const allocator = new GraphAllocator(cpu.bufferType);
+    held.push(allocator);
+    const graph = new Graph(arena);
+    const x = newTensor(arena, "f32", [16, 4]);
+    let sum = add(arena, x, x);
+    for (let i = 0; i < 40; i++) sum = add(arena, sum, x);
+    graph.expand(sum);
+    allocator.allocate(graph);
+    writeTensor(x, new Float32Array(64).fill(1));
+    return { graph, sum };
+  };
+  for (let i = 0; i < 20; i++) {
+    const { graph, sum } = build();
+    collect();
+    // Takes the place of what was collected.
+    const others = Array.from({ length: 20 }, () => new Uint8Array(32_768).fill(255));
+    backend.compute(graph);
+    expect(readF32(sum)[63]).toBe(42);
+    expect(others.length).toBe(20);
+    sum.arena[Symbol.dispose]();
+  }
+  for (const part of held) part[Symbol.dispose]();
 });
 
 test("copies of a run of tensors compute with their own operands, one after the other", () => {
