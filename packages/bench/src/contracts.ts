@@ -6,5 +6,5 @@
 export type * from "./contracts/health.ts";
 export type * from "./contracts/load.ts";
 export * from "./contracts/record.ts";
-export type * from "./contracts/run.ts";
 export * from "./contracts/report.ts";
+export type * from "./contracts/run.ts";

@@ -1,6 +1,13 @@
 export type * from "./contracts.ts";
-export { RUN_SCHEMA } from "./contracts.ts";
+export { REPORT_SCHEMA, RUN_SCHEMA } from "./contracts.ts";
 export * from "./load/schedule.ts";
+export * from "./metrics/slo.ts";
+export * from "./metrics/summary.ts";
+export * from "./metrics/targets.ts";
+export * from "./metrics/token-streams.ts";
+export * from "./raw/run-reader.ts";
+export * from "./raw/run-writer.ts";
+export { startRun } from "./run/run.ts";
 export * from "./score/score-file.ts";
 export { type ErrorClassInfo, errorClasses } from "./transport/error-class.ts";
 export { reconcile, type TokenCounts } from "./transport/reconcile.ts";

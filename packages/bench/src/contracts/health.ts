@@ -37,7 +37,7 @@ export interface WorkerHealth {
 /** The client's own quality during a run. */
 export interface SelfMeasurement {
   readonly workers: readonly WorkerHealth[];
-  /** Pooled over workers. */
+  /** Canaries of all workers pooled; event loop and start lateness of the worst worker. */
   readonly canary: QuantilesUs;
   readonly eventLoop: QuantilesUs;
   readonly startLateness: QuantilesUs;

@@ -1,7 +1,7 @@
 /** What a run is summed up to: `millrace.bench/1`. Milliseconds for people's latencies, whole µs for targets. */
 import type { SelfMeasurement } from "./health.ts";
-import type { EndpointSummary, RunEnd, RunHeader } from "./run.ts";
 import type { ErrorClass, RequestRecord, RequestWarning, TokenSource } from "./record.ts";
+import type { EndpointSummary, RunEnd, RunHeader } from "./run.ts";
 
 export const REPORT_SCHEMA = "millrace.bench/1";
 
@@ -178,4 +178,3 @@ export interface BenchReport {
   readonly self: SelfMeasurement | null;
   readonly end: RunEnd["reason"] | "killed";
 }
-

@@ -17,7 +17,7 @@ export class Canary {
   private constructor(thread: Worker, socket: Socket, clock: () => number) {
     this.thread = thread;
     this.socket = socket;
-    let rest = Buffer.alloc(0);
+    let rest: Buffer = Buffer.alloc(0);
     socket.on("data", (bytes) => {
       const now = process.hrtime.bigint();
       const all = rest.length === 0 ? bytes : Buffer.concat([rest, bytes]);
@@ -33,7 +33,10 @@ export class Canary {
 
   /** Starts the stream. `clock`: µs from run start. */
   static async start(clock: () => number): Promise<Canary> {
-    const module = new URL(`./canary-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`, import.meta.url);
+    const module = new URL(
+      `./canary-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`,
+      import.meta.url,
+    );
     const thread = new Worker(module, { workerData: { intervalMs: INTERVAL_MS } });
     thread.unref();
     const port = await new Promise<number>((resolve, reject) => {

@@ -1,17 +1,21 @@
 /** The client's own quality: what it adds to the times it reports, and whether that is little enough. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { quantile } from "@millrace/core";
+import { quantileSorted } from "@millrace/core";
 import type { QuantilesUs, SelfMeasurement, ValidityLimits, WorkerHealth } from "../contracts.ts";
 import { Canary } from "./canary.ts";
 
-/** What a run counts that is judged here. */
-export interface LoadCounts {
+/** What a shard counted while the monitor ran. */
+export interface ShardCounts {
+  readonly worker: number;
   readonly reads: number;
   readonly textChunks: number;
   readonly mergedReads: number;
   /** startedUs - scheduledUs of requests that waited for no cap. */
   readonly startLatenessUs: readonly number[];
-  /** Requests per second: asked for and sent; NaN in a closed loop. */
+}
+
+/** Requests per second: asked for and sent, NaN in a closed loop; and the span of the run. */
+export interface LoadRates {
   readonly offeredQps: number;
   readonly sentQps: number;
   readonly seconds: number;
@@ -22,7 +26,7 @@ const RATE_MISS = 0.02;
 /** Sampling interval of the event loop's delay, ms. */
 const RESOLUTION_MS = 1;
 
-/** Measures from `start` to `end`. */
+/** Measures the process it is in, from `start` to `end`. */
 export class SelfMonitor {
   private readonly loop = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
   private readonly cpu = process.cpuUsage();
@@ -38,16 +42,16 @@ export class SelfMonitor {
     return new SelfMonitor(await Canary.start(clock));
   }
 
-  /** Stops and judges. */
-  async end(counts: LoadCounts, limits: ValidityLimits): Promise<SelfMeasurement> {
+  /** Stops and sums up. */
+  async end(counts: ShardCounts): Promise<WorkerHealth> {
     this.loop.disable();
     await this.canary.stop();
     const { user, system } = process.cpuUsage(this.cpu);
     const { loop } = this;
     const us = (ns: number): number =>
       Number.isFinite(ns) ? Math.max(0, ns / 1e3 - 1e3 * RESOLUTION_MS) : 0;
-    const worker: WorkerHealth = {
-      worker: 0,
+    return {
+      worker: counts.worker,
       pid: process.pid,
       canaryAtUs: this.canary.atUs,
       canaryLatenessUs: this.canary.latenessUs,
@@ -69,19 +73,34 @@ export class SelfMonitor {
       clockOffsetUs: 0,
       clockUncertaintyUs: 0,
     };
-    const reasons = reasonsAgainst(worker, counts, limits);
-    return {
-      workers: [worker],
-      canary: worker.canary,
-      eventLoop: worker.eventLoop,
-      startLateness: worker.startLateness,
-      textChunksPerRead: counts.reads > 0 ? counts.textChunks / counts.reads : 0,
-      cores: counts.seconds > 0 ? worker.cpuSeconds / counts.seconds : 0,
-      verdict: reasons.length === 0 ? "VALID" : "INVALID",
-      reasons,
-      limits,
-    };
   }
+}
+
+/** Puts the workers' figures together and judges them. */
+export function selfMeasurement(
+  workers: readonly WorkerHealth[],
+  rates: LoadRates,
+  limits: ValidityLimits,
+): SelfMeasurement {
+  const canary = quantilesOf(workers.flatMap(({ canaryLatenessUs }) => canaryLatenessUs));
+  const worst = (of: (worker: WorkerHealth) => QuantilesUs): QuantilesUs =>
+    workers.map(of).reduce((a, b) => (b.p99 > a.p99 ? b : a), quantilesOf([]));
+  const startLateness = worst((worker) => worker.startLateness);
+  const sum = (of: (worker: WorkerHealth) => number): number =>
+    workers.reduce((total, worker) => total + of(worker), 0);
+  const reads = sum((worker) => worker.reads);
+  const reasons = reasonsAgainst(canary, startLateness, rates, limits);
+  return {
+    workers,
+    canary,
+    eventLoop: worst((worker) => worker.eventLoop),
+    startLateness,
+    textChunksPerRead: reads > 0 ? sum((worker) => worker.textChunks) / reads : 0,
+    cores: rates.seconds > 0 ? sum((worker) => worker.cpuSeconds) / rates.seconds : 0,
+    verdict: reasons.length === 0 ? "VALID" : "INVALID",
+    reasons,
+    limits,
+  };
 }
 
 /** Limits of a run with these targets, µs. */
@@ -97,8 +116,9 @@ export function limitsFor(targets: {
 }
 
 function reasonsAgainst(
-  { canary, startLateness }: WorkerHealth,
-  { offeredQps, sentQps }: LoadCounts,
+  canary: QuantilesUs,
+  startLateness: QuantilesUs,
+  { offeredQps, sentQps }: LoadRates,
   { canaryP99Us, startLatenessP99Us }: ValidityLimits,
 ): string[] {
   const ms = (us: number): string => `${(us / 1e3).toFixed(1)} ms`;
@@ -124,9 +144,9 @@ export function quantilesOf(values: readonly number[]): QuantilesUs {
   return {
     n: sorted.length,
     mean: sorted.reduce((a, b) => a + b, 0) / sorted.length,
-    p50: quantile(sorted, 0.5),
-    p90: quantile(sorted, 0.9),
-    p99: quantile(sorted, 0.99),
+    p50: quantileSorted(sorted, 0.5),
+    p90: quantileSorted(sorted, 0.9),
+    p99: quantileSorted(sorted, 0.99),
     max: sorted[sorted.length - 1] as number,
   };
 }

@@ -36,7 +36,8 @@ export function requestFluidity(
   { targets, arithmetic }: FluidityOptions,
 ): RequestFluidity {
   const asked = record.askedOutputTokens * record.askedChoices;
-  const targetUs = record.status === "ok" ? recordTargetUs(targets.ttft, record) : failedTarget(targets);
+  const targetUs =
+    record.status === "ok" ? recordTargetUs(targets.ttft, record) : failedTarget(targets);
   let met = 0;
   let missed = 0;
   for (const gaps of tokenGaps(record, record.scheduledUs)) {
@@ -106,8 +107,8 @@ function minTargets(record: RequestRecord): number[] {
 
 /** Targets at which the acceptance curve is drawn, ms: dense where reading speed lies. */
 const targetsMs = [
-  1, 2, 3, 5, 7, 10, 12, 15, 18, 20, 25, 30, 35, 40, 50, 60, 70, 80, 90, 100, 120, 150, 200, 250, 300,
-  400, 500, 700, 1000,
+  1, 2, 3, 5, 7, 10, 12, 15, 18, 20, 25, 30, 35, 40, 50, 60, 70, 80, 90, 100, 120, 150, 200, 250,
+  300, 400, 500, 700, 1000,
 ];
 
 /** The TBT acceptance curve: p99 over streams of the deadline-miss rate at each target. */

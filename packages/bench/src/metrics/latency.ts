@@ -39,7 +39,9 @@ export interface LatencySamples {
 export function latencySamples(records: readonly RequestRecord[]): LatencySamples {
   const done = records.filter(({ status, firstTokenUs }) => status === "ok" && firstTokenUs >= 0);
   const of = (value: (record: RequestRecord) => number): Float64Array =>
-    Float64Array.from(done, value).filter((v) => !Number.isNaN(v)).sort();
+    Float64Array.from(done, value)
+      .filter((v) => !Number.isNaN(v))
+      .sort();
   const content = ({ firstContentUs }: RequestRecord): number =>
     firstContentUs < 0 ? Number.NaN : firstContentUs;
   const tbt: Float64Array[] = [];

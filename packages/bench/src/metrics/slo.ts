@@ -34,7 +34,8 @@ export interface SloTerm {
   readonly unit: SloOutcome["unit"];
 }
 
-const form = /^([a-z0-9-]+)(?:\.(p\d{1,2}(?:\.\d+)?|max|mean))?\s*(<=|>=|<|>)\s*([\d.]+)\s*(us|ms|s|%)?$/;
+const form =
+  /^([a-z0-9-]+)(?:\.(p\d{1,2}(?:\.\d+)?|max|mean))?\s*(<=|>=|<|>)\s*([\d.]+)\s*(us|ms|s|%)?$/;
 const hint =
   "write e.g. ttft.p99<=500ms, tbt.p99<=50ms, e2e.mean<=8s, fluidity>=0.9, errors<=1%, rate>=10";
 
@@ -48,7 +49,8 @@ export function parseSlo(text: string): readonly SloTerm[] {
 }
 
 function parseTerm(text: string): SloTerm {
-  const [, name = "", statistic, sign = "", number = "", unit] = form.exec(text) ?? bad(text, "is not a promise");
+  const [, name = "", statistic, sign = "", number = "", unit] =
+    form.exec(text) ?? bad(text, "is not a promise");
   const value = Number(number);
   if (!Number.isFinite(value)) bad(text, `has a limit that is not a number: ${number}`);
   const direction = sign.startsWith("<") ? "<=" : ">=";
@@ -71,14 +73,31 @@ function parseTerm(text: string): SloTerm {
     const limit = unit === "%" ? value / 100 : value;
     if (limit > 1) bad(text, `asks for a share of ${limit}; shares are 0 to 1, or 0% to 100%`);
     if ((name === "errors") !== (direction === "<=")) bad(text, `has the wrong sign for ${name}`);
-    return { text, metric: name as SloTerm["metric"], quantile: null, direction, limit, unit: "share" };
+    return {
+      text,
+      metric: name as SloTerm["metric"],
+      quantile: null,
+      direction,
+      limit,
+      unit: "share",
+    };
   }
   if ((rates as readonly string[]).includes(name)) {
     if (unit !== undefined) bad(text, `is a number per second and has no unit ${unit}`);
     if (direction === "<=") bad(text, `promises a rate of at most so much; use >=`);
-    return { text, metric: name as SloTerm["metric"], quantile: null, direction, limit: value, unit: "per-second" };
+    return {
+      text,
+      metric: name as SloTerm["metric"],
+      quantile: null,
+      direction,
+      limit: value,
+      unit: "per-second",
+    };
   }
-  return bad(text, `names an unknown metric: ${name}; known are ${[...Object.keys(latencies), ...shares, ...rates].join(", ")}`);
+  return bad(
+    text,
+    `names an unknown metric: ${name}; known are ${[...Object.keys(latencies), ...shares, ...rates].join(", ")}`,
+  );
 }
 
 function quantileOf(statistic: string | undefined, text: string): number | "mean" {
@@ -108,14 +127,14 @@ export interface SloFigures {
 /** Holds the promises against the figures. A latency without a sample is not met. */
 export function evaluateSlo(terms: readonly SloTerm[], figures: SloFigures): readonly SloOutcome[] {
   return terms.map((term) => {
-    const value = valueOf(term, figures);
+    const value = figureOf(term, figures);
     const met = term.direction === "<=" ? value <= term.limit : value >= term.limit;
     const { metric, direction, limit, unit } = term;
     return { term: term.text, metric, direction, limit, value, unit, met };
   });
 }
 
-function valueOf({ metric, quantile }: SloTerm, figures: SloFigures): number {
+function figureOf({ metric, quantile }: SloTerm, figures: SloFigures): number {
   const { samples, fluidity } = figures;
   switch (metric) {
     case "fluidity":

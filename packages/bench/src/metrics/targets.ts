@@ -11,7 +11,9 @@ export function prefillSeconds(curve: PrefillCurve, tokens: number): number {
     throw new MillraceError(
       "CONFIG_INVALID",
       `a prompt of ${tokens} tokens is beyond the prefill curve, which was measured up to ${curve.maxTokens}`,
-      { hint: "measure longer prompts with millrace bench prefill, or give one target with --ttft" },
+      {
+        hint: "measure longer prompts with millrace bench prefill, or give one target with --ttft",
+      },
     );
   return curve.constant + curve.linear * tokens + curve.quadratic * tokens * tokens;
 }
@@ -23,7 +25,9 @@ export function ttftTargetUs(target: TtftTarget, promptTokens: number): number {
 }
 
 /** Prompt tokens of a request: what the server counted, else what was asked for. Null when nobody knows. */
-export function promptTokensOf(record: Pick<RequestRecord, "usage" | "askedPromptTokens">): number | null {
+export function promptTokensOf(
+  record: Pick<RequestRecord, "usage" | "askedPromptTokens">,
+): number | null {
   return record.usage?.promptTokens ?? record.askedPromptTokens;
 }
 

@@ -32,18 +32,3 @@ export function tokenGaps(
   }
   return gaps;
 }
-
- * when none came. Text without a counted token (a held-back special token) does not count.
- */
-export function tokenSpan({ chunks }: Pick<RequestRecord, "chunks">): {
-  readonly firstUs: number;
-  readonly lastUs: number;
-} {
-  const { timeUs, tokens } = chunks;
-  let first = 0;
-  while (first < tokens.length && tokens[first] === 0) first++;
-  if (first === tokens.length) return { firstUs: -1, lastUs: -1 };
-  let last = tokens.length - 1;
-  while (tokens[last] === 0) last--;
-  return { firstUs: timeUs[first] as number, lastUs: timeUs[last] as number };
-}

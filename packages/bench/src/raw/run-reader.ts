@@ -46,7 +46,10 @@ const record = z.looseObject({
  * CONFIG_SYNTAX or CONFIG_INVALID with file and line for anything else that is wrong, FILE_UNREADABLE when it cannot be read.
  */
 export async function readRun(path: string): Promise<RunData> {
-  const lines = createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY });
+  const lines = createInterface({
+    input: createReadStream(path),
+    crlfDelay: Number.POSITIVE_INFINITY,
+  });
   const records: RequestRecord[] = [];
   let head: RunHeader | null = null;
   let end: RunEnd | null = null;
@@ -72,10 +75,14 @@ export async function readRun(path: string): Promise<RunData> {
     }
   } catch (error) {
     if (error instanceof MillraceError) throw error;
-    throw new MillraceError("FILE_UNREADABLE", `${path} cannot be read: ${(error as Error).message}`, {
-      hint: "give a raw file that millrace bench wrote",
-      cause: error,
-    });
+    throw new MillraceError(
+      "FILE_UNREADABLE",
+      `${path} cannot be read: ${(error as Error).message}`,
+      {
+        hint: "give a raw file that millrace bench wrote",
+        cause: error,
+      },
+    );
   }
   if (head === null) throw bad(path, 1, broken ?? "the file is empty");
   records.sort((a, b) => a.index - b.index);
@@ -110,7 +117,9 @@ function bad(path: string, line: number, what: string): MillraceError {
 export function mergeRuns(runs: readonly RunData[]): RunData {
   const [first, ...others] = runs;
   if (first === undefined)
-    throw new MillraceError("CONFIG_INVALID", "there is no run to merge", { hint: "name raw files" });
+    throw new MillraceError("CONFIG_INVALID", "there is no run to merge", {
+      hint: "name raw files",
+    });
   for (const { header } of others) {
     const { model, api } = header.endpoint;
     if (model !== first.header.endpoint.model || api !== first.header.endpoint.api)
@@ -158,7 +167,7 @@ function mergedEnd(runs: readonly RunData[]): RunEnd | null {
     self: {
       ...worst.self,
       workers: known.flatMap(({ self }) => self.workers),
-      reasons: known.flatMap(({ self, }, host) => self.reasons.map((r) => `host ${host + 1}: ${r}`)),
+      reasons: known.flatMap(({ self }, host) => self.reasons.map((r) => `host ${host + 1}: ${r}`)),
     },
   };
 }

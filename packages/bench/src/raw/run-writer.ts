@@ -21,10 +21,14 @@ export class RunWriter {
     try {
       this.fd = openSync(path, "w");
     } catch (error) {
-      throw new MillraceError("OUTPUT_UNWRITABLE", `${path} cannot be written: ${(error as Error).message}`, {
-        hint: "name another file with --raw",
-        cause: error,
-      });
+      throw new MillraceError(
+        "OUTPUT_UNWRITABLE",
+        `${path} cannot be written: ${(error as Error).message}`,
+        {
+          hint: "name another file with --raw",
+          cause: error,
+        },
+      );
     }
     this.line(header);
     this.flush();

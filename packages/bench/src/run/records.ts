@@ -1,7 +1,12 @@
 /** From what a stream brought to the record that a run keeps. */
-import type { BenchTokenizer, RequestRecord, RequestWarning, ScheduledRequest } from "../contracts.ts";
-import type { StreamOutcome } from "../transport/http-stream.ts";
+import type {
+  BenchTokenizer,
+  RequestRecord,
+  RequestWarning,
+  ScheduledRequest,
+} from "../contracts.ts";
 import { reconcile } from "../transport/reconcile.ts";
+import type { StreamResult } from "./stream-result.ts";
 
 export interface RecordContext {
   readonly request: ScheduledRequest;
@@ -10,7 +15,10 @@ export interface RecordContext {
   readonly choices: number;
   readonly ignoreEos: boolean;
   readonly includeUsage: boolean;
+  /** promptTokens of the request were counted by a tokenizer. */
   readonly exactPrompts: boolean;
+  /** They are also what the server should count. */
+  readonly comparePrompts: boolean;
   readonly keepText: boolean;
   readonly tokenizer: BenchTokenizer | null;
 }
@@ -59,70 +67,55 @@ export function unsentRecord(
   };
 }
 
-/** The record of a request that was sent. Counts tokens, so it may take time: not while streams are read closely. */
+/** The record of a request that was sent. Counts tokens, which may take time: never in a receiving process. */
 export async function sentRecord(
   context: RecordContext,
-  outcome: StreamOutcome,
+  result: StreamResult,
+  worker: number,
 ): Promise<RequestRecord> {
-  const { reader, failure } = outcome;
-  const raw = reader.rows.seal();
-  const counted = await reconcile(
-    raw,
-    reader.usage,
-    reader.text.length > 0 ? reader.text : null,
-    context.tokenizer,
-  );
+  const { raw, usage, text, failure, serverTimings } = result;
+  const counted = await reconcile(raw, usage, text.length > 0 ? text : null, context.tokenizer);
   const tokens = counted.tokens.reduce((a, b) => a + b, 0);
   const { timeUs, chars, choice, kind, serverUs } = raw;
+  const { startedUs, connectedUs, headersUs, endedUs, httpStatus, reads, bytesIn } = result;
+  const { firstEventUs, firstTokenUs, firstContentUs, lastTokenUs, attempts, finish } = result;
   return {
     ...common(context),
+    worker,
     status: failure === null ? "ok" : "failed",
     error: failure,
-    startedUs: outcome.startedUs,
-    connectedUs: outcome.connectedUs,
-    reusedConnection: outcome.reused,
-    headersUs: outcome.headersUs,
-    firstEventUs: reader.firstEventUs,
-    firstTokenUs: reader.firstTokenUs,
-    firstContentUs: reader.firstContentUs,
-    lastTokenUs: reader.lastTokenUs,
-    endedUs: outcome.endedUs,
-    tokens,
+    ...{ startedUs, connectedUs, headersUs, endedUs, httpStatus, reads, bytesIn, attempts },
+    ...{ firstEventUs, firstTokenUs, firstContentUs, lastTokenUs, tokens, usage, finish },
+    reusedConnection: result.reused,
     tokenSource: counted.source,
     usageDisagreement: counted.disagreement,
-    usage: reader.usage,
-    finish: reader.finish,
     chunks: { timeUs, tokens: counted.tokens, chars, choice, kind, serverUs },
-    reads: outcome.reads,
-    bytesIn: outcome.bytesIn,
-    httpStatus: outcome.httpStatus,
-    attempts: 1,
-    warnings: [...reader.warnings, ...deviations(context, outcome, tokens, counted.disagreement)],
-    serverTimings: reader.serverTimings,
-    text: context.keepText ? reader.text : null,
+    warnings: [...result.warnings, ...deviations(context, result, tokens, counted.disagreement)],
+    serverTimings,
+    text: context.keepText ? text : null,
   };
 }
 
 /** How an answer differs from what was asked for. */
 function deviations(
   context: RecordContext,
-  { reader, failure }: StreamOutcome,
+  { usage, finish, failure }: StreamResult,
   tokens: number,
   disagreement: number | null,
 ): RequestWarning[] {
   if (failure !== null) return [];
   const found: RequestWarning[] = [];
-  const { request, choices, ignoreEos, includeUsage, exactPrompts } = context;
-  const generated = reader.usage?.completionTokens ?? tokens;
+  const { request, choices, ignoreEos, includeUsage, comparePrompts } = context;
+  const generated = usage?.completionTokens ?? tokens;
   const asked = request.outputTokens * choices;
-  const reasons = reader.finish;
   if (generated > asked) found.push("over-length");
-  if (generated < asked && reasons.every((reason) => reason === "length")) found.push("short-length");
-  if (generated < asked && ignoreEos && reasons.includes("stop")) found.push("early-stop");
-  if (includeUsage && reader.usage === null) found.push("no-usage");
+  if (generated < asked && finish.every((reason) => reason === "length"))
+    found.push("short-length");
+  if (generated < asked && ignoreEos && finish.includes("stop")) found.push("early-stop");
+  if (includeUsage && usage === null) found.push("no-usage");
   if (disagreement !== null && disagreement !== 0) found.push("usage-disagrees");
-  const prompt = reader.usage?.promptTokens ?? null;
-  if (exactPrompts && prompt !== null && prompt !== request.promptTokens)
+  const prompt = usage?.promptTokens ?? null;
+  if (comparePrompts && prompt !== null && prompt !== request.promptTokens)
     found.push("prompt-disagrees");
   return found;
 }

@@ -1,9 +1,10 @@
 /**
  * A run: requests leave at their time of an absolute schedule (open loop) or when a slot is free (closed loop), and
- * nothing that an answer does delays another request. One process; records are made when streams have ended.
+ * nothing that an answer does delays another request of the schedule. This process schedules, builds prompts and collects;
+ * sockets are the shards' (shard.ts), each in a process of its own.
  */
 import { hostname } from "node:os";
-import { InvariantError, MillraceError } from "@millrace/core";
+import { MillraceError } from "@millrace/core";
 import type {
   BenchRun,
   LiveCounters,
@@ -13,85 +14,90 @@ import type {
   RunOptions,
   ScheduledRequest,
   StartRun,
-  TimeoutsSeconds,
 } from "../contracts.ts";
 import { RUN_SCHEMA } from "../contracts.ts";
-import { limitsFor, SelfMonitor } from "../health/self-measurement.ts";
+import { limitsFor, selfMeasurement } from "../health/self-measurement.ts";
 import { type ScheduleSource, scheduleSource } from "../load/schedule.ts";
 import { SyntheticPrompts } from "../prompts/synthetic.ts";
-import { HttpStream, type StreamOutcome } from "../transport/http-stream.ts";
-import { type Target, targetOf } from "../transport/target.ts";
-import { bodyOf } from "./body.ts";
-import { type RecordContext, sentRecord, unsentRecord } from "./records.ts";
+import { targetOf } from "../transport/target.ts";
+import type { Message } from "./body.ts";
+import { Outbox, type Reply } from "./outbox.ts";
 import { RecordQueue } from "./record-queue.ts";
+import { timeoutsOf } from "./shard.ts";
 
-const defaults: TimeoutsSeconds = {
-  connect: 30,
-  firstToken: Number.POSITIVE_INFINITY,
-  idle: Number.POSITIVE_INFINITY,
-  total: 3600,
-};
-/** Bodies that are made before the clock starts; later ones are made while the run goes on. */
-const MADE_BEFORE = 10_000;
+/** Prompts that are made before the clock starts, and how far ahead of their time later ones are handed out, seconds. */
+const MADE_BEFORE = 1000;
+const LEAD_SECONDS = 2;
+/** From handing out the start to the start, so that every shard has it. */
+const START_MS = 30;
 
 /** Starts a run. Throws MillraceError CONFIG_INVALID for options that cannot be carried out. */
 export const startRun: StartRun = (options) => new Run(options);
+
+/** A user whose request failed tries again after this long, so that a server that refuses at once is not asked in a spin. */
+const AFTER_FAILURE_MS = 100;
+
+/** A user: a queue of turns, each sent after the answer before. */
+interface Session {
+  readonly turns: ScheduledRequest[];
+  readonly messages: Message[];
+  busy: boolean;
+  /** An answer failed; nobody goes on talking to a service that did not answer. */
+  over: boolean;
+  /** When the last answer ended, µs. */
+  freeUs: number;
+}
 
 class Run implements BenchRun {
   readonly header: Promise<RunHeader>;
   readonly end: Promise<RunEnd>;
   private readonly options: RunOptions;
   private readonly source: ScheduleSource;
-  private readonly target: Target;
-  private readonly timeouts: TimeoutsSeconds;
   private readonly prompts: SyntheticPrompts;
-  private readonly bodies = new Map<number, Promise<Buffer>>();
-  private readonly queue = new RecordQueue();
-  private readonly flying = new Set<HttpStream>();
-  private readonly waiting: { readonly request: ScheduledRequest; readonly dueUs: number }[] = [];
-  private readonly lateness: number[] = [];
-  private readonly pending = new Set<Promise<void>>();
+  private readonly made = new Map<number, Promise<string>>();
+  private readonly records = new RecordQueue();
+  private readonly outbox: Outbox;
+  private readonly sessions = new Map<number, Session>();
+  private readonly multiTurn: boolean;
+  private readonly working = new Set<Promise<void>>();
   private epochMs = 0;
+  private dueAt = 0;
+  private closedDue = 0;
   private stopped: RunEnd["reason"] | null = null;
-  private wake: () => void = () => {};
+  private readonly wakers = new Set<() => void>();
   private resolveHeader: (header: RunHeader) => void = () => {};
-  private n = { due: 0, sent: 0, ok: 0, failed: 0, refused: 0, abandoned: 0, chunks: 0, warmup: 0 };
-  private reads = 0;
-  private mergedReads = 0;
-  private lastEndUs = 0;
-  private lastStartUs = 0;
 
   constructor(options: RunOptions) {
-    const { endpoint, load, seed, signal } = options;
+    const { load, seed, signal, tokenizer = null } = options;
     this.options = options;
-    this.target = targetOf(endpoint);
-    this.timeouts = { ...defaults, ...endpoint.timeouts };
     this.source = scheduleSource(load, seed, {
       ...(options.traces === undefined ? {} : { traces: options.traces }),
     });
+    this.multiTurn = this.source.schedule.requests.some(({ turn }) => turn > 0);
     const { prompts = { type: "synthetic" } } = load;
-    if (prompts.type !== "synthetic" || load.sessions !== undefined)
-      throw new MillraceError(
-        "CONFIG_INVALID",
-        `${load.sessions === undefined ? "prompts of a file" : "sessions"} cannot be sent yet`,
-        { hint: "leave them out; prompts are synthetic then" },
-      );
-    this.prompts = new SyntheticPrompts(prompts, String(seed), options.tokenizer ?? null);
+    if (prompts.type !== "synthetic")
+      throw new MillraceError("CONFIG_INVALID", "prompts of a file cannot be sent yet", {
+        hint: "leave prompts out; they are synthetic then",
+      });
+    this.prompts = new SyntheticPrompts(prompts, String(seed), tokenizer);
+    this.outbox = new Outbox(options, this.records, this.clock, () => this.halt("worker-died"));
     this.header = new Promise((resolve) => {
       this.resolveHeader = resolve;
     });
     signal?.addEventListener("abort", () => this.stop(), { once: true });
     this.end = this.drive();
     // Whoever reads records hears of a failure there; nobody has to ask for the end.
-    this.end.catch((error) => this.queue.fail(error));
+    this.end.catch((error) => this.records.fail(error));
   }
 
   counters(): LiveCounters {
-    const { due, sent, ok, failed, refused, abandoned, chunks } = this.n;
     const { count } = this.source;
     const seconds = this.epochMs === 0 ? -1 : (performance.now() - this.epochMs) / 1000;
-    const inFlight = this.flying.size;
-    return { scheduled: count, due, sent, inFlight, ok, failed, refused, abandoned, chunks, seconds };
+    if (this.source.schedule.closed === null) {
+      const at = (i: number): number => this.source.request(i)?.at ?? Number.POSITIVE_INFINITY;
+      while (this.dueAt < count && at(this.dueAt) <= seconds) this.dueAt++;
+    } else this.dueAt = this.closedDue;
+    return { scheduled: count, due: this.dueAt, seconds, ...this.outbox.counters() };
   }
 
   stop(): void {
@@ -99,235 +105,205 @@ class Run implements BenchRun {
   }
 
   [Symbol.asyncIterator](): AsyncIterator<RequestRecord> {
-    return this.queue.read(() => this.stop());
+    return this.records.read(() => this.stop());
   }
 
   private readonly clock = (): number => (performance.now() - this.epochMs) * 1000;
 
   private halt(reason: RunEnd["reason"]): void {
     this.stopped ??= reason;
-    this.wake();
+    for (const wake of [...this.wakers]) wake();
   }
 
   private async drive(): Promise<RunEnd> {
-    await this.makeBodies();
-    await this.warmUp();
-    const monotonic = process.hrtime.bigint();
-    this.epochMs = performance.now();
-    this.resolveHeader(this.headerOf(monotonic));
-    const monitor = await SelfMonitor.start(this.clock);
-    const { closed } = this.source.schedule;
-    if (closed === null) await this.openLoop();
-    else await this.closedLoop(closed.concurrency, closed.rampSeconds ?? 0);
-    await this.drain();
-    this.target.agent.destroy();
-    const end = await this.endOf(monitor);
-    this.queue.close();
-    return end;
-  }
-
-  /** Sends every request at its time, whatever the others do. */
-  private async openLoop(): Promise<void> {
-    const { maxConcurrency = Number.POSITIVE_INFINITY, atCap = "wait" } = this.options.load;
-    for (let i = 0; this.stopped === null; i++) {
-      const request = this.source.request(i);
-      if (request === undefined) return;
-      await this.until(request.at * 1000);
-      if (this.stopped !== null) return this.abandonFrom(i);
-      this.n.due += 1;
-      const dueUs = request.at * 1e6;
-      if (this.flying.size < maxConcurrency) this.send(request, dueUs, true);
-      else if (atCap === "refuse") this.unsent(request, dueUs, "refused");
-      else this.waiting.push({ request, dueUs });
+    try {
+      await this.makeAhead();
+      await this.warmUp();
+      const epochNs = process.hrtime.bigint() + BigInt(START_MS * 1_000_000);
+      this.epochMs = performance.now() + START_MS;
+      await this.outbox.begin(epochNs, true);
+      this.resolveHeader(this.headerOf(epochNs));
+      const { closed } = this.source.schedule;
+      if (closed === null) await this.openLoop();
+      else await this.closedLoop(closed.concurrency, closed.rampSeconds ?? 0);
+      await this.drain();
+      const workers = await this.outbox.measure();
+      const end = this.endOf(workers);
+      this.records.close();
+      return end;
+    } finally {
+      this.outbox.close();
     }
   }
 
-  /** Each slot sends its next request when its last one has ended. */
+  /** Hands every request out a little before its time, whatever the others do. */
+  private async openLoop(): Promise<void> {
+    for (let i = 0; ; i++) {
+      const request = this.source.request(i);
+      if (request === undefined) return;
+      if (request.at >= 0) await this.until(1000 * (request.at - LEAD_SECONDS));
+      if (this.stopped !== null) return this.abandonFrom(i);
+      this.take(request);
+    }
+  }
+
+  /** Adds a turn to its session and sends it when nothing of the session is under way. */
+  private take(request: ScheduledRequest): void {
+    let session = this.sessions.get(request.session);
+    if (session === undefined) {
+      session = { turns: [], messages: [], busy: false, over: false, freeUs: 0 };
+      this.sessions.set(request.session, session);
+    }
+    session.turns.push(request);
+    if (!session.busy) this.track(this.serve(request.session, session));
+  }
+
+  /** Sends the turns of a session that are there, one after the other's answer. */
+  private async serve(id: number, session: Session): Promise<void> {
+    session.busy = true;
+    for (let turn = session.turns.shift(); turn !== undefined; turn = session.turns.shift()) {
+      const after = session.freeUs + turn.think * 1e6;
+      const dueUs = Math.max(turn.at >= 0 ? turn.at * 1e6 : 0, after);
+      if (session.over || (this.stopped !== null && turn.turn > 0)) {
+        this.outbox.abandon(turn, dueUs);
+        continue;
+      }
+      const reply = await this.sendTurn(turn, dueUs, session.messages);
+      session.freeUs = reply.endUs;
+      session.over = reply.status !== "ok";
+    }
+    session.busy = false;
+    if (!this.multiTurn) this.sessions.delete(id);
+  }
+
+  private async sendTurn(
+    request: ScheduledRequest,
+    dueUs: number,
+    messages: Message[],
+  ): Promise<Reply> {
+    messages.push({ role: "user", content: await this.promptOf(request) });
+    const reply = await this.outbox.send(request, dueUs, messages, false);
+    if (reply.status === "refused" && this.options.load.cost !== undefined) this.halt("cost");
+    messages.push({ role: "assistant", content: reply.text });
+    return reply;
+  }
+
+  /** Each slot is a user that sends the next request when its last one has ended. */
   private async closedLoop(concurrency: number, rampSeconds: number): Promise<void> {
     const { duration = Number.POSITIVE_INFINITY } = this.options.load;
     let next = 0;
     const slot = async (k: number): Promise<void> => {
       await this.until((1000 * rampSeconds * k) / concurrency);
       while (this.stopped === null && this.clock() < duration * 1e6) {
-        const request = this.source.request(next++);
-        if (request === undefined) return;
-        await this.bodyFor(request);
-        this.n.due += 1;
-        await new Promise<void>((resolve) => this.send(request, this.clock(), true, resolve));
+        const first = this.source.request(next);
+        if (first === undefined) return;
+        const messages: Message[] = [];
+        let dueUs = Math.max(0, this.clock());
+        for (let turn: ScheduledRequest | undefined = first; turn !== undefined; ) {
+          next = Math.max(next, turn.index + 1);
+          this.closedDue += 1;
+          const reply = await this.sendTurn(turn, dueUs, messages);
+          const follower: ScheduledRequest | undefined = this.source.request(turn.index + 1);
+          turn =
+            follower?.session === first.session && reply.status === "ok" ? follower : undefined;
+          dueUs = Math.max(reply.endUs + (turn?.think ?? 0) * 1e6, 0);
+        }
+        for (let rest = this.source.request(next); rest?.session === first.session; ) {
+          this.outbox.abandon(rest, this.clock());
+          rest = this.source.request(++next);
+        }
       }
     };
-    const timer = setTimeout(() => this.halt("duration"), Math.min(duration * 1000, 2 ** 31 - 1));
-    await Promise.race([
-      Promise.all(Array.from({ length: concurrency }, (_, k) => slot(k))),
-      new Promise<void>((resolve) => {
-        this.wake = resolve;
-        if (this.stopped !== null) resolve();
-      }),
-    ]);
-    clearTimeout(timer);
+    await Promise.all(Array.from({ length: concurrency }, (_, k) => slot(k)));
+    if (this.stopped !== null && Number.isFinite(this.source.count)) this.abandonFrom(next);
   }
 
   /** Waits for what is in flight, as long as it may take; then ends it. */
   private async drain(): Promise<void> {
-    const { load } = this.options;
-    const seconds =
-      this.stopped === "stopped" ? 0 : (load.drainSeconds ?? this.timeouts.total);
-    const deadline = performance.now() + seconds * 1000;
-    while (this.flying.size > 0 || this.waiting.length > 0) {
+    const { drainSeconds = timeoutsOf(this.options.endpoint).total } = this.options.load;
+    const deadline = performance.now() + drainSeconds * 1000;
+    while (this.working.size > 0 || this.outbox.open > 0) {
       const left = deadline - performance.now();
-      if (left <= 0 || this.stopped === "stopped") break;
-      await this.nap(Math.min(left, 1000));
+      if (left <= 0 || this.stopped === "stopped" || this.stopped === "worker-died") break;
+      await Promise.race([Promise.all([...this.working]), this.nap(Math.min(left, 2 ** 31 - 1))]);
     }
-    for (const { request, dueUs } of this.waiting.splice(0)) this.unsent(request, dueUs, "abandoned");
-    for (const stream of [...this.flying]) stream.cancel();
-    while (this.pending.size > 0) await Promise.all([...this.pending]);
+    if (this.stopped === null && this.working.size > 0) this.stopped = "duration";
+    this.outbox.stop(false);
+    while (this.working.size > 0) await Promise.all([...this.working]);
+    await this.outbox.settled();
   }
 
-  private send(
-    request: ScheduledRequest,
-    dueUs: number,
-    onTime: boolean,
-    over: () => void = () => {},
-  ): void {
-    const ready = this.bodyFor(request);
-    const record = ready.then(
-      (body) =>
-        new Promise<void>((done) => {
-          const stream = new HttpStream(this.target, body, this.streamSettings(), (outcome) => {
-            this.flying.delete(stream);
-            this.landed(outcome);
-            over();
-            this.next();
-            // Token counting can be slow; the streams that still run come first.
-            setImmediate(() => done(this.keep(request, dueUs, outcome, false)));
-          });
-          this.flying.add(stream);
-          this.n.sent += 1;
-          const lateUs = this.clock() - dueUs;
-          this.lastStartUs = Math.max(this.lastStartUs, dueUs + lateUs);
-          if (onTime) this.lateness.push(Math.max(0, lateUs));
-        }),
-    );
-    this.track(record);
-  }
-
-  private streamSettings() {
-    const keepText = this.options.keepText === true || this.options.tokenizer != null;
-    return { timeouts: this.timeouts, keepText, clock: this.clock };
-  }
-
-  private landed(outcome: StreamOutcome): void {
-    this.reads += outcome.reads;
-    this.mergedReads += outcome.mergedReads;
-    this.n.chunks += outcome.reader.rows.length;
-    this.lastEndUs = Math.max(this.lastEndUs, outcome.endedUs);
-    if (outcome.failure === null) this.n.ok += 1;
-    else this.n.failed += 1;
-  }
-
-  /** A place became free: the first that waits for one goes. */
-  private next(): void {
-    this.wake();
-    if (this.stopped === "stopped") return;
-    const first = this.waiting.shift();
-    if (first !== undefined) this.send(first.request, first.dueUs, false);
-  }
-
-  private async keep(
-    request: ScheduledRequest,
-    dueUs: number,
-    outcome: StreamOutcome,
-    warmup: boolean,
-  ): Promise<void> {
-    this.queue.push(await sentRecord(this.contextOf(request, dueUs, warmup), outcome));
-  }
-
-  private unsent(request: ScheduledRequest, dueUs: number, status: "refused" | "abandoned"): void {
-    this.n[status] += 1;
-    this.queue.push(unsentRecord(this.contextOf(request, dueUs, false), status, this.clock()));
-  }
-
-  private abandonFrom(from: number): void {
-    if (!Number.isFinite(this.source.count)) return;
-    for (let i = from; i < this.source.count; i++) {
-      const request = this.source.request(i) as ScheduledRequest;
-      this.unsent(request, request.at * 1e6, "abandoned");
+  private abandonFrom(index: number): void {
+    for (let i = index; i < this.source.count; i++) {
+      const request = this.source.request(i);
+      if (request === undefined) return;
+      this.outbox.abandon(request, request.at >= 0 ? request.at * 1e6 : Math.max(0, this.clock()));
     }
   }
 
-  private contextOf(request: ScheduledRequest, scheduledUs: number, warmup: boolean): RecordContext {
-    const { endpoint, tokenizer = null, keepText = false } = this.options;
-    return {
-      ...{ request, warmup, scheduledUs, tokenizer, keepText },
-      choices: endpoint.choices ?? 1,
-      ignoreEos: endpoint.ignoreEos ?? true,
-      includeUsage: endpoint.includeUsage ?? true,
-      exactPrompts: tokenizer !== null && endpoint.api === "completions",
-    };
-  }
-
-  private bodyFor(request: ScheduledRequest): Promise<Buffer> {
-    let body = this.bodies.get(request.index);
-    if (body === undefined) {
-      body = this.prompts
-        .prompt(request.index, Math.max(1, request.promptTokens))
-        .then((content) =>
-          bodyOf(this.options.endpoint, [{ role: "user", content }], request.outputTokens),
-        );
-      this.bodies.set(request.index, body);
+  private async makeAhead(): Promise<void> {
+    for (let i = 0; i < Math.min(MADE_BEFORE, this.source.count); i++) {
+      const request = this.source.request(i);
+      if (request !== undefined) await this.makePrompt(request);
     }
-    return body;
   }
 
-  private async makeBodies(): Promise<void> {
-    const n = Math.min(MADE_BEFORE, this.source.schedule.requests.length);
-    for (let i = 0; i < n && this.stopped === null; i++)
-      await this.bodyFor(this.source.request(i) as ScheduledRequest);
+  private promptOf(request: ScheduledRequest): Promise<string> {
+    const prompt = this.makePrompt(request);
+    this.made.delete(request.index);
+    return prompt;
+  }
+
+  private makePrompt({ index, promptTokens }: ScheduledRequest): Promise<string> {
+    let prompt = this.made.get(index);
+    if (prompt === undefined) {
+      prompt = this.prompts.prompt(index, promptTokens);
+      this.made.set(index, prompt);
+    }
+    return prompt;
   }
 
   /** Requests that open connections and warm both sides; they leave records that no figure counts. */
   private async warmUp(): Promise<void> {
     const { requests = 0, concurrency = 1 } = this.options.load.warmup ?? {};
+    if (requests === 0) return;
     this.epochMs = performance.now();
+    await this.outbox.begin(process.hrtime.bigint(), false);
     let next = 0;
-    const one = async (): Promise<void> => {
+    const slot = async (): Promise<void> => {
       while (next < requests && this.stopped === null) {
-        const like = this.source.request(next++ % Math.max(1, Math.min(MADE_BEFORE, this.source.count)));
+        const k = next++;
+        const like = this.source.request(k % Math.max(1, Math.min(MADE_BEFORE, this.source.count)));
         if (like === undefined) return;
-        const body = await this.bodyFor(like);
-        const request = { ...like, index: -next, id: `warmup-${next}`, warmup: true };
-        const dueUs = this.clock();
-        const outcome = await new Promise<StreamOutcome>((resolve) => {
-          const stream = new HttpStream(this.target, body, this.streamSettings(), (ended) => {
-            this.flying.delete(stream);
-            resolve(ended);
-          });
-          this.flying.add(stream);
-        });
-        this.n.warmup += 1;
-        await this.keep(request, dueUs, outcome, true);
+        // Prompts of their own: a prompt that is sent again would find itself in the server's cache.
+        const content = await this.prompts.prompt(-1 - k, like.promptTokens);
+        const request = {
+          ...like,
+          index: -1 - k,
+          id: `warmup-${k}`,
+          session: k,
+          turn: 0,
+          warmup: true,
+        };
+        await this.outbox.send(request, this.clock(), [{ role: "user", content }], true);
       }
     };
-    await Promise.all(Array.from({ length: Math.min(concurrency, requests) }, one));
+    await Promise.all(Array.from({ length: Math.min(concurrency, requests) }, slot));
   }
 
-  private headerOf(monotonic: bigint): RunHeader {
+  private headerOf(epochNs: bigint): RunHeader {
     const { endpoint, load, label = "", seed, tokenizer } = this.options;
+    const { api, model, choices = 1 } = endpoint;
     const { schedule, count } = this.source;
     return {
       schema: RUN_SCHEMA,
       label,
-      startedAt: new Date().toISOString(),
-      startMonotonicNs: String(monotonic),
+      startedAt: new Date(Date.now() + START_MS).toISOString(),
+      startMonotonicNs: String(epochNs),
       host: hostname(),
       tool: "millrace bench",
       seed: String(seed),
-      endpoint: {
-        url: this.target.url,
-        api: endpoint.api,
-        model: endpoint.model,
-        choices: endpoint.choices ?? 1,
-      },
+      endpoint: { url: targetOf(endpoint).url, api, model, choices },
       load,
       classes: schedule.classes,
       scheduled: Number.isFinite(count) ? count : null,
@@ -335,51 +311,41 @@ class Run implements BenchRun {
     };
   }
 
-  private async endOf(monitor: SelfMonitor): Promise<RunEnd> {
-    const { sent, ok, failed, refused, abandoned, warmup } = this.n;
+  private endOf(workers: Parameters<typeof selfMeasurement>[0]): RunEnd {
+    const { counts, lastEndUs, lastStartUs, arrivals, dollars } = this.outbox;
     const { schedule, count } = this.source;
-    const seconds = this.lastEndUs / 1e6;
+    const { sent, ok, failed, refused, abandoned, warmup } = counts;
+    const seconds = lastEndUs / 1e6;
     const open = schedule.closed === null && this.stopped === null;
-    const span = Number.isFinite(schedule.duration) ? schedule.duration : this.lastStartUs / 1e6;
-    const offeredQps = open && span > 0 ? count / span : Number.NaN;
-    // Up to the last start the schedule's own share of its span has passed.
-    const last = open && count > 0 ? (this.source.request(count - 1)?.at ?? 0) : 0;
-    const sentQps =
-      open && this.lastStartUs > 0
-        ? ((sent + refused) / span) * Math.min(1, (last * 1e6) / this.lastStartUs || 1)
-        : Number.NaN;
-    if (ok + failed !== sent) throw new InvariantError("a request was sent and never ended");
-    const self = await monitor.end(
-      {
-        reads: this.reads,
-        textChunks: this.n.chunks,
-        mergedReads: this.mergedReads,
-        startLatenessUs: this.lateness,
-        offeredQps,
-        sentQps,
-        seconds,
-      },
-      limitsFor(this.options.targets ?? {}),
-    );
+    const span = Number.isFinite(schedule.duration) ? schedule.duration : lastStartUs / 1e6;
+    const first = open ? this.firstTurns() : 0;
+    const offeredQps = open && span > 0 ? first / span : Number.NaN;
+    // Requests that left behind the end of the schedule stretch the time over which they were sent.
+    const sentQps = open && span > 0 ? arrivals / Math.max(span, lastStartUs / 1e6) : Number.NaN;
+    const rates = { offeredQps, sentQps, seconds };
     return {
       kind: "end",
       reason: this.stopped ?? "complete",
       seconds,
-      scheduled: Number.isFinite(count) ? count : this.n.due,
-      ...{ sent, ok, failed, refused, abandoned },
+      scheduled: Number.isFinite(count) ? count : sent + refused + abandoned,
+      ...{ sent, ok, failed, refused, abandoned, offeredQps, sentQps },
       warmupRequests: warmup,
-      offeredQps,
-      sentQps,
-      costDollars: 0,
-      self,
+      costDollars: dollars,
+      self: selfMeasurement(workers, rates, limitsFor(this.options.targets ?? {})),
     };
   }
 
+  private firstTurns(): number {
+    let n = 0;
+    for (let i = 0; i < this.source.count; i++) if (this.source.request(i)?.turn === 0) n++;
+    return n;
+  }
+
   private track(work: Promise<void>): void {
-    const kept = work
-      .catch((error) => this.queue.fail(error))
-      .finally(() => this.pending.delete(kept));
-    this.pending.add(kept);
+    const kept: Promise<void> = work
+      .catch((error) => this.records.fail(error))
+      .finally(() => this.working.delete(kept));
+    this.working.add(kept);
   }
 
   /** Waits until `ms` after run start, or until somebody stops the run. */
@@ -387,19 +353,20 @@ class Run implements BenchRun {
     for (;;) {
       const left = ms - (performance.now() - this.epochMs);
       if (left <= 0 || this.stopped !== null) return;
-      await this.nap(Math.min(left, 2 ** 31 - 1), true);
+      await this.nap(Math.min(left, 2 ** 31 - 1));
     }
   }
 
-  /** Sleeps; wakes early when the run is stopped, or, unless `deaf`, when a request ends. */
-  private nap(ms: number, deaf = false): Promise<void> {
+  /** Sleeps; wakes early when the run is stopped. */
+  private nap(ms: number): Promise<void> {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.wake = () => {
-        if (deaf && this.stopped === null) return;
+      const wake = (): void => {
         clearTimeout(timer);
+        this.wakers.delete(wake);
         resolve();
       };
+      const timer = setTimeout(wake, ms);
+      this.wakers.add(wake);
     });
   }
 }

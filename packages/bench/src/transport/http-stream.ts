@@ -60,7 +60,7 @@ export class HttpStream {
   /** Sends the request; `ended` is called once, later. */
   constructor(
     target: Target,
-    body: Buffer,
+    body: Uint8Array,
     settings: StreamSettings,
     ended: (outcome: StreamOutcome) => void,
   ) {
@@ -94,8 +94,7 @@ export class HttpStream {
       };
       socket.once(secure ? "secureConnect" : "connect", connected);
       this.after(connect, () => {
-        if (this.connectedUs < 0)
-          this.fail("connect-timeout", `no connection within ${connect} s`);
+        if (this.connectedUs < 0) this.fail("connect-timeout", `no connection within ${connect} s`);
       });
     });
     this.after(firstToken, () => {
@@ -160,12 +159,14 @@ export class HttpStream {
   private finish(): void {
     const { reader } = this;
     const { failure } = reader;
-    if (failure !== null) return this.fail(failure.class, failure.message, failure.body);
-    if (!reader.done && !reader.finished)
-      return this.fail("incomplete", "the stream ended without finish_reason and [DONE]");
-    if (reader.rows.length === 0) return this.fail("no-tokens", "the stream brought no text");
-    if (!reader.done) reader.warnings.add("no-done");
-    this.settle(null);
+    if (failure !== null) this.fail(failure.class, failure.message, failure.body);
+    else if (!reader.done && !reader.finished)
+      this.fail("incomplete", "the stream ended without finish_reason and [DONE]");
+    else if (reader.rows.length === 0) this.fail("no-tokens", "the stream brought no text");
+    else {
+      if (!reader.done) reader.warnings.add("no-done");
+      this.settle(null);
+    }
   }
 
   /** Reads the start of a reply that is no stream, then fails with what it says. */
