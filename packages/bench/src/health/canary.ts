@@ -7,6 +7,25 @@ import { Worker } from "node:worker_threads";
 
 const INTERVAL_MS = 10;
 
+/**
+ * The sending thread: writes the time of each event into its connection. Text, because a thread cannot load TypeScript
+ * sources, and this has to work from sources and from built modules alike.
+ */
+const SENDER = `
+const { createServer } = require("node:net");
+const { parentPort, workerData } = require("node:worker_threads");
+const server = createServer({ noDelay: true }, (socket) => {
+  const timer = setInterval(() => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(process.hrtime.bigint());
+    socket.write(bytes);
+  }, workerData.intervalMs);
+  socket.on("error", () => {});
+  socket.on("close", () => clearInterval(timer));
+});
+server.listen(0, "127.0.0.1", () => parentPort.postMessage(server.address().port));
+`;
+
 export class Canary {
   /** µs from run start at which events came, and how long after they were sent. */
   readonly atUs: number[] = [];
@@ -33,11 +52,7 @@ export class Canary {
 
   /** Starts the stream. `clock`: µs from run start. */
   static async start(clock: () => number): Promise<Canary> {
-    const module = new URL(
-      `./canary-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`,
-      import.meta.url,
-    );
-    const thread = new Worker(module, { workerData: { intervalMs: INTERVAL_MS } });
+    const thread = new Worker(SENDER, { eval: true, workerData: { intervalMs: INTERVAL_MS } });
     thread.unref();
     const port = await new Promise<number>((resolve, reject) => {
       thread.once("message", resolve);

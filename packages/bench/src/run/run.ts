@@ -81,13 +81,19 @@ class Run implements BenchRun {
       });
     this.prompts = new SyntheticPrompts(prompts, String(seed), tokenizer);
     this.outbox = new Outbox(options, this.records, this.clock, () => this.halt("worker-died"));
-    this.header = new Promise((resolve) => {
+    let refuseHeader: (error: unknown) => void = () => {};
+    this.header = new Promise((resolve, reject) => {
       this.resolveHeader = resolve;
+      refuseHeader = reject;
     });
+    this.header.catch(() => {});
     signal?.addEventListener("abort", () => this.stop(), { once: true });
     this.end = this.drive();
     // Whoever reads records hears of a failure there; nobody has to ask for the end.
-    this.end.catch((error) => this.records.fail(error));
+    this.end.catch((error) => {
+      refuseHeader(error);
+      this.records.fail(error);
+    });
   }
 
   counters(): LiveCounters {
