@@ -93,7 +93,7 @@ test("a session's next prompt carries the answer before, after the think time", 
   }
   const third = server.bodies.filter(({ messages }) => (messages as unknown[]).length === 5);
   expect(third).toHaveLength(3);
-  expect((third[0]?.messages as { role: string; content: string }[])[1]).toEqual({
+  expect((third[0] as { messages: unknown[] }).messages[1]).toEqual({
     role: "assistant",
     content: "w0 w1 w2 w3 w4 w5 ",
   });

@@ -203,21 +203,15 @@ class Run implements BenchRun {
       while (this.stopped === null && this.clock() < duration * 1e6) {
         const first = this.source.request(next);
         if (first === undefined) return;
-        const messages: Message[] = [];
-        let dueUs = Math.max(0, this.clock());
-        for (let turn: ScheduledRequest | undefined = first; turn !== undefined; ) {
-          next = Math.max(next, turn.index + 1);
-          this.closedDue += 1;
-          const reply = await this.sendTurn(turn, dueUs, messages);
-          const follower: ScheduledRequest | undefined = this.source.request(turn.index + 1);
-          turn =
-            follower?.session === first.session && reply.status === "ok" ? follower : undefined;
-          dueUs = Math.max(reply.endUs + (turn?.think ?? 0) * 1e6, 0);
+        const session: Session = { turns: [], messages: [], busy: false, over: false, freeUs: 0 };
+        session.freeUs = Math.max(0, this.clock());
+        for (let turn: typeof first | undefined = first; turn?.session === first.session; ) {
+          session.turns.push(turn);
+          turn = this.source.request(++next);
         }
-        for (let rest = this.source.request(next); rest?.session === first.session; ) {
-          this.outbox.abandon(rest, this.clock());
-          rest = this.source.request(++next);
-        }
+        this.closedDue += session.turns.length;
+        await this.serve(first.session, session);
+        if (session.over) await this.nap(AFTER_FAILURE_MS);
       }
     };
     await Promise.all(Array.from({ length: concurrency }, (_, k) => slot(k)));
