@@ -5,6 +5,7 @@ export * from "./metrics/slo.ts";
 export * from "./metrics/summary.ts";
 export * from "./metrics/targets.ts";
 export * from "./metrics/token-streams.ts";
+export * from "./prefill/index.ts";
 export * from "./raw/run-reader.ts";
 export * from "./raw/run-writer.ts";
 export { startRun } from "./run/run.ts";

@@ -1,28 +1,9 @@
 /** Deadlines of the first token: one for all, or by prompt length from a measured prefill curve. */
 import { MillraceError } from "@millrace/core";
-import type { PrefillCurve, RequestRecord, TtftTarget } from "../contracts.ts";
+import type { RequestRecord, TtftTarget } from "../contracts.ts";
+import { ttftTargetUs } from "../prefill/curve.ts";
 
-/** How far beyond its longest measured prompt a curve still answers. */
-export const EXTRAPOLATION = 1.25;
-
-/** Seconds of a prefill of `tokens` tokens. Throws CONFIG_INVALID beyond EXTRAPOLATION times the longest measured. */
-export function prefillSeconds(curve: PrefillCurve, tokens: number): number {
-  if (tokens > curve.maxTokens * EXTRAPOLATION)
-    throw new MillraceError(
-      "CONFIG_INVALID",
-      `a prompt of ${tokens} tokens is beyond the prefill curve, which was measured up to ${curve.maxTokens}`,
-      {
-        hint: "measure longer prompts with millrace bench prefill, or give one target with --ttft",
-      },
-    );
-  return curve.constant + curve.linear * tokens + curve.quadratic * tokens * tokens;
-}
-
-/** Target of the first token, whole µs, for a prompt of so many tokens. */
-export function ttftTargetUs(target: TtftTarget, promptTokens: number): number {
-  if (target.type === "constant") return target.us;
-  return Math.round(prefillSeconds(target.curve, promptTokens) * 1e6) + target.slackUs;
-}
+export { prefillSeconds, ttftTargetUs } from "../prefill/curve.ts";
 
 /** Prompt tokens of a request: what the server counted, else what was asked for. Null when nobody knows. */
 export function promptTokensOf(
