@@ -1,3 +1,4 @@
+export * from "./capacity/index.ts";
 export type * from "./contracts.ts";
 export { REPORT_SCHEMA, RUN_SCHEMA } from "./contracts.ts";
 export * from "./load/schedule.ts";

@@ -221,7 +221,10 @@ class Run implements BenchRun {
   /** Waits for what is in flight, as long as it may take; then ends it. */
   private async drain(): Promise<void> {
     const { drainSeconds = timeoutsOf(this.options.endpoint).total } = this.options.load;
-    const deadline = performance.now() + drainSeconds * 1000;
+    // Requests are handed out ahead of their time; the time to drain begins when the last one is due.
+    const { closed, duration } = this.source.schedule;
+    const over = closed === null && Number.isFinite(duration) ? this.epochMs + duration * 1000 : 0;
+    const deadline = Math.max(performance.now(), over) + drainSeconds * 1000;
     while (this.working.size > 0 || this.outbox.open > 0) {
       const left = deadline - performance.now();
       if (left <= 0 || this.stopped === "stopped" || this.stopped === "worker-died") break;
