@@ -1,3 +1,4 @@
+export * from "./capacity/index.ts";
 export type * from "./contracts.ts";
 export { REPORT_SCHEMA, RUN_SCHEMA } from "./contracts.ts";
 export * from "./load/schedule.ts";
@@ -11,4 +12,5 @@ export * from "./raw/run-writer.ts";
 export { startRun } from "./run/run.ts";
 export * from "./score/score-file.ts";
 export { type ErrorClassInfo, errorClasses } from "./transport/error-class.ts";
+export { listModels } from "./transport/models.ts";
 export { reconcile, type TokenCounts } from "./transport/reconcile.ts";
