@@ -12,4 +12,5 @@ export * from "./raw/run-writer.ts";
 export { startRun } from "./run/run.ts";
 export * from "./score/score-file.ts";
 export { type ErrorClassInfo, errorClasses } from "./transport/error-class.ts";
+export { listModels } from "./transport/models.ts";
 export { reconcile, type TokenCounts } from "./transport/reconcile.ts";

@@ -1,25 +1,29 @@
 /** `millrace bench` and what hangs below it. */
+import { endpointFlags, loadFlags, targetFlags } from "./bench-flags.ts";
 import type { CommandSpec } from "./tree.ts";
+import { wholeNumber } from "./values.ts";
 
 const group = "Serving:";
 
 const score: CommandSpec = {
   usage: "score <file>",
-  summary: "fluidity-index of recorded token streams",
-  text: "Scores a file of token gaps in whole microseconds, exactly: {per_request: [{id, inter_token_times_us, target_ttft_us, target_tbt_us}]}. Prints deadlines met and missed, the fluidity-index and the share of tokens on time for each stream and for all together.",
+  summary: "score a recorded run again, or streams that anyone recorded",
+  text: "Scores the raw file of a run (run.jsonl of --out) with these targets and promises, together with raw files of other client hosts that --merge names. Or scores a file of token gaps in whole microseconds, exactly: {per_request: [{id, inter_token_times_us, target_ttft_us, target_tbt_us}]}, which carries its own targets: deadlines met and missed, the fluidity-index and the share of tokens on time, for each stream and for all together.",
   flags: [
+    ...targetFlags,
     {
-      flags: "--compat <name>",
-      text: "etalon: its float arithmetic on seconds, digit for digit",
-      choices: ["etalon"],
+      flags: "--merge <file>",
+      text: "raw file of another client of the same load; may be repeated",
+      repeat: true,
     },
   ],
   examples: [
-    ["millrace bench score gaps.json", "what users of these streams felt"],
+    ["millrace bench score out/run.jsonl --tbt 50ms", "the same run with a harder deadline"],
     [
-      "millrace bench score gaps.json --compat etalon --json",
-      "to compare with figures that etalon printed",
+      "millrace bench score host1.jsonl --merge host2.jsonl --slo 'ttft.p99<=1s'",
+      "one load sent from two hosts",
     ],
+    ["millrace bench score gaps.json --compat etalon --json", "to compare with figures of etalon"],
   ],
   run: async (session, { args, flags }) =>
     (await import("../commands/bench/score.ts")).scoreCommand(session, args[0] ?? "", flags),
@@ -29,8 +33,42 @@ const bench: CommandSpec = {
   usage: "bench",
   group,
   summary: "measure a live endpoint as its users feel it",
-  text: "Evaluates any OpenAI-compatible endpoint token by token.",
+  text: "Sends a load to any OpenAI-compatible endpoint and evaluates the answers token by token: latencies from the time the schedule wanted each request, the fluidity-index, goodput, throughput, errors by class. Measures itself all the while: when the client was the bottleneck, the run says INVALID and why. Requests go out from processes of their own; a failed request counts as all its tokens missed; nothing is retried unless you ask. Exits with 3 when a promise of --slo does not hold.",
+  flags: [
+    ...endpointFlags,
+    ...loadFlags,
+    ...targetFlags,
+    {
+      flags: "--seed <n>",
+      text: "of arrivals, lengths and prompts (default: 42)",
+      parse: wholeNumber("--seed", 0),
+    },
+    {
+      flags: "--workers <n>",
+      text: "processes that send and receive (default: 1; take one per 100 streams and free core)",
+      parse: wholeNumber("--workers", 1),
+    },
+    { flags: "--label <text>", text: "name of the run in reports" },
+    { flags: "--keep-text", text: "keep the generated text in the raw file" },
+    {
+      flags: "-o, --out <dir>",
+      text: "write the raw run (run.jsonl, scored again by `bench score`) and report.json",
+    },
+  ],
+  examples: [
+    ["millrace bench --url http://127.0.0.1:8080 --rate 2 --duration 60s", "two requests a second"],
+    [
+      "millrace bench -u http://127.0.0.1:8080 --concurrency 8 -n 200 --slo 'tbt.p99<=50ms,errors<=1%'",
+      "eight users, with promises",
+    ],
+    [
+      "millrace bench -u http://127.0.0.1:8080 --sweep 1,2,4,8 --duration 240s --shape azure-conv-2023 -o out",
+      "four rates with the lengths of a real workload",
+    ],
+  ],
   commands: [score],
+  run: async (session, { flags }) =>
+    (await import("../commands/bench/run.ts")).benchCommand(session, flags),
 };
 
 export const benchCommands: readonly CommandSpec[] = [bench];

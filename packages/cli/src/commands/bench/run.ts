@@ -1,0 +1,137 @@
+/** `millrace bench`: one load against one endpoint. */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import {
+  type BenchReport,
+  errorClasses,
+  type RequestRecord,
+  RunWriter,
+  startRun,
+  summarizeRun,
+} from "@millrace/bench";
+import { MillraceError } from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
+import type { Session } from "../../session.ts";
+import { endpointOf } from "./endpoint-flags.ts";
+import { loadOf } from "./load-flags.ts";
+import { runLines } from "./run-lines.ts";
+import { summaryOptionsOf } from "./score-flags.ts";
+
+type Flags = Readonly<Record<string, unknown>>;
+
+/** Failures of the first request that no load will cure: going on would only repeat them. */
+const hopeless = new Set([
+  "dns",
+  "refused",
+  "unreachable",
+  "tls",
+  "proxy",
+  "connect-timeout",
+  "bad-request",
+  "unauthorized",
+  "not-found",
+  "redirect",
+  "html",
+  "not-a-stream",
+  "protocol",
+  "http-status",
+]);
+
+export async function benchCommand(session: Session, flags: Flags): Promise<number> {
+  const options = summaryOptionsOf(flags);
+  const load = loadOf(flags);
+  const endpoint = await endpointOf(flags, session.surroundings.environment);
+  const out = flags.out as string | undefined;
+  if (out !== undefined) folder(out);
+  const { ttft, tbtUs } = options.targets;
+  const progress = session.progress();
+  return session.interruptible(async (signal) => {
+    const run = startRun({
+      endpoint,
+      load,
+      seed: (flags.seed as number | undefined) ?? 42,
+      label: (flags.label as string | undefined) ?? "",
+      targets: { tbtUs, ...(ttft.type === "constant" && { ttftUs: ttft.us }) },
+      ...(flags.workers !== undefined && { workers: flags.workers as number }),
+      ...(flags.keepText === true && { keepText: true }),
+      signal,
+    });
+    const records: RequestRecord[] = [];
+    const timer = setInterval(() => {
+      const { seconds, scheduled, ok, failed, inFlight, chunks, due } = run.counters();
+      progress.update({
+        phase: seconds < 0 ? "warming up" : "measuring",
+        done: ok + failed,
+        total: Number.isFinite(scheduled) ? scheduled : 0,
+        note: `${due} due, ${inFlight} in flight${failed > 0 ? `, ${failed} failed` : ""}, ${chunks} chunks`,
+      });
+    }, 200);
+    let writer: RunWriter | null = null;
+    try {
+      for await (const record of run) {
+        if (record.warmup && records.length === 0) throwIfHopeless(record);
+        records.push(record);
+        if (writer === null && out !== undefined && !record.warmup)
+          writer = new RunWriter(join(out, "run.jsonl"), await run.header);
+        writer?.record(record);
+      }
+      const end = await run.end;
+      writer?.end(end);
+      writer = null;
+      records.sort((a, b) => a.index - b.index);
+      const report = summarizeRun({ header: await run.header, records, end }, options);
+      clearInterval(timer);
+      progress.end();
+      show(session, report, out);
+      if (signal.aborted)
+        throw new MillraceError("INTERRUPTED", "interrupted; the figures are of what had ended");
+      throwIfBreached(report);
+      return 0;
+    } finally {
+      clearInterval(timer);
+      writer?.abort();
+      progress.end();
+    }
+  });
+}
+
+function folder(out: string): void {
+  try {
+    mkdirSync(out, { recursive: true });
+  } catch (error) {
+    throw new MillraceError("OUTPUT_UNWRITABLE", `--out ${out}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+function show(session: Session, report: BenchReport, out: string | undefined): void {
+  if (session.json) session.printJson(report);
+  else session.print(runLines(report, session));
+  if (out === undefined) return;
+  writeFileAtomic(join(out, "report.json"), `${JSON.stringify(report, null, 1)}\n`);
+  session.note(`wrote ${join(out, "run.jsonl")} and ${join(out, "report.json")}`);
+}
+
+function throwIfHopeless({ error }: RequestRecord): void {
+  if (error === null || !hopeless.has(error.class)) return;
+  const { meaning, advice } = errorClasses[error.class];
+  throw new MillraceError(
+    "ENVIRONMENT_MISSING",
+    `the first request failed (${error.class}): ${error.message}`,
+    { hint: `${meaning} ${advice} --warmup 0 measures all the same.` },
+  );
+}
+
+/** The promises that did not hold as the failure that they are: the result is printed already. */
+export function throwIfBreached(report: BenchReport): void {
+  const broken = report.slo.filter(({ met }) => !met);
+  if (broken.length === 0) return;
+  throw new MillraceError(
+    "SLO_BREACHED",
+    broken.map(({ term }) => `${term} does not hold`).join("; "),
+    {
+      hint: "millrace bench capacity finds the highest rate at which it does",
+    },
+  );
+}

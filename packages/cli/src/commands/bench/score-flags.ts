@@ -1,0 +1,54 @@
+/** Flags that say what a run is held against. */
+import { readFileSync } from "node:fs";
+import { type PrefillCurve, parseSlo, type SummaryOptions, type Targets } from "@millrace/bench";
+import { MillraceError, parseSeconds } from "@millrace/core";
+
+/** The seconds that a curve's deadline leaves a request to wait, unless --ttft says otherwise (Metron's 0.3 s). */
+const SLACK = "300ms";
+
+/** How to sum a run up. Throws USAGE or FILE_UNREADABLE. */
+export function summaryOptionsOf(flags: Readonly<Record<string, unknown>>): SummaryOptions {
+  return {
+    targets: targetsOf(flags),
+    ...(flags.slo !== undefined && { slo: parseSlo(String(flags.slo)) }),
+    ...(flags.compat === "etalon" && { compat: "etalon" as const }),
+  };
+}
+
+function targetsOf(flags: Readonly<Record<string, unknown>>): Targets {
+  const us = (value: unknown, name: string): number => {
+    const seconds = parseSeconds(String(value), name);
+    if (!(seconds > 0))
+      throw new MillraceError("USAGE", `${name}: ${String(value)} is not above 0`);
+    return Math.round(seconds * 1e6);
+  };
+  const tbtUs = us(flags.tbt ?? "100ms", "--tbt");
+  if (flags.prefillCurve === undefined)
+    return { tbtUs, ttft: { type: "constant", us: us(flags.ttft ?? "2s", "--ttft") } };
+  const curve = curveOf(String(flags.prefillCurve));
+  return { tbtUs, ttft: { type: "curve", curve, slackUs: us(flags.ttft ?? SLACK, "--ttft") } };
+}
+
+function curveOf(file: string): PrefillCurve {
+  let read: unknown;
+  try {
+    read = JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    throw new MillraceError(
+      "FILE_UNREADABLE",
+      `--prefill-curve ${file}: ${(error as Error).message}`,
+      {
+        hint: "make one with millrace bench prefill --out curve.json",
+        cause: error,
+      },
+    );
+  }
+  const curve = (read as { readonly curve?: Partial<PrefillCurve> }).curve ?? {};
+  const keys = ["constant", "linear", "quadratic", "minTokens", "maxTokens"] as const;
+  const missing = keys.find((key) => !Number.isFinite(curve[key]));
+  if (missing !== undefined)
+    throw new MillraceError("CONFIG_INVALID", `${file}: curve.${missing} is not a number`, {
+      hint: "the file must be one that millrace bench prefill wrote",
+    });
+  return curve as PrefillCurve;
+}
