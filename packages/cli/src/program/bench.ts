@@ -1,5 +1,6 @@
 /** `millrace bench` and what hangs below it. */
 import { endpointFlags, loadFlags, targetFlags } from "./bench-flags.ts";
+import { benchSearchCommands } from "./bench-search.ts";
 import type { CommandSpec } from "./tree.ts";
 import { wholeNumber } from "./values.ts";
 
@@ -66,7 +67,7 @@ const bench: CommandSpec = {
       "four rates with the lengths of a real workload",
     ],
   ],
-  commands: [score],
+  commands: [score, ...benchSearchCommands],
   run: async (session, { flags }) =>
     (await import("../commands/bench/run.ts")).benchCommand(session, flags),
 };
