@@ -135,6 +135,11 @@ export const errorCodes = {
     title: "A call into ggml reported failure",
     text: "The message carries what ggml logged. Mostly memory ran out: a smaller context, batch or model needs less.",
   },
+  DATASET_INVALID: {
+    exit: 2,
+    title: "A data set for extreme classification cannot be used",
+    text: "The message names file and line of the first row that is malformed, out of range or not finite, or the two files whose rows do not match. Ids start at 0; matrix files open with `rows columns`, one-file data sets with `points features labels`. See docs/extreme.md for the formats.",
+  },
   INTERRUPTED: {
     exit: 130,
     title: "Stopped by the user",

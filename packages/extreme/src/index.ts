@@ -1,1 +1,26 @@
-export {};
+/**
+ * Extreme classification that trains in sub-linear time (ASTRA, 2024): data sets, encoder, label classifiers, negatives from an
+ * index over the classifier vectors, trainer, metrics, predictor.
+ */
+export { type Csr, CsrBuilder, columnCounts, normalizeRows, takeRows } from "./data/csr.ts";
+export { type Dataset, type ReadDatasetOptions, readDataset, type Split } from "./data/dataset.ts";
+export { readFilter } from "./data/filters.ts";
+export { type Points, readMatrix, readOneFile } from "./data/sparse.ts";
+export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";
+export { writeMatrix, writeOneFile, writeTexts } from "./data/write.ts";
+export {
+  type Decile,
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type MetricsAt,
+} from "./metrics/evaluate.ts";
+export { inversePropensity, type PropensityModel, propensityModels } from "./metrics/propensity.ts";
+export { type Ranking, rank, type TieOrder, TopK } from "./metrics/ranking.ts";
+export {
+  defaultVectorizer,
+  fitVectorizer,
+  type VectorizerOptions,
+  type VectorizerState,
+  vectorize,
+} from "./text/vectorizer.ts";

@@ -52,6 +52,7 @@ class Run implements BenchRun {
   readonly header: Promise<RunHeader>;
   readonly end: Promise<RunEnd>;
   private readonly options: RunOptions;
+  private readonly url: string;
   private readonly source: ScheduleSource;
   private readonly prompts: SyntheticPrompts;
   private readonly made = new Map<number, Promise<string>>();
@@ -68,8 +69,9 @@ class Run implements BenchRun {
   private resolveHeader: (header: RunHeader) => void = () => {};
 
   constructor(options: RunOptions) {
-    const { load, seed, signal, tokenizer = null } = options;
+    const { endpoint, load, seed, signal, tokenizer = null } = options;
     this.options = options;
+    this.url = targetOf(endpoint).url;
     this.source = scheduleSource(load, seed, {
       ...(options.traces === undefined ? {} : { traces: options.traces }),
     });
@@ -114,10 +116,14 @@ class Run implements BenchRun {
     return this.records.read(() => this.stop());
   }
 
-  private readonly clock = (): number => (performance.now() - this.epochMs) * 1000;
+  private readonly clock = (): number => Math.round((performance.now() - this.epochMs) * 1000);
 
   private halt(reason: RunEnd["reason"]): void {
     this.stopped ??= reason;
+    this.wakeAll();
+  }
+
+  private wakeAll(): void {
     for (const wake of [...this.wakers]) wake();
   }
 
@@ -169,7 +175,7 @@ class Run implements BenchRun {
     session.busy = true;
     for (let turn = session.turns.shift(); turn !== undefined; turn = session.turns.shift()) {
       const after = session.freeUs + turn.think * 1e6;
-      const dueUs = Math.max(turn.at >= 0 ? turn.at * 1e6 : 0, after);
+      const dueUs = Math.round(Math.max(turn.at >= 0 ? turn.at * 1e6 : 0, after));
       if (session.over || (this.stopped !== null && turn.turn > 0)) {
         this.outbox.abandon(turn, dueUs);
         continue;
@@ -229,6 +235,8 @@ class Run implements BenchRun {
       const left = deadline - performance.now();
       if (left <= 0 || this.stopped === "stopped" || this.stopped === "worker-died") break;
       await Promise.race([Promise.all([...this.working]), this.nap(Math.min(left, 2 ** 31 - 1))]);
+      // Whichever came first: the timer of the other must not keep the program alive.
+      this.wakeAll();
     }
     if (this.stopped === null && this.working.size > 0) this.stopped = "duration";
     this.outbox.stop(false);
@@ -240,7 +248,8 @@ class Run implements BenchRun {
     for (let i = index; i < this.source.count; i++) {
       const request = this.source.request(i);
       if (request === undefined) return;
-      this.outbox.abandon(request, request.at >= 0 ? request.at * 1e6 : Math.max(0, this.clock()));
+      const dueUs = request.at >= 0 ? Math.round(request.at * 1e6) : Math.max(0, this.clock());
+      this.outbox.abandon(request, dueUs);
     }
   }
 
@@ -306,7 +315,7 @@ class Run implements BenchRun {
       host: hostname(),
       tool: "millrace bench",
       seed: String(seed),
-      endpoint: { url: targetOf(endpoint).url, api, model, choices },
+      endpoint: { url: this.url, api, model, choices },
       load,
       classes: schedule.classes,
       scheduled: Number.isFinite(count) ? count : null,

@@ -133,7 +133,7 @@ export class Shard {
     this.target.agent.destroy();
   }
 
-  private readonly clock = (): number => (performance.now() - this.epochMs) * 1000;
+  private readonly clock = (): number => Math.round((performance.now() - this.epochMs) * 1000);
 
   private pump(): void {
     if (this.timer !== null) clearTimeout(this.timer);

@@ -2,7 +2,7 @@
 import { endpointFlags, loadFlags, targetFlags } from "./bench-flags.ts";
 import { benchSearchCommands } from "./bench-search.ts";
 import type { CommandSpec } from "./tree.ts";
-import { wholeNumber } from "./values.ts";
+import { decimal, wholeNumber } from "./values.ts";
 
 const group = "Serving:";
 
@@ -28,6 +28,95 @@ const score: CommandSpec = {
   ],
   run: async (session, { args, flags }) =>
     (await import("../commands/bench/score.ts")).scoreCommand(session, args[0] ?? "", flags),
+};
+
+const mock: CommandSpec = {
+  usage: "mock",
+  summary: "an endpoint to try things on, without a model",
+  text: "Serves OpenAI's API on loopback until Ctrl-C: continuous batching in steps of real time, prompts that cost time, with chunked prefill or with generation stalls, speculative chunks, failures on demand. A prompt of n words has n tokens. Everything but the clock follows from the seed.",
+  flags: [
+    { flags: "--port <n>", text: "port (default: a free one)", parse: wholeNumber("--port", 0) },
+    {
+      flags: "--seed <n>",
+      text: "of noise and failures (default: 1)",
+      parse: wholeNumber("--seed", 0),
+    },
+    {
+      flags: "--scheduler <name>",
+      text: "prefill-first stalls decodes for whole prompts (default: chunked)",
+      choices: ["chunked", "prefill-first"],
+    },
+    {
+      flags: "--step-ms <ms>",
+      text: "time of a step (default: 10)",
+      parse: decimal("--step-ms", 0, 1e4),
+    },
+    {
+      flags: "--prefill-tokens-per-second <n>",
+      text: "speed of prompts (default: 20000)",
+      parse: decimal("--prefill-tokens-per-second", 1, 1e9),
+    },
+    {
+      flags: "--chunk-tokens <n>",
+      text: "prompt tokens of a step (default: 256)",
+      parse: wholeNumber("--chunk-tokens", 1),
+    },
+    {
+      flags: "--max-batch <n>",
+      text: "requests in a batch (default: 64)",
+      parse: wholeNumber("--max-batch", 1),
+    },
+    {
+      flags: "--capacity-qps <n>",
+      text: "requests per second that are let in",
+      parse: decimal("--capacity-qps", 1e-3, 1e6),
+    },
+    {
+      flags: "--noise <cv>",
+      text: "variation of step times (default: 0)",
+      parse: decimal("--noise", 0, 5),
+    },
+    {
+      flags: "--speculative <k>",
+      text: "up to k tokens a step and chunk (default: 1)",
+      parse: wholeNumber("--speculative", 1),
+    },
+    {
+      flags: "--error-rate <share>",
+      text: "requests answered with 500",
+      parse: decimal("--error-rate", 0, 1),
+    },
+    {
+      flags: "--reset-rate <share>",
+      text: "requests broken off in the middle",
+      parse: decimal("--reset-rate", 0, 1),
+    },
+    {
+      flags: "--error-event-rate <share>",
+      text: "requests ended by an error event",
+      parse: decimal("--error-event-rate", 0, 1),
+    },
+    {
+      flags: "--rate-limit-qps <n>",
+      text: "beyond it 429 is the answer",
+      parse: decimal("--rate-limit-qps", 1e-3, 1e6),
+    },
+    {
+      flags: "--usage <when>",
+      text: "when usage is told (default: final)",
+      choices: ["final", "every", "none"],
+    },
+    { flags: "--server-times", text: "tell the server's time of every chunk" },
+  ],
+  examples: [
+    [
+      "millrace bench mock --port 8080 --scheduler prefill-first",
+      "see what stalls do to the fluidity-index",
+    ],
+    ["millrace bench mock --capacity-qps 40", "something for `millrace bench capacity` to find"],
+  ],
+  run: async (session, { flags }) =>
+    (await import("../commands/bench/mock.ts")).mockCommand(session, flags),
 };
 
 const bench: CommandSpec = {
@@ -67,7 +156,7 @@ const bench: CommandSpec = {
       "four rates with the lengths of a real workload",
     ],
   ],
-  commands: [score, ...benchSearchCommands],
+  commands: [score, ...benchSearchCommands, mock],
   run: async (session, { flags }) =>
     (await import("../commands/bench/run.ts")).benchCommand(session, flags),
 };

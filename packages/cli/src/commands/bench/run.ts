@@ -71,9 +71,12 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
       for await (const record of run) {
         if (record.warmup && records.length === 0) throwIfHopeless(record);
         records.push(record);
-        if (writer === null && out !== undefined && !record.warmup)
+        if (writer !== null) writer.record(record);
+        else if (out !== undefined && !record.warmup) {
+          // The header is known once warming up is over; what came before is written behind it.
           writer = new RunWriter(join(out, "run.jsonl"), await run.header);
-        writer?.record(record);
+          for (const before of records) writer.record(before);
+        }
       }
       const end = await run.end;
       writer?.end(end);

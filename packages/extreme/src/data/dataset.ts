@@ -1,0 +1,178 @@
+/** Finds the files of a data set in a folder, whichever of the published forms it has, and reads them. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { MillraceError, suggestion } from "@millrace/core";
+import {
+  defaultVectorizer,
+  fitVectorizer,
+  type VectorizerOptions,
+  type VectorizerState,
+  vectorize,
+} from "../text/vectorizer.ts";
+import type { Csr } from "./csr.ts";
+import { readFilter } from "./filters.ts";
+import { readMatrix, readOneFile } from "./sparse.ts";
+import { readJsonLines, readTexts } from "./texts.ts";
+
+/** One part (training or test) of a data set. */
+export interface Split {
+  readonly features: Csr;
+  readonly labels: Csr;
+  /** Pairs that are never ranked nor drawn as negatives; null where there is no filter file. */
+  readonly filter: Csr | null;
+}
+
+export interface Dataset {
+  readonly train: Split;
+  readonly test: Split | null;
+  /** One text per label, where the set has them. */
+  readonly labelTexts: readonly string[] | null;
+  /** Set when the features were made from raw text: a model needs it to read new texts. */
+  readonly vectorizer: VectorizerState | null;
+}
+
+export interface ReadDatasetOptions {
+  /** Make features from the raw text even where the folder has feature files. */
+  readonly fromText?: boolean;
+  readonly vectorizer?: VectorizerOptions;
+  /** Do not read the test files. */
+  readonly trainOnly?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+/** The first of some files that exists in a folder, also with `.gz`. */
+function find(folder: string, names: readonly string[]): string | null {
+  for (const name of names)
+    for (const path of [join(folder, name), join(folder, `${name}.gz`)])
+      if (existsSync(path)) return path;
+  return null;
+}
+
+const filterNames = {
+  trn: ["filter_labels_train.txt", "trn_filter_labels.txt"],
+  tst: ["filter_labels_test.txt", "tst_filter_labels.txt"],
+} as const;
+
+type Part = "trn" | "tst";
+
+/** What a part is read from: text still has to be turned into features. */
+type Raw = { readonly labels: Csr } & (
+  | { readonly features: Csr }
+  | { readonly texts: readonly string[] }
+);
+
+async function readPart(
+  folder: string,
+  part: Part,
+  fromText: boolean,
+  labelCount: number | null,
+  signal?: AbortSignal,
+): Promise<Raw | null> {
+  const one = find(folder, [`${part}.txt`, part === "trn" ? "train.txt" : "test.txt"]);
+  if (one !== null && !fromText) return readOneFile(one, signal);
+  const labelsFile = find(folder, [`${part}_X_Y.txt`]);
+  const featuresFile = find(folder, [`${part}_X_Xf.txt`]);
+  const textFile = find(folder, [`${part}_X.txt`]);
+  if (labelsFile !== null && (featuresFile !== null || textFile !== null)) {
+    const labels = await readMatrix(labelsFile, false, signal);
+    if (featuresFile !== null && !(fromText && textFile !== null)) {
+      const features = await readMatrix(featuresFile, true, signal);
+      sameRows(featuresFile, features.rows, labelsFile, labels.rows);
+      return { features, labels };
+    }
+    const texts = await readTexts(textFile as string);
+    sameRows(textFile as string, texts.length, labelsFile, labels.rows);
+    return { texts, labels };
+  }
+  const json = find(folder, [`${part}.json`]);
+  if (json === null) return null;
+  const { texts, labels } = await readJsonLines(json, labelCount);
+  if (labels === null)
+    throw new MillraceError(
+      "DATASET_INVALID",
+      `${json} has no target_ind, so its points have no labels`,
+    );
+  return { texts, labels };
+}
+
+function sameRows(a: string, rowsA: number, b: string, rowsB: number): void {
+  if (rowsA !== rowsB)
+    throw new MillraceError("DATASET_INVALID", `${a} has ${rowsA} rows, ${b} has ${rowsB}`, {
+      hint: "the two files describe the same points, one a line",
+    });
+}
+
+/**
+ * Reads the data set of a folder: `trn.txt`/`tst.txt` (one-file form), `trn_X_Xf.txt` + `trn_X_Y.txt`, `trn_X.txt` +
+ * `trn_X_Y.txt` (raw text), or `trn.json.gz` + `lbl.json.gz`; label texts from `Y.txt` or `lbl.json`; filters where there are
+ * any. Throws FILE_UNREADABLE where nothing fits, DATASET_INVALID where files do not match.
+ */
+export async function readDataset(
+  folder: string,
+  options: ReadDatasetOptions = {},
+): Promise<Dataset> {
+  if (!existsSync(folder) || !statSync(folder).isDirectory())
+    throw new MillraceError("FILE_UNREADABLE", `${folder} is not a folder with a data set`);
+  const fromText = options.fromText === true;
+  const texts = await readLabelTexts(folder);
+  const train = await readPart(folder, "trn", fromText, texts?.length ?? null, options.signal);
+  if (train === null) throw noDataset(folder);
+  const labelCount = train.labels.cols;
+  if (texts !== null && texts.length !== labelCount)
+    throw new MillraceError(
+      "DATASET_INVALID",
+      `${folder} has ${texts.length} label texts for ${labelCount} labels`,
+    );
+  const test =
+    options.trainOnly === true
+      ? null
+      : await readPart(folder, "tst", fromText, labelCount, options.signal);
+  const state =
+    "texts" in train ? fitVectorizer(train.texts, options.vectorizer ?? defaultVectorizer) : null;
+  const dataset: Dataset = {
+    train: await finish(folder, "trn", train, state),
+    test: test === null ? null : await finish(folder, "tst", test, state),
+    labelTexts: texts,
+    vectorizer: state,
+  };
+  for (const what of ["features", "labels"] as const) {
+    const other = dataset.test?.[what].cols ?? dataset.train[what].cols;
+    if (other !== dataset.train[what].cols)
+      throw new MillraceError(
+        "DATASET_INVALID",
+        `training has ${dataset.train[what].cols} ${what}, test ${other}`,
+      );
+  }
+  return dataset;
+}
+
+async function finish(
+  folder: string,
+  part: Part,
+  raw: Raw,
+  state: VectorizerState | null,
+): Promise<Split> {
+  const features =
+    "features" in raw ? raw.features : vectorize(state as VectorizerState, raw.texts);
+  const file = find(folder, filterNames[part]);
+  return {
+    features,
+    labels: raw.labels,
+    filter: file === null ? null : await readFilter(file, raw.labels.rows, raw.labels.cols),
+  };
+}
+
+async function readLabelTexts(folder: string): Promise<readonly string[] | null> {
+  const plain = find(folder, ["Y.txt"]);
+  if (plain !== null) return readTexts(plain);
+  const json = find(folder, ["lbl.json"]);
+  return json === null ? null : (await readJsonLines(json, null)).texts;
+}
+
+function noDataset(folder: string): MillraceError {
+  const names = readdirSync(folder);
+  const near = suggestion("trn_X_Y.txt", names);
+  return new MillraceError("FILE_UNREADABLE", `${folder} holds no training data in a known form`, {
+    hint: `expected trn.txt, trn_X_Xf.txt + trn_X_Y.txt, trn_X.txt + trn_X_Y.txt, or trn.json.gz + lbl.json.gz${near === null || near === undefined ? "" : `; ${near}`}`,
+  });
+}
