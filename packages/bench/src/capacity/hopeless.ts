@@ -8,6 +8,8 @@ import type { CapacityGoal } from "./verdict.ts";
 const BEYOND = 20;
 /** … and as a multiple of the allowed ones. */
 const TIMES = 3;
+/** Share of the requests after which a run is not cut short any more: little would be saved. */
+const LATE = 0.6;
 
 interface Watched {
   readonly bad: (record: RequestRecord) => boolean;
@@ -21,9 +23,12 @@ interface Watched {
  */
 export class HopelessWatch {
   private readonly watched: Watched[];
+  private readonly scheduled: number;
+  private seen = 0;
 
   /** `scheduled`: requests of the run; 0 when unknown, and then nothing is certain. */
   constructor({ slo, targets, maxErrors }: CapacityGoal, scheduled: number) {
+    this.scheduled = scheduled;
     const errors = slo.find(({ metric }) => metric === "errors")?.limit ?? maxErrors;
     const watch = (share: number, bad: Watched["bad"]): Watched[] =>
       scheduled > 0 ? [{ bad, allowed: share * scheduled, seen: 0 }] : [];
@@ -54,12 +59,13 @@ export class HopelessWatch {
   /** Takes in a record; whether the probe is missed beyond doubt. */
   hopeless(record: RequestRecord): boolean {
     if (record.warmup) return false;
+    this.seen++;
     let certain = false;
     for (const watched of this.watched) {
       if (watched.bad(record)) watched.seen++;
       if (watched.seen > Math.max(watched.allowed + BEYOND, TIMES * watched.allowed))
         certain = true;
     }
-    return certain;
+    return certain && this.seen < LATE * this.scheduled;
   }
 }

@@ -147,7 +147,13 @@ async function collect(
   }
   const end = await run.end;
   writer?.end(end);
-  return { data: { header, records, end }, cutShort };
+  // What was cancelled by us says nothing of the server.
+  const own = cutShort ? records.filter(endedByItself) : records;
+  return { data: { header, records: own, end }, cutShort };
+}
+
+function endedByItself({ status, error }: RequestRecord): boolean {
+  return status !== "abandoned" && error?.class !== "cancelled";
 }
 
 /** Failures that say nothing of a rate: nothing is there, or it does not want us. */

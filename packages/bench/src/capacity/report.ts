@@ -14,7 +14,7 @@ export interface CapacityProbe {
   /** Probability that the sample alone turned the verdict. */
   readonly doubt: number;
   readonly reasons: readonly string[];
-  /** Ended before its time, since it could no longer be met; its figures look worse than a whole run's. */
+  /** Ended before its time, since it could no longer be met; its figures are of the requests that had ended by themselves. */
   readonly cutShort: boolean;
   readonly seconds: number;
   readonly requests: number;

@@ -1,5 +1,6 @@
 /** `millrace bench` and what hangs below it. */
 import { endpointFlags, loadFlags, targetFlags } from "./bench-flags.ts";
+import { benchSearchCommands } from "./bench-search.ts";
 import type { CommandSpec } from "./tree.ts";
 import { decimal, wholeNumber } from "./values.ts";
 
@@ -155,7 +156,7 @@ const bench: CommandSpec = {
       "four rates with the lengths of a real workload",
     ],
   ],
-  commands: [score, mock],
+  commands: [score, ...benchSearchCommands, mock],
   run: async (session, { flags }) =>
     (await import("../commands/bench/run.ts")).benchCommand(session, flags),
 };

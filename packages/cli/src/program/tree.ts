@@ -67,8 +67,25 @@ export function addCommand(
   if (run !== undefined)
     command.action(async () => {
       const args = command.processedArgs as (string | undefined)[];
-      done(await run(open(command), { args, flags: command.opts() }));
+      done(await run(open(command), { args, flags: flagsOf(command, parent) }));
     });
+}
+
+/**
+ * The flags of a command. Where its parent runs too and has flags of the same names, commander gives those to the parent
+ * wherever they stand, so what the parent took is read again the command's own way.
+ */
+function flagsOf(command: Command, parent: Command): Record<string, unknown> {
+  const flags: Record<string, unknown> = { ...command.opts() };
+  const shared = parent.parent === null ? [] : command.options;
+  for (const option of shared) {
+    const name = option.attributeName();
+    const taken: unknown = parent.opts()[name];
+    if (name in flags || taken === undefined) continue;
+    const again = option.parseArg !== undefined && !Array.isArray(taken);
+    flags[name] = again ? option.parseArg?.(String(taken), undefined) : taken;
+  }
+  return flags;
 }
 
 function optionOf(flag: FlagSpec): Option {
