@@ -1,7 +1,5 @@
-import { readFileSync } from "node:fs";
 import { Rng } from "@millrace/core";
 import { expect, test } from "vitest";
-import { bytesModule } from "../../../../tools/wat.ts";
 import { floats, Heap, ints } from "./heap.ts";
 
 const rng = new Rng("kernels");
@@ -10,15 +8,6 @@ function random(heap: Heap, n: number) {
   for (let i = 0; i < n; i++) block.view[i] = rng.normal();
   return block;
 }
-
-test("the bytes checked in are those of kernels.wat", () => {
-  const code = (text: string) =>
-    [...text.matchAll(/"([A-Za-z0-9+/=]+)",?/g)].map((m) => m[1]).join("");
-  const wat = readFileSync(new URL("kernels.wat", import.meta.url), "utf8");
-  expect(code(readFileSync(new URL("bytes.ts", import.meta.url), "utf8"))).toBe(
-    code(bytesModule(wat)),
-  );
-});
 
 test("the product equals plain loops, whichever side is transposed", () => {
   const heap = new Heap();

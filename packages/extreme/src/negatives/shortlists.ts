@@ -25,15 +25,16 @@ export function notNegatives(
   };
 }
 
-const chunk = 4096;
+const chunk = 2048;
 
-/** Searches all points afresh against the present classifier vectors. Memory: two bytes per weight and one chunk of vectors. */
-export function refreshShortlists(
+/** Searches all points afresh against the present classifier vectors; calls `onChunk` about every second. Memory: two bytes per weight and one chunk of vectors. */
+export async function refreshShortlists(
   model: Model,
   rows: HeapRows,
   k: number,
   excluded: (point: number) => ArrayLike<number>,
-): Shortlists {
+  onChunk: (done: number) => Promise<void> = async () => {},
+): Promise<Shortlists> {
   const { heap, dim } = model;
   const mark = heap.used;
   const index = new ExactIndex(heap, model.labels, dim);
@@ -46,6 +47,7 @@ export function refreshShortlists(
     // Rounding may swap neighbours at the end of a shortlist; that is no loss for sampling, so nothing is spared.
     const found = index.search(z, count, model.classifier, k, (i) => excluded(first + i), 0);
     labels.set(found.labels, first * k);
+    await onChunk(first + count);
   }
   heap.release(mark);
   return { k, labels };

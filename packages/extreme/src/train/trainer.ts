@@ -29,6 +29,14 @@ export interface EpochReport {
   readonly refreshCpuSeconds: number;
 }
 
+/** Batches between two looks at the rest of the process. */
+const pauseEvery = 8;
+
+async function pause(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  signal?.throwIfAborted();
+}
+
 export class Trainer {
   readonly options: TrainOptions;
   readonly model: Model;
@@ -88,8 +96,14 @@ export class Trainer {
     return Math.ceil(this.#rows.rows / this.options.batch);
   }
 
-  /** One epoch, with a refresh of the shortlists before it where one is due. `onStep` is called after every batch. */
-  runEpoch(onStep: (batch: number) => void = () => {}): EpochReport {
+  /**
+   * One epoch, with a refresh of the shortlists before it where one is due. Lets other work in between; `onStep` is called then.
+   * When the signal aborts, the epoch is left half done: continue from a checkpoint, not from this trainer.
+   */
+  async runEpoch(
+    onStep: (phase: "refresh" | "train", done: number, total: number) => void = () => {},
+    signal?: AbortSignal,
+  ): Promise<EpochReport> {
     const { options } = this;
     const { epoch } = this;
     const start = process.cpuUsage();
@@ -98,11 +112,15 @@ export class Trainer {
     const refresh = hardened && epoch >= 1 && (epoch - 1) % options.refreshEvery === 0;
     if (refresh) {
       const before = this.shortlists;
-      this.shortlists = refreshShortlists(
+      this.shortlists = await refreshShortlists(
         this.model,
         this.#rows,
         options.shortlist,
         this.#excluded,
+        async (done) => {
+          onStep("refresh", done, this.#rows.rows);
+          await pause(signal);
+        },
       );
       if (before !== null) kept = overlap(before, this.shortlists);
     }
@@ -117,7 +135,10 @@ export class Trainer {
         batch,
         rng.fork(String(batch)),
       );
-      onStep(batch);
+      if (batch % pauseEvery === pauseEvery - 1) {
+        onStep("train", batch + 1, this.batches);
+        await pause(signal);
+      }
     }
     this.epoch++;
     const end = process.cpuUsage(start);
@@ -130,6 +151,11 @@ export class Trainer {
       trainCpuSeconds: (end.user + end.system) / 1e6 - refreshCpuSeconds,
       refreshCpuSeconds,
     };
+  }
+
+  /** Training points. */
+  get points(): number {
+    return this.#rows.rows;
   }
 
   #step(ids: Int32Array, batch: number, rng: Rng): void {
