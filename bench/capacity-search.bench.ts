@@ -2,12 +2,7 @@
  * The capacity search against a true capacity: probes and error without noise, with wrong verdicts, from a prediction.
  * Seeds are fixed, so that it prints the same everywhere. capacity-live.bench.ts is the same against an endpoint.
  */
-import {
-  type CapacityEstimate,
-  CapacitySearch,
-  parseSlo,
-  searchLiveCapacity,
-} from "@millrace/bench";
+import { type CapacityEstimate, CapacitySearch } from "@millrace/bench";
 import { Rng } from "@millrace/core";
 import { report } from "./harness.ts";
 
