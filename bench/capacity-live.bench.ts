@@ -22,8 +22,9 @@ const search = (
     load: {
       what: { lengths: { type: "fixed", prompt: 20, output: 4 } },
       process: "constant",
+      requests: 60,
       minSeconds: 6,
-      maxSeconds: 6,
+      maxSeconds: 12,
     },
     goal: {
       // Six seconds at 1 % above 40 make a queue of 60 ms: looser limits would let more than the capacity pass.
