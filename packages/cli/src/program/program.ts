@@ -7,6 +7,7 @@ import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
 import { benchCommands } from "./bench.ts";
 import { catalogueCommands } from "./catalogue.ts";
 import { engineCommands } from "./engine.ts";
+import { extremeCommands } from "./extreme.ts";
 import { modelCommands } from "./models.ts";
 import { servingCommands } from "./serving.ts";
 import { setupCommands } from "./setup.ts";
@@ -45,6 +46,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
     ...benchCommands,
     ...engineCommands,
     ...modelCommands,
+    ...extremeCommands,
     ...catalogueCommands,
     ...setupCommands,
     ...own,

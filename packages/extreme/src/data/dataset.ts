@@ -34,7 +34,8 @@ export interface Dataset {
 export interface ReadDatasetOptions {
   /** Make features from the raw text even where the folder has feature files. */
   readonly fromText?: boolean;
-  readonly vectorizer?: VectorizerOptions;
+  /** How to make features of text; or what a model learnt, to make the same features again. */
+  readonly vectorizer?: VectorizerOptions | VectorizerState;
   /** Do not read the test files. */
   readonly trainOnly?: boolean;
   readonly signal?: AbortSignal;
@@ -127,8 +128,9 @@ export async function readDataset(
     options.trainOnly === true
       ? null
       : await readPart(folder, "tst", fromText, labelCount, options.signal);
+  const given = options.vectorizer ?? defaultVectorizer;
   const state =
-    "texts" in train ? fitVectorizer(train.texts, options.vectorizer ?? defaultVectorizer) : null;
+    "texts" in train ? ("idf" in given ? given : fitVectorizer(train.texts, given)) : null;
   const dataset: Dataset = {
     train: await finish(folder, "trn", train, state),
     test: test === null ? null : await finish(folder, "tst", test, state),
