@@ -4,6 +4,7 @@
  * Prose, notes and headlines may set names as code between backticks; every other string is printed as it is.
  */
 import type { NumberFormat } from "./format.ts";
+import type { Raster } from "./html/raster.ts";
 
 /** How something is meant; colours follow from it. */
 export type Tone = "neutral" | "good" | "bad" | "warning";
@@ -102,6 +103,12 @@ export type Block =
       readonly tone: Tone;
       readonly title: string;
       readonly items: readonly string[];
+    }
+  | {
+      readonly kind: "raster";
+      readonly title: string;
+      readonly caption?: string;
+      readonly raster: Raster;
     }
   | { readonly kind: "code"; readonly label?: string; readonly text: string }
   | { readonly kind: "details"; readonly summary: string; readonly blocks: readonly Block[] };

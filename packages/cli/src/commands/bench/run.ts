@@ -5,12 +5,15 @@ import {
   type BenchReport,
   errorClasses,
   type RequestRecord,
+  type RunData,
   RunWriter,
   startRun,
   summarizeRun,
 } from "@millrace/bench";
 import { MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { endpointOf } from "./endpoint-flags.ts";
 import { loadOf } from "./load-flags.ts";
@@ -82,10 +85,13 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
       writer?.end(end);
       writer = null;
       records.sort((a, b) => a.index - b.index);
-      const report = summarizeRun({ header: await run.header, records, end }, options);
+      const data = { header: await run.header, records, end };
+      const report = summarizeRun(data, options);
       clearInterval(timer);
       progress.end();
-      show(session, report, out);
+      if (session.json) session.printJson(report);
+      else session.print(runLines(report, session));
+      if (out !== undefined) await keep(session, data, report, out);
       if (signal.aborted)
         throw new MillraceError("INTERRUPTED", "interrupted; the figures are of what had ended");
       throwIfBreached(report);
@@ -108,12 +114,21 @@ function folder(out: string): void {
   }
 }
 
-function show(session: Session, report: BenchReport, out: string | undefined): void {
-  if (session.json) session.printJson(report);
-  else session.print(runLines(report, session));
-  if (out === undefined) return;
+/** Writes what can be made of the run beside its raw file. */
+async function keep(
+  session: Session,
+  run: RunData,
+  report: BenchReport,
+  out: string,
+): Promise<void> {
+  const { renderReport } = await import("@millrace/report");
+  const { runReport } = await import("@millrace/bench/report");
   writeFileAtomic(join(out, "report.json"), `${JSON.stringify(report, null, 1)}\n`);
-  session.note(`wrote ${join(out, "run.jsonl")} and ${join(out, "report.json")}`);
+  const context = { command: commandLine(), version };
+  writeFileAtomic(join(out, "report.html"), renderReport(runReport({ run, report, context })));
+  session.note(
+    `wrote ${["run.jsonl", "report.json", "report.html"].map((f) => join(out, f)).join(", ")}`,
+  );
 }
 
 function throwIfHopeless({ error }: RequestRecord): void {

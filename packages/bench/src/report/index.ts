@@ -1,0 +1,3 @@
+export { stallRaster } from "./raster.ts";
+export { type RunReportInput, runReport } from "./run-report.ts";
+export { slackCurve } from "./slack.ts";
