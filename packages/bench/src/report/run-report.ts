@@ -343,7 +343,7 @@ function clientSection({ end }: RunData, { self, tokens }: BenchReport): Section
     blocks: [
       {
         kind: "prose",
-        text: `A stream with known send times was received beside all others: how late it was read is what the client may have added to every figure. Token counts come from ${sources.join(", ") || "nothing"}; ${tokens.compared === 0 ? "the server gave no usage to compare them with" : `${tokens.differ} of ${tokens.compared} differ from the server's usage`}.`,
+        text: `A stream with known send times was received beside all others: how late it was read is what the client may have added to every figure. Token counts come from ${sources.join(", ") || "nothing"}; ${tokens.compared === 0 ? "there was no second count to compare them with" : `${tokens.differ} of ${tokens.compared} differ from the server's usage`}.`,
       },
       {
         kind: "table",
