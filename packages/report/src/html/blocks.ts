@@ -44,8 +44,7 @@ export function blockHtml(block: Block): string {
 
 /** A canvas with its data; without the script the caption says what cannot be seen. */
 function rasterHtml(block: Extract<Block, { readonly kind: "raster" }>): string {
-  const caption =
-    block.caption === undefined ? "" : paragraphsHtml(block.caption, "note");
+  const caption = block.caption === undefined ? "" : paragraphsHtml(block.caption, "note");
   const names = embedJson(block.raster.rows.map(({ name }) => name));
   return (
     `<figure class="raster"><figcaption>${inlineHtml(block.title)}</figcaption>${caption}` +

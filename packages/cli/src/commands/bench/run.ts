@@ -1,17 +1,26 @@
 /** `millrace bench`: one load against one endpoint. */
+import { once } from "node:events";
 import { mkdirSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import {
   type BenchReport,
+  type BenchRun,
+  chunksParquet,
   errorClasses,
+  liveMetrics,
   type RequestRecord,
   type RunData,
   RunWriter,
+  reportMetrics,
+  requestsCsv,
+  requestsParquet,
   startRun,
   summarizeRun,
 } from "@millrace/bench";
 import { MillraceError } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
@@ -69,6 +78,10 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
         note: `${due} due, ${inFlight} in flight${failed > 0 ? `, ${failed} failed` : ""}, ${chunks} chunks`,
       });
     }, 200);
+    const metrics =
+      flags.prometheus === undefined
+        ? null
+        : await serveMetrics(session, run, flags.prometheus as number);
     let writer: RunWriter | null = null;
     try {
       for await (const record of run) {
@@ -91,17 +104,44 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
       progress.end();
       if (session.json) session.printJson(report);
       else session.print(runLines(report, session));
-      if (out !== undefined) await keep(session, data, report, out);
+      if (out !== undefined) await keep(session, data, report, out, flags.parquet === true);
       if (signal.aborted)
         throw new MillraceError("INTERRUPTED", "interrupted; the figures are of what had ended");
       throwIfBreached(report);
       return 0;
     } finally {
       clearInterval(timer);
+      metrics?.close();
       writer?.abort();
       progress.end();
     }
   });
+}
+
+/** Counters for Prometheus on loopback while the run goes on. */
+async function serveMetrics(session: Session, run: BenchRun, port: number): Promise<Server> {
+  const server = createServer((request, response) => {
+    if (request.url !== "/metrics") response.writeHead(404).end();
+    else
+      response
+        .writeHead(200, { "content-type": "text/plain; version=0.0.4" })
+        .end(liveMetrics(run.counters()));
+  });
+  server.listen(port, "127.0.0.1");
+  try {
+    // once() rejects with the server's error.
+    await once(server, "listening");
+  } catch (error) {
+    run.stop();
+    throw new MillraceError(
+      "ENVIRONMENT_MISSING",
+      `--prometheus ${port}: ${(error as Error).message}`,
+      { hint: "name another port, or 0 for a free one" },
+    );
+  }
+  server.unref();
+  session.note(`counters at http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`);
+  return server;
 }
 
 function folder(out: string): void {
@@ -120,14 +160,24 @@ async function keep(
   run: RunData,
   report: BenchReport,
   out: string,
+  parquet: boolean,
 ): Promise<void> {
   const { renderReport } = await import("@millrace/report");
   const { runReport } = await import("@millrace/bench/report");
   writeFileAtomic(join(out, "report.json"), `${JSON.stringify(report, null, 1)}\n`);
   const context = { command: commandLine(), version };
   writeFileAtomic(join(out, "report.html"), renderReport(runReport({ run, report, context })));
+  using csv = new AtomicFileStream(join(out, "requests.csv"));
+  for (const piece of requestsCsv(run.records)) csv.write(piece);
+  csv.commit();
+  writeFileAtomic(join(out, "metrics.prom"), reportMetrics(report));
+  if (parquet) {
+    writeFileAtomic(join(out, "requests.parquet"), requestsParquet(run.records));
+    writeFileAtomic(join(out, "chunks.parquet"), chunksParquet(run.records));
+  }
+  const tables = parquet ? " and two Parquet files" : "";
   session.note(
-    `wrote ${["run.jsonl", "report.json", "report.html"].map((f) => join(out, f)).join(", ")}`,
+    `wrote report.html, report.json, run.jsonl, requests.csv, metrics.prom${tables} in ${out}`,
   );
 }
 
