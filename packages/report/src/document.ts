@@ -133,6 +133,8 @@ export interface ReportDocument {
   readonly madeWith: readonly Fact[];
   readonly verdict: Verdict;
   readonly sections: readonly Section[];
+  /** Last line of the page; default says that figures are simulated unless they say measured. */
+  readonly footnote?: string;
   /** Embedded as JSON, for other programs; undefined embeds nothing. */
   readonly data?: unknown;
 }

@@ -8,10 +8,12 @@ function run(gap: number, stallEvery: number, seed: number) {
   const rng = new Rng(seed);
   const records = Array.from({ length: 120 }, (_, i) => {
     let at = 60 + 20 * rng.next();
+    // Requests differ in speed as those of a busy server do.
+    const speed = 0.5 + rng.next();
     return record(
       i,
       Array.from({ length: 30 }, (_, k) => {
-        at += gap * (0.8 + 0.4 * rng.next()) + (k === 15 && i % stallEvery === 0 ? 400 : 0);
+        at += gap * speed * (0.8 + 0.4 * rng.next()) + (k === 15 && i % stallEvery === 0 ? 400 : 0);
         return at;
       }),
     );
@@ -23,9 +25,9 @@ const figure = (comparison: ReturnType<typeof compareRuns>, name: string) =>
   comparison.figures.find((one) => one.name === name);
 
 test("stalls are found where medians are alike", () => {
-  const comparison = compareRuns(run(20, 1e9, 1), run(20, 12, 2), { targets });
+  const comparison = compareRuns(run(20, 1e9, 1), run(20, 6, 2), { targets });
   expect(figure(comparison, "TPOT p50")?.verdict).toBe("unclear");
-  expect(figure(comparison, "longest gap of a request p99")?.verdict).toBe("worse");
+  expect(figure(comparison, "longest gap of a request p90")?.verdict).toBe("worse");
   expect(figure(comparison, "end to end p99")?.verdict).toBe("worse");
 });
 

@@ -106,6 +106,7 @@ export function compareReport({
       })),
     },
     sections,
+    footnote: "Figures are measured at the client.",
     data: comparison,
   };
 }

@@ -52,6 +52,7 @@ export function runReport({ run, report, context = {} }: RunReportInput): Report
     ],
     verdict: verdictOf(report),
     sections: sections.filter((section): section is Section => section !== null),
+    footnote: "Figures are measured at the client.",
     data: report,
   };
 }
