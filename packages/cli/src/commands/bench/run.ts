@@ -9,6 +9,8 @@ import {
   type BenchRun,
   chunksParquet,
   errorClasses,
+  type LoadSpec,
+  type LoadTrace,
   liveMetrics,
   type RequestRecord,
   type RunData,
@@ -20,7 +22,7 @@ import {
   summarizeRun,
 } from "@millrace/bench";
 import { MillraceError } from "@millrace/core";
-import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
@@ -28,6 +30,7 @@ import { endpointOf } from "./endpoint-flags.ts";
 import { loadOf } from "./load-flags.ts";
 import { runLines } from "./run-lines.ts";
 import { summaryOptionsOf } from "./score-flags.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -56,6 +59,8 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
   const out = flags.out as string | undefined;
   if (out !== undefined) folder(out);
   const { ttft, tbtUs } = options.targets;
+  const { tokenizer, close } = await openTokenizer(flags.tokenizer as string | undefined);
+  const traces = await tracesOf(load);
   const progress = session.progress();
   return session.interruptible(async (signal) => {
     const run = startRun({
@@ -66,6 +71,8 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
       targets: { tbtUs, ...(ttft.type === "constant" && { ttftUs: ttft.us }) },
       ...(flags.workers !== undefined && { workers: flags.workers as number }),
       ...(flags.keepText === true && { keepText: true }),
+      ...(traces !== null && { traces }),
+      tokenizer,
       signal,
     });
     const records: RequestRecord[] = [];
@@ -112,10 +119,19 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
     } finally {
       clearInterval(timer);
       metrics?.close();
+      close();
       writer?.abort();
       progress.end();
     }
   });
+}
+
+/** The trace that the load replays, read. */
+async function tracesOf({ arrivals }: LoadSpec): Promise<Record<string, LoadTrace> | null> {
+  if (arrivals.type !== "trace") return null;
+  const { recogniseTrace } = await import("@millrace/bench/traces");
+  const text = readTextFile(arrivals.path);
+  return { [arrivals.path]: recogniseTrace(text, arrivals.path).read(text, arrivals.path) };
 }
 
 /** Counters for Prometheus on loopback while the run goes on. */
