@@ -3,7 +3,7 @@ import { Rng } from "@millrace/core";
 import type { BenchTokenizer, PromptSpec, ScheduledRequest } from "../contracts.ts";
 import type { Message } from "../run/body.ts";
 import type { PromptSource } from "./prompt-source.ts";
-import { WordTable, words } from "./word-table.ts";
+import { pick, WordTable, words } from "./word-table.ts";
 
 type Synthetic = Extract<PromptSpec, { type: "synthetic" }>;
 
@@ -85,7 +85,7 @@ export class SyntheticPrompts implements PromptSource {
     if (tokenizer === null) {
       // Most vocabularies take a number for about three tokens and a common word for one.
       const n = first === null ? tokens : Math.max(0, tokens - 3);
-      const drawn = Array.from({ length: n }, () => rng.pick(words));
+      const drawn = Array.from({ length: n }, () => pick(words, rng));
       return [...(first === null ? [] : [first]), ...drawn].join(" ") || String(first);
     }
     this.table ??= WordTable.of(tokenizer);
@@ -106,7 +106,7 @@ async function cutToLength(
   rng: Rng,
   first: string | null,
 ): Promise<string> {
-  const draw = (n: number): string[] => Array.from({ length: n }, () => rng.pick(words));
+  const draw = (n: number): string[] => Array.from({ length: n }, () => pick(words, rng));
   let text = [...(first === null ? [] : [first]), ...draw(tokens)].join(" ");
   // Cutting ids and writing them out again may join tokens anew: what is missing is filled up, and cut again.
   for (let round = 0; round < 8; round++) {

@@ -13,6 +13,11 @@ const LEAST = 24;
 /** Random rows of words that must add up before a table is believed. */
 const TRIALS = 12;
 
+/** One of the words, each as likely as the others. */
+export function pick(from: readonly string[], rng: Rng): string {
+  return from[Math.floor(rng.next() * from.length)] as string;
+}
+
 export class WordTable {
   private readonly words: readonly string[];
   private readonly tokenizer: BenchTokenizer;
@@ -48,7 +53,7 @@ export class WordTable {
   /** So many tokens' worth of words. */
   draw(tokens: number, rng: Rng): string[] {
     const n = Math.max(0, tokens - (this.first - 1));
-    return Array.from({ length: n }, () => rng.pick(this.words));
+    return Array.from({ length: n }, () => pick(this.words, rng));
   }
 
   /** Tokens that a text adds in front of words: alone it may count a space that the words then share. */

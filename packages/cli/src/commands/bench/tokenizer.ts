@@ -26,7 +26,7 @@ export async function openTokenizer(
 
 async function ggufTokenizer(path: string): Promise<{ tokenizer: BenchTokenizer; close(): void }> {
   const { LlamaModel } = await import("@millrace/ggml/llama");
-  const model = LlamaModel.load(path, { vocabularyOnly: true });
+  const model = new LlamaModel(path, { vocabularyOnly: true });
   const { vocabulary } = model;
   const tokenizer: BenchTokenizer = {
     name: `vocabulary of ${path}`,
