@@ -65,6 +65,8 @@ export interface CapacityEstimate {
 const GROWTH = 4;
 /** Where near the end a probe tells most: this share of the tolerance beside the estimate, on the less certain side. */
 const EDGE = 0.75;
+/** Rates that the client could not offer, with none that it could, after which it is taken to be no use at all. */
+const HOPELESS = 2;
 /** How far the grid of rates goes beyond the rates that are probed. */
 const MARGIN = 1.15;
 
@@ -78,6 +80,7 @@ export class CapacitySearch {
   private invalid = 0;
   private invalidInRow = 0;
   private ceiling = Number.POSITIVE_INFINITY;
+  private ceilings = 0;
 
   /** Throws MillraceError CONFIG_INVALID. */
   constructor(options: CapacitySearchOptions) {
@@ -118,6 +121,7 @@ export class CapacitySearch {
       this.invalidInRow++;
       if (this.invalidInRow < this.options.maxInvalid) return;
       this.invalidInRow = 0;
+      this.ceilings++;
       this.ceiling = Math.min(this.ceiling, rateQps);
       return;
     }
@@ -170,7 +174,10 @@ export class CapacitySearch {
     const { ceiling, highestMet } = this;
     if (rate < ceiling) return rate;
     const { minQps, tolerance } = this.options;
-    if (highestMet === null) return ceiling / GROWTH < minQps ? null : ceiling / GROWTH;
+    if (highestMet === null) {
+      const lower = ceiling / GROWTH;
+      return this.ceilings >= HOPELESS || lower < minQps ? null : lower;
+    }
     return highestMet * (1 + 4 * tolerance) >= ceiling ? null : Math.sqrt(highestMet * ceiling);
   }
 }

@@ -57,7 +57,7 @@ describe("verdict of a probe", () => {
 
   test("errors miss a rate although everybody who was answered was answered well", () => {
     const shed = sketches(400, () => false).map((s, i) => ({ ...s, failed: i % 20 === 0 }));
-    expect(judge("ttft.p90<=100ms", shed).reasons).toEqual(["errors<=1%: 5.00 %"]);
+    expect(judge("ttft.p90<=100ms", shed).reasons).toEqual(["errors<=1%: 5%, mostly overloaded"]);
     expect(judge("ttft.p90<=100ms, errors<=10%", shed).outcome).toBe("met");
   });
 

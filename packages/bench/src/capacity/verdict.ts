@@ -1,4 +1,5 @@
 /** From the records of a probe to its verdict: SLO terms, errors, whether a queue grew, whether the run was valid. */
+import { formatNumber, formatPercent, formatSeconds } from "@millrace/core";
 import type { BenchReport, RequestRecord, SloOutcome, Targets } from "../contracts.ts";
 import { requestFluidity } from "../metrics/fluidity.ts";
 import type { SloTerm } from "../metrics/slo.ts";
@@ -56,7 +57,13 @@ export function judgeProbe(
   const queue = queueGrowth(own, arrivalSeconds);
   const doubts = (of: readonly SloTerm[]): number[] =>
     of.map((term) => termDoubt(term, own, targets, slo));
-  const reasons = missed.map((term) => missText(outcomes[terms.indexOf(term)] as SloOutcome));
+  const reasons = missed.map((term) => {
+    const text = missText(outcomes[terms.indexOf(term)] as SloOutcome);
+    const [common] = report.errors;
+    return term.metric === "errors" && common !== undefined
+      ? `${text}, mostly ${common.class}`
+      : text;
+  });
   if (queue.grows) reasons.push(queue.text);
   if (cutShort) reasons.push("Ended early: it could no longer be met.");
   if (reasons.length > 0) {
@@ -84,14 +91,13 @@ function errorOutcome({ requests }: BenchReport, limit: number): SloOutcome {
 }
 
 function missText({ term, value, unit }: SloOutcome): string {
-  const shown = Number.isNaN(value)
-    ? "nothing to measure"
-    : unit === "ms"
-      ? `${value.toPrecision(3)} ms`
+  const shown =
+    unit === "ms"
+      ? formatSeconds(value / 1e3)
       : unit === "share"
-        ? `${(100 * value).toPrecision(3)} %`
-        : `${value.toPrecision(3)}/s`;
-  return `${term}: ${shown}`;
+        ? formatPercent(value)
+        : `${formatNumber(value)}/s`;
+  return Number.isNaN(value) ? `${term}: nothing to measure` : `${term}: ${shown}`;
 }
 
 /** The index pooled over the requests, ± 1.645 standard errors. */

@@ -28,8 +28,8 @@ import { timeoutsOf } from "./shard.ts";
 /** Prompts that are made before the clock starts, and how far ahead of their time later ones are handed out, seconds. */
 const MADE_BEFORE = 1000;
 const LEAD_SECONDS = 2;
-/** From handing out the start to the start, so that every shard has it. */
-const START_MS = 30;
+/** From handing out the start to the start, so that every shard has it and has its canary's thread running (tens of ms). */
+const START_MS = 250;
 
 /** Starts a run. Throws MillraceError CONFIG_INVALID for options that cannot be carried out. */
 export const startRun: StartRun = (options) => new Run(options);

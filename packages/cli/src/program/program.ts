@@ -56,6 +56,8 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
     command.exitOverride();
     command.configureHelp({
       showGlobalOptions: true,
+      // The program's own: a command between has flags for itself alone.
+      visibleGlobalOptions: (of) => (of.parent === null ? [] : [...program.options]),
       styleTitle: (text) => helpPaint(surroundings)("strong", text),
       styleCommandText: (text) => helpPaint(surroundings)("name", text),
       styleOptionText: (text) => helpPaint(surroundings)("name", text),

@@ -3,6 +3,7 @@
  * Nothing heavy is loaded here: a command's code is imported when the command runs, so that `millrace --help` and
  * `millrace simulate` start in a blink.
  */
+import { MillraceError } from "@millrace/core";
 import { type Command, Option } from "commander";
 import type { Session } from "../session.ts";
 
@@ -73,17 +74,28 @@ export function addCommand(
 
 /**
  * The flags of a command. Where its parent runs too and has flags of the same names, commander gives those to the parent
- * wherever they stand, so what the parent took is read again the command's own way.
+ * wherever they stand, so what the parent took is read again the command's own way. Throws USAGE for a flag that only
+ * the parent has.
  */
 function flagsOf(command: Command, parent: Command): Record<string, unknown> {
   const flags: Record<string, unknown> = { ...command.opts() };
-  const shared = parent.parent === null ? [] : command.options;
-  for (const option of shared) {
-    const name = option.attributeName();
-    const taken: unknown = parent.opts()[name];
-    if (name in flags || taken === undefined) continue;
-    const again = option.parseArg !== undefined && !Array.isArray(taken);
-    flags[name] = again ? option.parseArg?.(String(taken), undefined) : taken;
+  if (parent.parent === null) return flags;
+  for (const [name, taken] of Object.entries(parent.opts())) {
+    const own = command.options.find((option) => option.attributeName() === name);
+    if (own === undefined) {
+      const flag = parent.options.find((option) => option.attributeName() === name)?.long ?? name;
+      const path = `millrace ${parent.name()} ${command.name()}`;
+      throw new MillraceError(
+        "USAGE",
+        `${flag} is a flag of millrace ${parent.name()}, not of ${path}`,
+        {
+          hint: `${path} --help lists the flags`,
+        },
+      );
+    }
+    if (name in flags) continue;
+    const again = own.parseArg !== undefined && !Array.isArray(taken);
+    flags[name] = again ? own.parseArg?.(String(taken), undefined) : taken;
   }
   return flags;
 }

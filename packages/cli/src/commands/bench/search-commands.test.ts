@@ -43,6 +43,7 @@ describe("bench prefill", () => {
     [["--shortest", "100", "--longest", "100"], "are no range"],
     [["--output-tokens", "1..4"], "whole number"],
     [["--repeats", "0"], "whole number"],
+    [["--rate", "3"], "--rate is a flag of millrace bench, not of millrace bench prefill"],
   ])("%j is a usage error", async (flags, says) => {
     const { exit, out, err } = await millrace(
       "bench",
@@ -54,6 +55,13 @@ describe("bench prefill", () => {
     expect({ exit, out }).toEqual({ exit: 2, out: "" });
     expect(err).toContain(says);
   });
+});
+
+test("help of a subcommand has its own flags and the program's, not those of bench", async () => {
+  const { out } = await millrace("bench", "prefill", "--help");
+  expect(out.match(/--url/g)?.length).toBe(1 + (out.match(/\$ millrace.*--url/g)?.length ?? 0));
+  expect(out).toContain("--json");
+  expect(out).not.toContain("--ramp");
 });
 
 describe("bench capacity", () => {
