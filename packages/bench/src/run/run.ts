@@ -4,7 +4,6 @@
  * sockets are the shards' (shard.ts), each in a process of its own.
  */
 import { hostname } from "node:os";
-import { MillraceError } from "@millrace/core";
 import type {
   BenchRun,
   LiveCounters,
