@@ -8,6 +8,8 @@ export { readFilter } from "./data/filters.ts";
 export { type Points, readMatrix, readOneFile } from "./data/sparse.ts";
 export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";
 export { writeMatrix, writeOneFile, writeTexts } from "./data/write.ts";
+export { ExactIndex, type Excluded, type Found } from "./index/exact.ts";
+export { type Block, floats, Heap, ints, type Kernels } from "./kernels/heap.ts";
 export {
   type Decile,
   type EvaluateOptions,
@@ -17,6 +19,9 @@ export {
 } from "./metrics/evaluate.ts";
 export { inversePropensity, type PropensityModel, propensityModels } from "./metrics/propensity.ts";
 export { type Ranking, rank, type TieOrder, TopK } from "./metrics/ranking.ts";
+export { loadModel, type StoredModel } from "./model/folder.ts";
+export { createModel, type Model, type ModelShape } from "./model/model.ts";
+export { predict } from "./model/predict.ts";
 export {
   defaultVectorizer,
   fitVectorizer,
@@ -24,3 +29,19 @@ export {
   type VectorizerState,
   vectorize,
 } from "./text/vectorizer.ts";
+export {
+  defaultTrainOptions,
+  type Preset,
+  presets,
+  type Sampler,
+  samplers,
+  type TrainOptions,
+} from "./train/options.ts";
+export {
+  type RunEpoch,
+  type RunOptions,
+  type RunProgress,
+  type RunResult,
+  trainModel,
+} from "./train/run.ts";
+export { type EpochReport, Trainer } from "./train/trainer.ts";

@@ -1,0 +1,138 @@
+/**
+ * The SIMD kernels and the one memory they work in. Owns addresses; promises nothing about what lies there. The memory is
+ * shared, so that another thread can use its own instance on the same matrices.
+ */
+import { invariant, MillraceError } from "@millrace/core";
+import { kernelBytes } from "./bytes.ts";
+import { type WasmMemory, wasm } from "./webassembly.ts";
+
+/** The functions of kernels.wat; every address and stride is in bytes, every count in elements. */
+export interface Kernels {
+  gemm(
+    m: number,
+    n: number,
+    k: number,
+    a: number,
+    sm: number,
+    sk: number,
+    b: number,
+    ldb: number,
+    c: number,
+    ldc: number,
+    alpha: number,
+  ): void;
+  gradients(s: number, count: number, bias: number, weight: number): void;
+  dot(a: number, b: number, d: number): number;
+  scores(z: number, d: number, w: number, ids: number, n: number, out: number): void;
+  ragged(
+    z: number,
+    dz: number,
+    d: number,
+    w: number,
+    ids: number,
+    weights: number,
+    n: number,
+    positives: number,
+    bias: number,
+    lr: number,
+  ): void;
+  bag(rows: number, d: number, ids: number, values: number, n: number, out: number): void;
+  adagrad(row: number, g: number, d: number, accumulator: number, lr: number): void;
+  scan(
+    points: number,
+    m: number,
+    d: number,
+    packed: number,
+    blocks: number,
+    scales: number,
+    out: number,
+    ldo: number,
+  ): void;
+  above(
+    scores: number,
+    n: number,
+    threshold: number,
+    first: number,
+    ids: number,
+    kept: number,
+    count: number,
+  ): number;
+}
+
+const pageBytes = 65536;
+const maxPages = 65536;
+let compiled: object | undefined;
+
+/** A growing memory with a bump allocator. Views stay valid when it grows. */
+export class Heap {
+  readonly memory: WasmMemory;
+  readonly kernels: Kernels;
+  #top = 64;
+
+  constructor() {
+    this.memory = new wasm.Memory({ initial: 1, maximum: maxPages, shared: true });
+    compiled ??= new wasm.Module(Buffer.from(kernelBytes, "base64"));
+    const instance = new wasm.Instance(compiled, { env: { memory: this.memory } });
+    this.kernels = instance.exports as unknown as Kernels;
+  }
+
+  /** Bytes handed out. */
+  get used(): number {
+    return this.#top;
+  }
+
+  /** `bytes` of memory on a 64-byte border; zeroed unless it was released before. Throws DATASET_INVALID beyond 4 GB. */
+  take(bytes: number): number {
+    const at = this.#top;
+    const end = at + Math.ceil(bytes / 64) * 64;
+    if (end > maxPages * pageBytes)
+      throw new MillraceError(
+        "DATASET_INVALID",
+        `the matrices need ${Math.ceil(end / 1e6)} MB, and 4295 MB can be addressed`,
+        {
+          hint: "lower the dimension or the number of labels, or shard the labels; `millrace extreme estimate` tells what fits",
+        },
+      );
+    const missing = Math.ceil(end / pageBytes) - this.memory.buffer.byteLength / pageBytes;
+    if (missing > 0) this.memory.grow(missing);
+    this.#top = end;
+    return at;
+  }
+
+  /** Gives back everything taken since `mark` was read from `used`. */
+  release(mark: number): void {
+    invariant(mark <= this.#top, "a mark is below the top");
+    this.#top = mark;
+  }
+
+  f32(at: number, length: number): Float32Array {
+    return new Float32Array(this.memory.buffer, at, length);
+  }
+  i32(at: number, length: number): Int32Array {
+    return new Int32Array(this.memory.buffer, at, length);
+  }
+  i16(at: number, length: number): Int16Array {
+    return new Int16Array(this.memory.buffer, at, length);
+  }
+}
+
+/** A matrix or list in the heap: its address and its view. */
+export interface Block<A> {
+  readonly at: number;
+  readonly view: A;
+}
+
+export function floats(heap: Heap, length: number): Block<Float32Array> {
+  const at = heap.take(length * 4);
+  return { at, view: heap.f32(at, length) };
+}
+
+export function ints(heap: Heap, length: number): Block<Int32Array> {
+  const at = heap.take(length * 4);
+  return { at, view: heap.i32(at, length) };
+}
+
+export function shorts(heap: Heap, length: number): Block<Int16Array> {
+  const at = heap.take(length * 2);
+  return { at, view: heap.i16(at, length) };
+}

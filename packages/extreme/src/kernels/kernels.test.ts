@@ -1,0 +1,92 @@
+import { Rng } from "@millrace/core";
+import { expect, test } from "vitest";
+import { floats, Heap, ints } from "./heap.ts";
+
+const rng = new Rng("kernels");
+function random(heap: Heap, n: number) {
+  const block = floats(heap, n);
+  for (let i = 0; i < n; i++) block.view[i] = rng.normal();
+  return block;
+}
+
+test("the product equals plain loops, whichever side is transposed", () => {
+  const heap = new Heap();
+  const [m, n, k] = [12, 24, 17];
+  for (const [sm, sk] of [
+    [k, 1],
+    [1, m],
+  ] as const) {
+    const [a, b, c] = [random(heap, m * k), random(heap, k * n), random(heap, m * n)];
+    const before = c.view.slice();
+    heap.kernels.gemm(m, n, k, a.at, sm * 4, sk * 4, b.at, n * 4, c.at, n * 4, -0.5);
+    for (let i = 0; i < m; i++)
+      for (let j = 0; j < n; j++) {
+        let sum = 0;
+        for (let t = 0; t < k; t++) sum += a.view[i * sm + t * sk]! * b.view[t * n + j]!;
+        expect(c.view[i * n + j]).toBeCloseTo(before[i * n + j]! - 0.5 * sum, 4);
+      }
+  }
+});
+
+test("the sigmoid is right over its whole range", () => {
+  const heap = new Heap();
+  const s = floats(heap, 4096);
+  for (let i = 0; i < 4096; i++) s.view[i] = (i - 2048) / 40;
+  const x = s.view.slice();
+  heap.kernels.gradients(s.at, 4096, 0.25, 2);
+  for (let i = 0; i < 4096; i++) {
+    const exact = 2 / (1 + Math.exp(-(x[i]! + 0.25)));
+    expect(Math.abs(s.view[i]! / exact - 1)).toBeLessThan(1e-5);
+  }
+});
+
+test("the ragged step equals its definition, a label at a time", () => {
+  const heap = new Heap();
+  const d = 16;
+  const w = random(heap, 5 * d);
+  const z = random(heap, d);
+  const dz = floats(heap, d);
+  const ids = ints(heap, 3);
+  ids.view.set([4, 0, 2]);
+  const weights = floats(heap, 3);
+  weights.view.set([1, 0.3, 0.5]);
+  const rows = Array.from(w.view);
+  const grad = new Array<number>(d).fill(0);
+  [4, 0, 2].forEach((id, j) => {
+    const score = z.view.reduce((sum, v, i) => sum + v * rows[id * d + i]!, -1);
+    const g = (1 / (1 + Math.exp(-score)) - (j < 1 ? 1 : 0)) * weights.view[j]!;
+    for (let i = 0; i < d; i++) {
+      grad[i] = grad[i]! + g * rows[id * d + i]!;
+      rows[id * d + i] = rows[id * d + i]! - 0.1 * g * z.view[i]!;
+    }
+  });
+  heap.kernels.ragged(z.at, dz.at, d, w.at, ids.at, weights.at, 3, 1, -1, 0.1);
+  rows.forEach((v, i) => {
+    expect(w.view[i]).toBeCloseTo(v, 5);
+  });
+  grad.forEach((v, i) => {
+    expect(dz.view[i]).toBeCloseTo(v, 5);
+  });
+});
+
+test("bag and row-wise Adagrad equal their definitions", () => {
+  const heap = new Heap();
+  const d = 8;
+  const rows = random(heap, 4 * d);
+  const ids = ints(heap, 2);
+  ids.view.set([3, 1]);
+  const values = floats(heap, 2);
+  values.view.set([0.5, -2]);
+  const out = floats(heap, d);
+  heap.kernels.bag(rows.at, d, ids.at, values.at, 2, out.at);
+  for (let i = 0; i < d; i++)
+    expect(out.view[i]).toBeCloseTo(0.5 * rows.view[3 * d + i]! - 2 * rows.view[d + i]!, 5);
+  const before = rows.view.slice(0, d);
+  const acc = floats(heap, 1);
+  acc.view[0] = 0.5;
+  const mean = out.view.reduce((sum, v) => sum + v * v, 0) / d;
+  heap.kernels.adagrad(rows.at, out.at, d, acc.at, 0.1);
+  expect(acc.view[0]).toBeCloseTo(0.5 + mean, 5);
+  for (let i = 0; i < d; i++)
+    expect(rows.view[i]).toBeCloseTo(before[i]! - (0.1 * out.view[i]!) / Math.sqrt(0.5 + mean), 5);
+});

@@ -1,0 +1,263 @@
+;; SIMD kernels of extreme classification. Every address and stride is in bytes, every count in elements. All memory is one
+;; imported shared memory, so that a worker with its own instance sees the same matrices.
+(module
+  (import "env" "memory" (memory 1 65536 shared))
+
+  ;; C[m,n] += alpha * A[m,k] B[k,n]. A by strides sm (row) and sk (column), so that either side may be transposed; B and C
+  ;; have contiguous rows. m a multiple of 4, n of 8. The 4 x 8 tile of C stays in registers over k.
+  (func $gemm (export "gemm")
+    (param $m i32) (param $n i32) (param $k i32) (param $a i32) (param $sm i32) (param $sk i32)
+    (param $b i32) (param $ldb i32) (param $c i32) (param $ldc i32) (param $alpha f32)
+    (local $i i32) (local $j i32) (local $t i32) (local $pa i32) (local $pb i32) (local $pc i32)
+    (local $sm2 i32) (local $sm3 i32) (local $x v128) (local $b0 v128) (local $b1 v128) (local $va v128)
+    (local $c00 v128) (local $c01 v128) (local $c10 v128) (local $c11 v128) (local $c20 v128) (local $c21 v128) (local $c30 v128) (local $c31 v128)
+    (local.set $va (f32x4.splat (local.get $alpha)))
+    (local.set $sm2 (i32.mul (local.get $sm) (i32.const 2)))
+    (local.set $sm3 (i32.mul (local.get $sm) (i32.const 3)))
+    (loop $rows
+      (local.set $j (i32.const 0))
+      (loop $cols
+        (local.set $c00 (f32x4.splat (f32.const 0)))
+        (local.set $c01 (f32x4.splat (f32.const 0)))
+        (local.set $c10 (f32x4.splat (f32.const 0)))
+        (local.set $c11 (f32x4.splat (f32.const 0)))
+        (local.set $c20 (f32x4.splat (f32.const 0)))
+        (local.set $c21 (f32x4.splat (f32.const 0)))
+        (local.set $c30 (f32x4.splat (f32.const 0)))
+        (local.set $c31 (f32x4.splat (f32.const 0)))
+        (local.set $pa (i32.add (local.get $a) (i32.mul (local.get $i) (local.get $sm))))
+        (local.set $pb (i32.add (local.get $b) (i32.shl (local.get $j) (i32.const 2))))
+        (local.set $t (local.get $k))
+        (loop $sum
+          (local.set $b0 (v128.load (local.get $pb)))
+          (local.set $b1 (v128.load offset=16 (local.get $pb)))
+          (local.set $x (v128.load32_splat (local.get $pa)))
+          (local.set $c00 (f32x4.add (local.get $c00) (f32x4.mul (local.get $x) (local.get $b0))))
+          (local.set $c01 (f32x4.add (local.get $c01) (f32x4.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (local.get $pa) (local.get $sm))))
+          (local.set $c10 (f32x4.add (local.get $c10) (f32x4.mul (local.get $x) (local.get $b0))))
+          (local.set $c11 (f32x4.add (local.get $c11) (f32x4.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (local.get $pa) (local.get $sm2))))
+          (local.set $c20 (f32x4.add (local.get $c20) (f32x4.mul (local.get $x) (local.get $b0))))
+          (local.set $c21 (f32x4.add (local.get $c21) (f32x4.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (local.get $pa) (local.get $sm3))))
+          (local.set $c30 (f32x4.add (local.get $c30) (f32x4.mul (local.get $x) (local.get $b0))))
+          (local.set $c31 (f32x4.add (local.get $c31) (f32x4.mul (local.get $x) (local.get $b1))))
+          (local.set $pa (i32.add (local.get $pa) (local.get $sk)))
+          (local.set $pb (i32.add (local.get $pb) (local.get $ldb)))
+          (br_if $sum (local.tee $t (i32.sub (local.get $t) (i32.const 1)))))
+        (local.set $pc (i32.add (i32.add (local.get $c) (i32.mul (local.get $i) (local.get $ldc))) (i32.shl (local.get $j) (i32.const 2))))
+        (v128.store (local.get $pc) (f32x4.add (v128.load (local.get $pc)) (f32x4.mul (local.get $va) (local.get $c00))))
+        (v128.store offset=16 (local.get $pc) (f32x4.add (v128.load offset=16 (local.get $pc)) (f32x4.mul (local.get $va) (local.get $c01))))
+        (local.set $pc (i32.add (local.get $pc) (local.get $ldc)))
+        (v128.store (local.get $pc) (f32x4.add (v128.load (local.get $pc)) (f32x4.mul (local.get $va) (local.get $c10))))
+        (v128.store offset=16 (local.get $pc) (f32x4.add (v128.load offset=16 (local.get $pc)) (f32x4.mul (local.get $va) (local.get $c11))))
+        (local.set $pc (i32.add (local.get $pc) (local.get $ldc)))
+        (v128.store (local.get $pc) (f32x4.add (v128.load (local.get $pc)) (f32x4.mul (local.get $va) (local.get $c20))))
+        (v128.store offset=16 (local.get $pc) (f32x4.add (v128.load offset=16 (local.get $pc)) (f32x4.mul (local.get $va) (local.get $c21))))
+        (local.set $pc (i32.add (local.get $pc) (local.get $ldc)))
+        (v128.store (local.get $pc) (f32x4.add (v128.load (local.get $pc)) (f32x4.mul (local.get $va) (local.get $c30))))
+        (v128.store offset=16 (local.get $pc) (f32x4.add (v128.load offset=16 (local.get $pc)) (f32x4.mul (local.get $va) (local.get $c31))))
+        (br_if $cols (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 8))) (local.get $n))))
+      (br_if $rows (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $m)))))
+
+  ;; 1 / (1 + exp(-x)) of four lanes: 2^n by the exponent bits, 2^f on [-1/2, 1/2] by a polynomial. The relative
+  ;; error is that of rounding the argument: below 3e-7 near 0, 1e-5 at 50.
+  (func $sigmoid (param $x v128) (result v128)
+    (local $t v128) (local $n v128) (local $p v128)
+    (local.set $t (f32x4.mul (f32x4.splat (f32.const -1.4426950408889634))
+      (f32x4.max (f32x4.splat (f32.const -60)) (f32x4.min (f32x4.splat (f32.const 60)) (local.get $x)))))
+    (local.set $n (f32x4.nearest (local.get $t)))
+    (local.set $t (f32x4.sub (local.get $t) (local.get $n)))
+    (local.set $p (f32x4.splat (f32.const 1.535336188319500e-4)))
+    (local.set $p (f32x4.add (f32x4.mul (local.get $p) (local.get $t)) (f32x4.splat (f32.const 1.339887440266574e-3))))
+    (local.set $p (f32x4.add (f32x4.mul (local.get $p) (local.get $t)) (f32x4.splat (f32.const 9.618437357674640e-3))))
+    (local.set $p (f32x4.add (f32x4.mul (local.get $p) (local.get $t)) (f32x4.splat (f32.const 5.550332471162809e-2))))
+    (local.set $p (f32x4.add (f32x4.mul (local.get $p) (local.get $t)) (f32x4.splat (f32.const 2.402264791363012e-1))))
+    (local.set $p (f32x4.add (f32x4.mul (local.get $p) (local.get $t)) (f32x4.splat (f32.const 6.931472028550421e-1))))
+    (local.set $p (f32x4.add (f32x4.mul (local.get $p) (local.get $t)) (f32x4.splat (f32.const 1))))
+    (local.set $p (f32x4.mul (local.get $p)
+      (i32x4.shl (i32x4.add (i32x4.trunc_sat_f32x4_s (local.get $n)) (i32x4.splat (i32.const 127))) (i32.const 23))))
+    (f32x4.div (f32x4.splat (f32.const 1)) (f32x4.add (f32x4.splat (f32.const 1)) (local.get $p))))
+
+  ;; In place: s = weight * sigmoid(s + bias). count a multiple of 4.
+  (func $gradients (export "gradients") (param $s i32) (param $count i32) (param $bias f32) (param $weight f32)
+    (local $end i32) (local $vb v128) (local $vw v128)
+    (local.set $vb (f32x4.splat (local.get $bias)))
+    (local.set $vw (f32x4.splat (local.get $weight)))
+    (local.set $end (i32.add (local.get $s) (i32.shl (local.get $count) (i32.const 2))))
+    (loop $each
+      (v128.store (local.get $s)
+        (f32x4.mul (local.get $vw) (call $sigmoid (f32x4.add (local.get $vb) (v128.load (local.get $s))))))
+      (br_if $each (i32.lt_u (local.tee $s (i32.add (local.get $s) (i32.const 16))) (local.get $end)))))
+
+  (func $sum4 (param $x v128) (result f32)
+    (f32.add
+      (f32.add (f32x4.extract_lane 0 (local.get $x)) (f32x4.extract_lane 1 (local.get $x)))
+      (f32.add (f32x4.extract_lane 2 (local.get $x)) (f32x4.extract_lane 3 (local.get $x)))))
+
+  ;; Inner product; d a multiple of 8.
+  (func $dot (export "dot") (param $a i32) (param $b i32) (param $d i32) (result f32)
+    (local $end i32) (local $s0 v128) (local $s1 v128)
+    (local.set $end (i32.add (local.get $a) (i32.shl (local.get $d) (i32.const 2))))
+    (loop $each
+      (local.set $s0 (f32x4.add (local.get $s0) (f32x4.mul (v128.load (local.get $a)) (v128.load (local.get $b)))))
+      (local.set $s1 (f32x4.add (local.get $s1) (f32x4.mul (v128.load offset=16 (local.get $a)) (v128.load offset=16 (local.get $b)))))
+      (local.set $b (i32.add (local.get $b) (i32.const 32)))
+      (br_if $each (i32.lt_u (local.tee $a (i32.add (local.get $a) (i32.const 32))) (local.get $end))))
+    (call $sum4 (f32x4.add (local.get $s0) (local.get $s1))))
+
+  ;; Scores of listed rows of w: out[j] = z . w[ids[j]].
+  (func $scores (export "scores") (param $z i32) (param $d i32) (param $w i32) (param $ids i32) (param $n i32) (param $out i32)
+    (local $end i32)
+    (local.set $end (i32.add (local.get $ids) (i32.shl (local.get $n) (i32.const 2))))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (f32.store (local.get $out)
+          (call $dot (local.get $z)
+            (i32.add (local.get $w) (i32.mul (i32.load (local.get $ids)) (i32.shl (local.get $d) (i32.const 2))))
+            (local.get $d)))
+        (local.set $out (i32.add (local.get $out) (i32.const 4)))
+        (br_if $each (i32.lt_u (local.tee $ids (i32.add (local.get $ids) (i32.const 4))) (local.get $end))))))
+
+  ;; One point against listed labels, the first `positives` of them true. For each: g = weight (sigmoid(z.w + bias) - y),
+  ;; dz += g w, w -= lr g z. weights[j] scales the gradient of label j. d a multiple of 8.
+  (func $ragged (export "ragged") (param $z i32) (param $dz i32) (param $d i32) (param $w i32) (param $ids i32) (param $weights i32)
+    (param $n i32) (param $positives i32) (param $bias f32) (param $lr f32)
+    (local $j i32) (local $row i32) (local $at i32) (local $bytes i32) (local $g f32) (local $vg v128) (local $vu v128) (local $x v128) (local $p i32)
+    (local.set $bytes (i32.shl (local.get $d) (i32.const 2)))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $row (i32.add (local.get $w) (i32.mul (i32.load (i32.add (local.get $ids) (i32.shl (local.get $j) (i32.const 2)))) (local.get $bytes))))
+        (local.set $g (f32x4.extract_lane 0 (call $sigmoid (f32x4.splat
+          (f32.add (local.get $bias) (call $dot (local.get $z) (local.get $row) (local.get $d)))))))
+        (if (i32.lt_u (local.get $j) (local.get $positives))
+          (then (local.set $g (f32.sub (local.get $g) (f32.const 1)))))
+        (local.set $g (f32.mul (local.get $g) (f32.load (i32.add (local.get $weights) (i32.shl (local.get $j) (i32.const 2))))))
+        (local.set $vg (f32x4.splat (local.get $g)))
+        (local.set $vu (f32x4.splat (f32.mul (local.get $g) (f32.neg (local.get $lr)))))
+        (local.set $at (i32.const 0))
+        (loop $row
+          (local.set $p (i32.add (local.get $row) (local.get $at)))
+          (local.set $x (v128.load (local.get $p)))
+          (v128.store (i32.add (local.get $dz) (local.get $at))
+            (f32x4.add (v128.load (i32.add (local.get $dz) (local.get $at))) (f32x4.mul (local.get $vg) (local.get $x))))
+          (v128.store (local.get $p)
+            (f32x4.add (local.get $x) (f32x4.mul (local.get $vu) (v128.load (i32.add (local.get $z) (local.get $at))))))
+          (br_if $row (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $bytes))))
+        (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (local.get $n))))))
+
+  ;; out = sum of values[j] * rows[ids[j]]: the bag of one point. d a multiple of 4.
+  (func $bag (export "bag") (param $rows i32) (param $d i32) (param $ids i32) (param $values i32) (param $n i32) (param $out i32)
+    (local $at i32) (local $bytes i32) (local $j i32) (local $s v128)
+    (local.set $bytes (i32.shl (local.get $d) (i32.const 2)))
+    (loop $columns
+      (local.set $s (f32x4.splat (f32.const 0)))
+      (local.set $j (i32.const 0))
+      (block $done
+        (br_if $done (i32.eqz (local.get $n)))
+        (loop $each
+          (local.set $s (f32x4.add (local.get $s) (f32x4.mul
+            (v128.load32_splat (i32.add (local.get $values) (local.get $j)))
+            (v128.load (i32.add (local.get $at) (i32.add (local.get $rows)
+              (i32.mul (i32.load (i32.add (local.get $ids) (local.get $j))) (local.get $bytes))))))))
+          (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 4))) (i32.shl (local.get $n) (i32.const 2))))))
+      (v128.store (i32.add (local.get $out) (local.get $at)) (local.get $s))
+      (br_if $columns (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $bytes)))))
+
+  ;; Row-wise Adagrad of one row: accumulator += mean g^2; row -= lr g / sqrt(accumulator). d a multiple of 8.
+  (func $adagrad (export "adagrad") (param $row i32) (param $g i32) (param $d i32) (param $accumulator i32) (param $lr f32)
+    (local $a f32) (local $at i32) (local $bytes i32) (local $step v128)
+    (local.set $a (f32.add (f32.load (local.get $accumulator))
+      (f32.div (call $dot (local.get $g) (local.get $g) (local.get $d)) (f32.convert_i32_s (local.get $d)))))
+    (f32.store (local.get $accumulator) (local.get $a))
+    (local.set $step (f32x4.splat (f32.div (f32.neg (local.get $lr)) (f32.sqrt (local.get $a)))))
+    (local.set $bytes (i32.shl (local.get $d) (i32.const 2)))
+    (loop $each
+      (v128.store (i32.add (local.get $row) (local.get $at))
+        (f32x4.add (v128.load (i32.add (local.get $row) (local.get $at)))
+          (f32x4.mul (local.get $step) (v128.load (i32.add (local.get $g) (local.get $at))))))
+      (br_if $each (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $bytes)))))
+
+  ;; Fixed-point scores: out[i, l] = scale[l] * (points[i] . labels[l]), points as rows of d 16-bit numbers, labels packed by
+  ;; blocks of 8 as [d / 2][8][2]. m a multiple of 4; d of 2. The caller keeps |value| small enough for 32-bit sums.
+  (func $scan (export "scan") (param $points i32) (param $m i32) (param $d i32) (param $packed i32) (param $blocks i32)
+    (param $scales i32) (param $out i32) (param $ldo i32)
+    (local $i i32) (local $t i32) (local $pa i32) (local $pb i32) (local $po i32) (local $bytes i32) (local $d2 i32) (local $d3 i32)
+    (local $x v128) (local $b0 v128) (local $b1 v128)
+    (local $c00 v128) (local $c01 v128) (local $c10 v128) (local $c11 v128) (local $c20 v128) (local $c21 v128) (local $c30 v128) (local $c31 v128)
+    (local.set $bytes (i32.shl (local.get $d) (i32.const 1)))
+    (local.set $d2 (i32.mul (local.get $bytes) (i32.const 2)))
+    (local.set $d3 (i32.mul (local.get $bytes) (i32.const 3)))
+    (loop $labels
+      (local.set $i (i32.const 0))
+      (local.set $po (local.get $out))
+      (loop $rows
+        (local.set $c00 (i32x4.splat (i32.const 0)))
+        (local.set $c01 (i32x4.splat (i32.const 0)))
+        (local.set $c10 (i32x4.splat (i32.const 0)))
+        (local.set $c11 (i32x4.splat (i32.const 0)))
+        (local.set $c20 (i32x4.splat (i32.const 0)))
+        (local.set $c21 (i32x4.splat (i32.const 0)))
+        (local.set $c30 (i32x4.splat (i32.const 0)))
+        (local.set $c31 (i32x4.splat (i32.const 0)))
+        (local.set $pa (i32.add (local.get $points) (i32.mul (local.get $i) (local.get $bytes))))
+        (local.set $pb (local.get $packed))
+        (local.set $t (i32.shr_u (local.get $d) (i32.const 1)))
+        (loop $sum
+          (local.set $b0 (v128.load (local.get $pb)))
+          (local.set $b1 (v128.load offset=16 (local.get $pb)))
+          (local.set $x (v128.load32_splat (local.get $pa)))
+          (local.set $c00 (i32x4.add (local.get $c00) (i32x4.dot_i16x8_s (local.get $x) (local.get $b0))))
+          (local.set $c01 (i32x4.add (local.get $c01) (i32x4.dot_i16x8_s (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (local.get $pa) (local.get $bytes))))
+          (local.set $c10 (i32x4.add (local.get $c10) (i32x4.dot_i16x8_s (local.get $x) (local.get $b0))))
+          (local.set $c11 (i32x4.add (local.get $c11) (i32x4.dot_i16x8_s (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (local.get $pa) (local.get $d2))))
+          (local.set $c20 (i32x4.add (local.get $c20) (i32x4.dot_i16x8_s (local.get $x) (local.get $b0))))
+          (local.set $c21 (i32x4.add (local.get $c21) (i32x4.dot_i16x8_s (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load32_splat (i32.add (local.get $pa) (local.get $d3))))
+          (local.set $c30 (i32x4.add (local.get $c30) (i32x4.dot_i16x8_s (local.get $x) (local.get $b0))))
+          (local.set $c31 (i32x4.add (local.get $c31) (i32x4.dot_i16x8_s (local.get $x) (local.get $b1))))
+          (local.set $pa (i32.add (local.get $pa) (i32.const 4)))
+          (local.set $pb (i32.add (local.get $pb) (i32.const 32)))
+          (br_if $sum (local.tee $t (i32.sub (local.get $t) (i32.const 1)))))
+        (v128.store (local.get $po) (f32x4.mul (v128.load (local.get $scales)) (f32x4.convert_i32x4_s (local.get $c00))))
+        (v128.store offset=16 (local.get $po) (f32x4.mul (v128.load offset=16 (local.get $scales)) (f32x4.convert_i32x4_s (local.get $c01))))
+        (local.set $po (i32.add (local.get $po) (local.get $ldo)))
+        (v128.store (local.get $po) (f32x4.mul (v128.load (local.get $scales)) (f32x4.convert_i32x4_s (local.get $c10))))
+        (v128.store offset=16 (local.get $po) (f32x4.mul (v128.load offset=16 (local.get $scales)) (f32x4.convert_i32x4_s (local.get $c11))))
+        (local.set $po (i32.add (local.get $po) (local.get $ldo)))
+        (v128.store (local.get $po) (f32x4.mul (v128.load (local.get $scales)) (f32x4.convert_i32x4_s (local.get $c20))))
+        (v128.store offset=16 (local.get $po) (f32x4.mul (v128.load offset=16 (local.get $scales)) (f32x4.convert_i32x4_s (local.get $c21))))
+        (local.set $po (i32.add (local.get $po) (local.get $ldo)))
+        (v128.store (local.get $po) (f32x4.mul (v128.load (local.get $scales)) (f32x4.convert_i32x4_s (local.get $c30))))
+        (v128.store offset=16 (local.get $po) (f32x4.mul (v128.load offset=16 (local.get $scales)) (f32x4.convert_i32x4_s (local.get $c31))))
+        (local.set $po (i32.add (local.get $po) (local.get $ldo)))
+        (br_if $rows (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $m))))
+      (local.set $packed (i32.add (local.get $packed) (i32.shl (local.get $d) (i32.const 4))))
+      (local.set $scales (i32.add (local.get $scales) (i32.const 32)))
+      (local.set $out (i32.add (local.get $out) (i32.const 32)))
+      (br_if $labels (local.tee $blocks (i32.sub (local.get $blocks) (i32.const 1))))))
+
+  ;; Appends label and score of every scores[j] > threshold, j < n, to ids and kept; returns the new count. n a multiple of 4.
+  (func $above (export "above") (param $scores i32) (param $n i32) (param $threshold f32) (param $first i32) (param $ids i32) (param $kept i32) (param $count i32) (result i32)
+    (local $j i32) (local $bits i32) (local $lane i32) (local $at i32) (local $vt v128) (local $p i32)
+    (local.set $vt (f32x4.splat (local.get $threshold)))
+    (loop $each
+      (local.set $p (i32.add (local.get $scores) (i32.shl (local.get $j) (i32.const 2))))
+      (local.set $bits (i32x4.bitmask (f32x4.gt (v128.load (local.get $p)) (local.get $vt))))
+      (block $next
+        (br_if $next (i32.eqz (local.get $bits)))
+        (loop $hits
+          (local.set $lane (i32.ctz (local.get $bits)))
+          (local.set $at (i32.shl (local.get $count) (i32.const 2)))
+          (i32.store (i32.add (local.get $ids) (local.get $at)) (i32.add (local.get $first) (i32.add (local.get $j) (local.get $lane))))
+          (f32.store (i32.add (local.get $kept) (local.get $at)) (f32.load (i32.add (local.get $p) (i32.shl (local.get $lane) (i32.const 2)))))
+          (local.set $count (i32.add (local.get $count) (i32.const 1)))
+          (br_if $hits (local.tee $bits (i32.and (local.get $bits) (i32.sub (local.get $bits) (i32.const 1)))))))
+      (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 4))) (local.get $n))))
+    (local.get $count))
+)

@@ -1,0 +1,182 @@
+/**
+ * Model folders: model.json, the matrices as raw little-endian f32, label texts, and what a resumed run needs. A folder is an
+ * immutable snapshot: it is written under a temporary name, synced, and renamed.
+ */
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { join } from "node:path";
+import { MillraceError } from "@millrace/core";
+import { AtomicFileStream, readTextFile, writeFileAtomic } from "@millrace/core/node";
+import { z } from "zod";
+import { Heap } from "../kernels/heap.ts";
+import type { VectorizerState } from "../text/vectorizer.ts";
+import { createModel, type Model } from "./model.ts";
+
+const headSchema = z.object({
+  schema: z.literal("millrace.extreme-model/1"),
+  vocabulary: z.int().min(1),
+  labels: z.int().min(1),
+  dim: z.int().min(8).multipleOf(8),
+  bias: z.number(),
+  /** Null: the model reads sparse rows of its own feature ids. */
+  vectorizer: z
+    .object({ buckets: z.int().min(1), bigrams: z.boolean(), chars: z.int().min(0) })
+    .nullable(),
+});
+
+/** A model with what turns texts into its features and ids into names. */
+export interface StoredModel {
+  readonly model: Model;
+  readonly vectorizer: VectorizerState | null;
+  readonly labelTexts: readonly string[] | null;
+}
+
+/** Raw arrays beside the model, by file name; `json` is text. */
+export interface Extras {
+  readonly arrays: Readonly<Record<string, Float32Array | Int32Array>>;
+  readonly texts: Readonly<Record<string, string>>;
+}
+
+function bytesOf(view: Float32Array | Int32Array): Uint8Array {
+  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+}
+
+/** The kernel takes at most 2 GB a call. */
+const writeBytes = 1 << 28;
+
+function writeArray(path: string, view: Float32Array | Int32Array): void {
+  using file = new AtomicFileStream(path);
+  const bytes = bytesOf(view);
+  for (let at = 0; at < bytes.length; at += writeBytes)
+    file.write(bytes.subarray(at, at + writeBytes));
+  file.commit();
+}
+
+/** Reads a raw array into `view`. Throws DATASET_INVALID where the sizes differ. */
+export function readArray(path: string, view: Float32Array | Int32Array): void {
+  const bytes = bytesOf(view);
+  const found = existsSync(path) ? statSync(path).size : -1;
+  if (found !== bytes.length)
+    throw new MillraceError(
+      "DATASET_INVALID",
+      found < 0 ? `${path} is missing` : `${path} has ${found} bytes instead of ${bytes.length}`,
+      { hint: "model folders are written whole; this one was changed or copied in part" },
+    );
+  const file = openSync(path, "r");
+  try {
+    for (let at = 0; at < bytes.length; )
+      at += readSync(file, bytes, at, Math.min(writeBytes, bytes.length - at), at);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function syncFolder(path: string): void {
+  const folder = openSync(path, "r");
+  fsyncSync(folder);
+  closeSync(folder);
+}
+
+/** Writes the snapshot `name` below `out` and then points `out/latest` at it; keeps the newest two. */
+export function saveSnapshot(out: string, name: string, stored: StoredModel, extras: Extras): void {
+  const { model, vectorizer, labelTexts } = stored;
+  const temporary = join(out, `.${name}.${process.pid}.tmp`);
+  rmSync(temporary, { recursive: true, force: true });
+  mkdirSync(temporary, { recursive: true });
+  const head = {
+    schema: "millrace.extreme-model/1",
+    vocabulary: model.vocabulary,
+    labels: model.labels,
+    dim: model.dim,
+    bias: model.bias,
+    vectorizer: vectorizer?.options ?? null,
+  };
+  writeArray(join(temporary, "embedding.f32"), model.embedding.view);
+  writeArray(join(temporary, "classifier.f32"), model.classifier.view);
+  if (vectorizer !== null) writeArray(join(temporary, "idf.f32"), vectorizer.idf);
+  if (labelTexts !== null)
+    writeFileAtomic(
+      join(temporary, "labels.txt"),
+      `${labelTexts.map((t) => t.replace(/[\r\n]+/g, " ")).join("\n")}\n`,
+    );
+  for (const [file, view] of Object.entries(extras.arrays)) writeArray(join(temporary, file), view);
+  for (const [file, text] of Object.entries(extras.texts))
+    writeFileAtomic(join(temporary, file), text);
+  writeFileAtomic(join(temporary, "model.json"), `${JSON.stringify(head, null, 2)}\n`);
+  syncFolder(temporary);
+  const final = join(out, name);
+  rmSync(final, { recursive: true, force: true });
+  renameSync(temporary, final);
+  syncFolder(out);
+  writeFileAtomic(join(out, "latest"), `${name}\n`);
+  const old = snapshots(out)
+    .filter((other) => other !== name)
+    .sort()
+    .reverse()
+    .slice(1);
+  for (const other of old) rmSync(join(out, other), { recursive: true, force: true });
+}
+
+function snapshots(out: string): string[] {
+  return readdirSync(out).filter(
+    (name) => /^epoch-\d+$/.test(name) && existsSync(join(out, name, "model.json")),
+  );
+}
+
+/** The snapshot that a path means: itself, or the one that its `latest` names. Null where there is none. */
+export function snapshotOf(path: string): string | null {
+  if (existsSync(join(path, "model.json"))) return path;
+  const latest = join(path, "latest");
+  if (!existsSync(latest)) return null;
+  const folder = join(path, readFileSync(latest, "utf8").trim());
+  return existsSync(join(folder, "model.json")) ? folder : null;
+}
+
+/** Loads a model folder, or the newest snapshot of a training run. Throws FILE_UNREADABLE or DATASET_INVALID. */
+export function loadModel(path: string, heap = new Heap()): StoredModel {
+  const folder = snapshotOf(path);
+  if (folder === null)
+    throw new MillraceError("FILE_UNREADABLE", `${path} holds no model`, {
+      hint: "name the --out folder of millrace extreme train",
+    });
+  const headFile = join(folder, "model.json");
+  let value: unknown;
+  try {
+    value = JSON.parse(readTextFile(headFile));
+  } catch (error) {
+    if (error instanceof MillraceError) throw error;
+    throw new MillraceError("DATASET_INVALID", `${headFile} is not JSON`, { cause: error });
+  }
+  const parsed = headSchema.safeParse(value);
+  if (!parsed.success)
+    throw new MillraceError(
+      "DATASET_INVALID",
+      `${headFile}: ${parsed.error.issues[0]?.path.join(".")} ${parsed.error.issues[0]?.message}`,
+    );
+  const head = parsed.data;
+  const model = createModel(heap, head, head.bias, null);
+  readArray(join(folder, "embedding.f32"), model.embedding.view);
+  readArray(join(folder, "classifier.f32"), model.classifier.view);
+  let vectorizer: VectorizerState | null = null;
+  if (head.vectorizer !== null) {
+    const idf = new Float32Array(head.vectorizer.buckets);
+    readArray(join(folder, "idf.f32"), idf);
+    vectorizer = { options: head.vectorizer, idf };
+  }
+  const names = join(folder, "labels.txt");
+  const labelTexts = existsSync(names)
+    ? readTextFile(names).split("\n").slice(0, head.labels)
+    : null;
+  return { model, vectorizer, labelTexts };
+}

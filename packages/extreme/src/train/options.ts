@@ -1,0 +1,59 @@
+/** Settings of a training run, their defaults, and what they mean. */
+
+/** Where the negatives of a point come from. */
+export const samplers = ["mixture", "uniform", "hard", "full"] as const;
+export type Sampler = (typeof samplers)[number];
+
+export interface TrainOptions {
+  readonly dim: number;
+  readonly epochs: number;
+  readonly seed: number;
+  readonly sampler: Sampler;
+  /** Points per step of the encoder. */
+  readonly batch: number;
+  /** Points that share one draw of uniform labels; a multiple of 8. Larger groups are faster and correlate the noise. */
+  readonly group: number;
+  /** Uniform labels per group, one from each of as many equal id ranges; a multiple of 4. */
+  readonly uniform: number;
+  /** Weight of a uniform label is (labels / uniform)^alpha: 1 is unbiased, 0 plain. */
+  readonly alpha: number;
+  /** Hard labels per point from the index over the classifier vectors. */
+  readonly shortlist: number;
+  /** At each visit the shortlist is scored afresh and this many are used; 0 uses all as they are. */
+  readonly rescore: number;
+  /** Gradient weight of hard labels; plain uniform draws under-count the rest, so 1 over-counts the hard ones. */
+  readonly hardWeight: number;
+  /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
+  readonly refreshEvery: number;
+  /** Chance that a coordinate of z is dropped. */
+  readonly dropout: number;
+  readonly lrClassifier: number;
+  readonly lrEncoder: number;
+}
+
+/** Recipe A at 128 dimensions. */
+export const defaultTrainOptions: TrainOptions = {
+  dim: 128,
+  epochs: 10,
+  seed: 1,
+  sampler: "mixture",
+  batch: 256,
+  group: 16,
+  uniform: 512,
+  alpha: 0,
+  shortlist: 32,
+  rescore: 0,
+  hardWeight: 0.3,
+  refreshEvery: 3,
+  dropout: 0.2,
+  lrClassifier: 0.05,
+  lrEncoder: 0.2,
+};
+
+/** Named settings: `fast` is recipe A; `accurate` re-scores longer lists at 256 dimensions. */
+export const presets = {
+  fast: {},
+  balanced: { shortlist: 128, rescore: 16 },
+  accurate: { dim: 256, shortlist: 128, rescore: 32 },
+} as const satisfies Record<string, Partial<TrainOptions>>;
+export type Preset = keyof typeof presets;

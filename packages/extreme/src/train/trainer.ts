@@ -1,0 +1,360 @@
+/**
+ * The trainer: sampled (or full) binary cross-entropy over all labels. Owns order, learning rates, negatives and their refresh;
+ * every draw comes from a stream named by epoch and batch, so that a run resumed at an epoch's start continues to the same bytes.
+ * The published abstract names the idea (hard negatives of a stale index, mixed with uniform ones); the rest is reconstruction.
+ */
+import { invariant, Rng } from "@millrace/core";
+import type { Split } from "../data/dataset.ts";
+import { type Block, floats, Heap, ints } from "../kernels/heap.ts";
+import { createModel, encodeRow, type HeapRows, loadRows, type Model } from "../model/model.ts";
+import {
+  notNegatives,
+  overlap,
+  refreshShortlists,
+  type Shortlists,
+} from "../negatives/shortlists.ts";
+import { EncoderStep } from "./encoder-step.ts";
+import type { TrainOptions } from "./options.ts";
+import { GroupStep } from "./uniform.ts";
+
+/** What one epoch did. Pairs are (point, label) scores of training; the scan of a refresh is counted apart. */
+export interface EpochReport {
+  readonly epoch: number;
+  readonly pairsPerPoint: number;
+  readonly scanPairsPerPoint: number;
+  /** Share of the new shortlists that the old ones held; null without a refresh, or at the first. */
+  readonly kept: number | null;
+  /** CPU seconds of this process, user and system. */
+  readonly trainCpuSeconds: number;
+  readonly refreshCpuSeconds: number;
+}
+
+/** Batches between two looks at the rest of the process. */
+const pauseEvery = 8;
+
+async function pause(signal: AbortSignal | undefined): Promise<void> {
+  await new Promise((resolve) => setImmediate(resolve));
+  signal?.throwIfAborted();
+}
+
+export class Trainer {
+  readonly options: TrainOptions;
+  readonly model: Model;
+  readonly encoder: EncoderStep;
+  /** Epochs done. */
+  epoch = 0;
+  shortlists: Shortlists | null = null;
+  readonly #rows: HeapRows;
+  readonly #split: Split;
+  readonly #excluded: (point: number) => ArrayLike<number>;
+  readonly #group: GroupStep;
+  readonly #z: Block<Float32Array>;
+  readonly #dz: Block<Float32Array>;
+  readonly #list: Block<Int32Array>;
+  readonly #weights: Block<Float32Array>;
+  readonly #rescored: Block<Float32Array>;
+  readonly #hard: Int32Array;
+  #pairs = 0;
+
+  constructor(split: Split, options: TrainOptions, heap = new Heap()) {
+    invariant(
+      options.group % 8 === 0 && options.uniform % 4 === 0,
+      "group is a multiple of 8, uniform of 4",
+    );
+    const labels = split.labels;
+    this.options = options;
+    this.#split = split;
+    const average = Math.max(labels.indices.length / Math.max(labels.rows, 1), 1e-3);
+    this.model = createModel(
+      heap,
+      { vocabulary: split.features.cols, labels: labels.cols, dim: options.dim },
+      -Math.log(Math.max(labels.cols / average, 1)),
+      String(options.seed),
+    );
+    this.#rows = loadRows(heap, split.features);
+    this.#excluded = notNegatives(labels, split.filter);
+    const padded = Math.ceil(options.batch / options.group) * options.group;
+    this.#z = floats(heap, padded * options.dim);
+    this.#dz = floats(heap, padded * options.dim);
+    this.encoder = new EncoderStep(heap, this.model, this.#rows, options.batch);
+    this.#group = new GroupStep(heap, this.model, options.group, this.#uniformLabels);
+    let most = 0;
+    for (let i = 0; i < labels.rows; i++)
+      most = Math.max(most, (labels.indptr[i + 1] as number) - (labels.indptr[i] as number));
+    this.#list = ints(heap, most + options.shortlist);
+    this.#weights = floats(heap, most + options.shortlist);
+    this.#rescored = floats(heap, options.shortlist);
+    this.#hard = new Int32Array(options.shortlist);
+  }
+
+  get #uniformLabels(): number {
+    return Math.min(this.options.uniform, this.model.labels);
+  }
+
+  /** Steps of an epoch. */
+  get batches(): number {
+    return Math.ceil(this.#rows.rows / this.options.batch);
+  }
+
+  /**
+   * One epoch, with a refresh of the shortlists before it where one is due. Lets other work in between; `onStep` is called then.
+   * When the signal aborts, the epoch is left half done: continue from a checkpoint, not from this trainer.
+   */
+  async runEpoch(
+    onStep: (phase: "refresh" | "train", done: number, total: number) => void = () => {},
+    signal?: AbortSignal,
+  ): Promise<EpochReport> {
+    const { options } = this;
+    const { epoch } = this;
+    const start = process.cpuUsage();
+    let kept: number | null = null;
+    const hardened = options.sampler === "mixture" || options.sampler === "hard";
+    const refresh = hardened && epoch >= 1 && (epoch - 1) % options.refreshEvery === 0;
+    if (refresh) {
+      const before = this.shortlists;
+      this.shortlists = await refreshShortlists(
+        this.model,
+        this.#rows,
+        options.shortlist,
+        this.#excluded,
+        async (done) => {
+          onStep("refresh", done, this.#rows.rows);
+          await pause(signal);
+        },
+      );
+      if (before !== null) kept = overlap(before, this.shortlists);
+    }
+    const middle = process.cpuUsage(start);
+    const order = Int32Array.from({ length: this.#rows.rows }, (_, i) => i);
+    const rng = new Rng(`${options.seed}/epoch/${epoch}`);
+    rng.fork("order").shuffle(order);
+    this.#pairs = 0;
+    for (let batch = 0; batch < this.batches; batch++) {
+      this.#step(
+        order.subarray(batch * options.batch, (batch + 1) * options.batch),
+        batch,
+        rng.fork(String(batch)),
+      );
+      if (batch % pauseEvery === pauseEvery - 1) {
+        onStep("train", batch + 1, this.batches);
+        await pause(signal);
+      }
+    }
+    this.epoch++;
+    const end = process.cpuUsage(start);
+    const refreshCpuSeconds = (middle.user + middle.system) / 1e6;
+    return {
+      epoch: this.epoch,
+      pairsPerPoint: this.#pairs / Math.max(this.#rows.rows, 1),
+      scanPairsPerPoint: refresh ? this.model.labels : 0,
+      kept,
+      trainCpuSeconds: (end.user + end.system) / 1e6 - refreshCpuSeconds,
+      refreshCpuSeconds,
+    };
+  }
+
+  /** Training points. */
+  get points(): number {
+    return this.#rows.rows;
+  }
+
+  #step(ids: Int32Array, batch: number, rng: Rng): void {
+    const { options, model } = this;
+    const { dim } = model;
+    const done = (this.epoch + batch / this.batches) / options.epochs;
+    const lrClassifier = options.lrClassifier * Math.max(1 - done, 0);
+    const lrEncoder = options.lrEncoder * Math.max(1 - done, 0.02);
+    this.#encode(ids, rng);
+    this.#dz.view.fill(0);
+    for (let first = 0; first < ids.length; first += options.group)
+      this.#groupStep(ids.subarray(first, first + options.group), first, lrClassifier, rng);
+    // What relu or dropout set to zero passes no gradient; dropout's scale is passed on.
+    const scale = 1 / (1 - options.dropout);
+    const z = this.#z.view;
+    const dz = this.#dz.view;
+    for (let j = 0; j < ids.length * dim; j++)
+      dz[j] = (z[j] as number) > 0 ? (dz[j] as number) * scale : 0;
+    this.encoder.run(this.#rows, ids, this.#dz, lrEncoder);
+  }
+
+  /** z of the batch with dropout; rows beyond it are zero. */
+  #encode(ids: Int32Array, rng: Rng): void {
+    const { dropout, dim } = this.options;
+    const z = this.#z.view;
+    for (let i = 0; i < ids.length; i++)
+      encodeRow(this.model, this.#rows, ids[i] as number, this.#z, i * dim);
+    z.fill(0, ids.length * dim);
+    if (dropout === 0) return;
+    const limit = Math.round(dropout * 65536);
+    const scale = 1 / (1 - dropout);
+    for (let j = 0; j < ids.length * dim; j += 2) {
+      const bits = rng.uint32();
+      z[j] = (bits & 0xffff) < limit ? 0 : (z[j] as number) * scale;
+      z[j + 1] = bits >>> 16 < limit ? 0 : (z[j + 1] as number) * scale;
+    }
+  }
+
+  #groupStep(ids: Int32Array, first: number, lr: number, rng: Rng): void {
+    const { options, model } = this;
+    const rowBytes = model.dim * 4;
+    const zAt = this.#z.at + first * rowBytes;
+    const dzAt = this.#dz.at + first * rowBytes;
+    const full = options.sampler === "full";
+    const uniform = full || options.sampler !== "hard" || this.epoch === 0;
+    const touched: Int32Array[] = [];
+    if (!full)
+      for (let i = 0; i < ids.length; i++)
+        touched.push(
+          this.#raggedStep(ids[i] as number, zAt + i * rowBytes, dzAt + i * rowBytes, lr),
+        );
+    if (!uniform) return;
+    this.#group.load(this.#z, first * model.dim, ids.length);
+    if (full) this.#fullPass(ids, zAt, dzAt, lr);
+    else this.#uniformPass(ids, touched, zAt, dzAt, lr, rng);
+  }
+
+  /** True labels and hard negatives of one point, applied at once; returns the labels it met. */
+  #raggedStep(id: number, z: number, dz: number, lr: number): Int32Array {
+    const { model, options } = this;
+    const { labels } = this.#split;
+    const own = labels.indices.subarray(labels.indptr[id], labels.indptr[id + 1]);
+    const list = this.#list.view;
+    list.set(own);
+    this.#weights.view.fill(1, 0, own.length);
+    const hard = this.#pickHard(id, z);
+    let n = own.length;
+    for (let j = 0; j < hard; j++) {
+      list[n] = this.#hard[j] as number;
+      this.#weights.view[n++] = options.hardWeight;
+    }
+    model.heap.kernels.ragged(
+      z,
+      dz,
+      model.dim,
+      model.classifier.at,
+      this.#list.at,
+      this.#weights.at,
+      n,
+      own.length,
+      model.bias,
+      lr,
+    );
+    this.#pairs += n;
+    return list.slice(0, n);
+  }
+
+  /** Fills the hard labels of a point from its shortlist; returns how many. */
+  #pickHard(id: number, z: number): number {
+    const lists = this.shortlists;
+    if (lists === null) return 0;
+    const { rescore } = this.options;
+    const hard = this.#hard;
+    let n = 0;
+    for (let j = id * lists.k; j < (id + 1) * lists.k; j++) {
+      const label = lists.labels[j] as number;
+      if (label >= 0) hard[n++] = label;
+    }
+    if (rescore === 0 || rescore >= n) return n;
+    const { model } = this;
+    const scores = this.#rescored.view;
+    this.#list.view.set(hard.subarray(0, n), 0);
+    model.heap.kernels.scores(
+      z,
+      model.dim,
+      model.classifier.at,
+      this.#list.at,
+      n,
+      this.#rescored.at,
+    );
+    this.#pairs += n;
+    // Selection of the best few: insertion into a short sorted prefix.
+    for (let j = 1; j < n; j++) {
+      const score = scores[j] as number;
+      const label = hard[j] as number;
+      let at = Math.min(j, rescore);
+      if (at === rescore && score <= (scores[rescore - 1] as number)) continue;
+      while (at > 0 && (scores[at - 1] as number) < score) {
+        if (at < rescore) {
+          scores[at] = scores[at - 1] as number;
+          hard[at] = hard[at - 1] as number;
+        }
+        at--;
+      }
+      scores[at] = score;
+      hard[at] = label;
+    }
+    // The caller has put the true labels at the front of the list.
+    const { labels } = this.#split;
+    this.#list.view.set(labels.indices.subarray(labels.indptr[id], labels.indptr[id + 1]));
+    return rescore;
+  }
+
+  #uniformPass(
+    ids: Int32Array,
+    touched: readonly Int32Array[],
+    z: number,
+    dz: number,
+    lr: number,
+    rng: Rng,
+  ): void {
+    const { options, model } = this;
+    const count = this.#uniformLabels;
+    const drawn = this.#group.drawn.view;
+    for (let u = 0; u < count; u++) {
+      const from = Math.floor((u * model.labels) / count);
+      const to = Math.floor(((u + 1) * model.labels) / count);
+      drawn[u] = from + Math.floor((rng.uint32() / 4294967296) * (to - from));
+    }
+    const weight = (model.labels / count) ** options.alpha;
+    this.#pairs += count * ids.length;
+    const masked: number[] = [];
+    const mask = (label: number, point: number): void => {
+      // The one draw of the label's range; ranges differ by one in length, so the neighbour is looked at as well.
+      const guess = Math.floor((label * count) / model.labels);
+      for (let u = guess; u <= Math.min(guess + 1, count - 1); u++)
+        if (drawn[u] === label) masked.push(u * options.group + point);
+    };
+    for (let i = 0; i < ids.length; i++) {
+      for (const label of touched[i] as Int32Array) mask(label, i);
+      const { filter } = this.#split;
+      if (filter !== null) {
+        const id = ids[i] as number;
+        for (let j = filter.indptr[id] as number; j < (filter.indptr[id + 1] as number); j++)
+          mask(filter.indices[j] as number, i);
+      }
+    }
+    masked.sort((a, b) => a - b);
+    let next = 0;
+    this.#group.run(z, dz, count, false, weight, lr, (first, n, g) => {
+      const end = (first + n) * options.group;
+      for (; next < masked.length && (masked[next] as number) < end; next++)
+        g[(masked[next] as number) - first * options.group] = 0;
+    });
+  }
+
+  /** All labels: the exact loss. Filtered pairs have no gradient. */
+  #fullPass(ids: Int32Array, z: number, dz: number, lr: number): void {
+    const { options, model } = this;
+    const { labels, filter } = this.#split;
+    this.#pairs += model.labels * ids.length;
+    const fixes: (readonly [number, number])[] = [];
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i] as number;
+      for (let j = labels.indptr[id] as number; j < (labels.indptr[id + 1] as number); j++)
+        fixes.push([(labels.indices[j] as number) * options.group + i, 1]);
+      if (filter === null) continue;
+      for (let j = filter.indptr[id] as number; j < (filter.indptr[id + 1] as number); j++)
+        fixes.push([(filter.indices[j] as number) * options.group + i, 0]);
+    }
+    fixes.sort((a, b) => a[0] - b[0]);
+    let next = 0;
+    this.#group.run(z, dz, model.labels, true, 1, lr, (first, n, g) => {
+      const end = (first + n) * options.group;
+      for (; next < fixes.length && (fixes[next]?.[0] as number) < end; next++) {
+        const [at, positive] = fixes[next] as readonly [number, number];
+        const here = at - first * options.group;
+        g[here] = positive === 1 ? (g[here] as number) - 1 : 0;
+      }
+    });
+  }
+}

@@ -1,0 +1,101 @@
+/**
+ * The part of a step in which a group of points meets one list of labels: drawn ones (uniform negatives) or, in the full loss,
+ * all. Three small matrix products per block of labels: scores, gradient of the points, update of the labels.
+ */
+import type { Block } from "../kernels/heap.ts";
+import { floats, type Heap, ints } from "../kernels/heap.ts";
+import type { Model } from "../model/model.ts";
+
+/** Labels per block: their vectors stay in the second cache level between the three products. */
+const blockLabels = 64;
+
+export class GroupStep {
+  readonly #model: Model;
+  readonly #group: number;
+  readonly #transposed: Block<Float32Array>;
+  readonly #scores: Block<Float32Array>;
+  readonly #gathered: Block<Float32Array>;
+  /** The labels of the group, ascending; the caller fills it. */
+  readonly drawn: Block<Int32Array>;
+
+  constructor(heap: Heap, model: Model, group: number, drawn: number) {
+    this.#model = model;
+    this.#group = group;
+    this.#transposed = floats(heap, model.dim * group);
+    this.#scores = floats(heap, blockLabels * group);
+    this.#gathered = floats(heap, blockLabels * model.dim);
+    this.drawn = ints(heap, drawn);
+  }
+
+  /** Sets the points: `count` rows of z from `from` (in floats); missing ones are zero. */
+  load(z: Block<Float32Array>, from: number, count: number): void {
+    const { dim } = this.#model;
+    const group = this.#group;
+    const out = this.#transposed.view;
+    for (let j = 0; j < dim; j++) {
+      const at = j * group;
+      for (let i = 0; i < count; i++) out[at + i] = z.view[from + i * dim + j] as number;
+      for (let i = count; i < group; i++) out[at + i] = 0;
+    }
+  }
+
+  /**
+   * One pass over `n` labels: the drawn ones, or 0 … n-1 when `all`. `fix` is told the block's first index and may change the
+   * gradients (block label × group, point fastest) before they are used. Rows of z and dz beyond the points are zero.
+   */
+  run(
+    z: number,
+    dz: number,
+    n: number,
+    all: boolean,
+    weight: number,
+    lr: number,
+    fix: (first: number, count: number, gradients: Float32Array) => void,
+  ): void {
+    const { heap, dim, classifier, bias } = this.#model;
+    const { kernels } = heap;
+    const group = this.#group;
+    const w = classifier.view;
+    const rows = this.#gathered.view;
+    const drawn = this.drawn.view;
+    const g = this.#scores;
+    for (let first = 0; first < n; first += blockLabels) {
+      const count = Math.min(blockLabels, n - first);
+      // Whole rows of four; the last block of all labels may need padding, which is gathered.
+      const padded = Math.ceil(count / 4) * 4;
+      const direct = all && padded === count;
+      if (!direct) {
+        for (let u = 0; u < count; u++) {
+          const label = all ? first + u : (drawn[first + u] as number);
+          rows.set(w.subarray(label * dim, label * dim + dim), u * dim);
+        }
+        rows.fill(0, count * dim, padded * dim);
+      }
+      const at = direct ? classifier.at + first * dim * 4 : this.#gathered.at;
+      g.view.fill(0, 0, padded * group);
+      kernels.gemm(
+        padded,
+        group,
+        dim,
+        at,
+        dim * 4,
+        4,
+        this.#transposed.at,
+        group * 4,
+        g.at,
+        group * 4,
+        1,
+      );
+      kernels.gradients(g.at, padded * group, bias, weight);
+      g.view.fill(0, count * group, padded * group);
+      fix(first, count, g.view);
+      kernels.gemm(group, dim, padded, g.at, 4, group * 4, at, dim * 4, dz, dim * 4, 1);
+      kernels.gemm(padded, dim, group, g.at, group * 4, 4, z, dim * 4, at, dim * 4, -lr);
+      if (direct) continue;
+      for (let u = 0; u < count; u++) {
+        const label = all ? first + u : (drawn[first + u] as number);
+        w.set(rows.subarray(u * dim, u * dim + dim), label * dim);
+      }
+    }
+  }
+}
