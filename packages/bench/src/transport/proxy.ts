@@ -1,12 +1,12 @@
 /** Requests through an HTTP proxy: http targets are asked of the proxy by their full URL, https targets are tunnelled. */
 import http from "node:http";
 import https from "node:https";
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import { MillraceError } from "@millrace/core";
 
 /** A proxy, worked out. */
-export interface Proxy {
+export interface HttpProxy {
   readonly host: string;
   readonly port: number;
   /** Basic credentials, or null. */
@@ -17,7 +17,7 @@ export interface Proxy {
 export const PROXY_ERROR = "MILLRACE_PROXY";
 
 /** Reads `http://[user:password@]host:port`. Throws CONFIG_INVALID. */
-export function proxyOf(text: string): Proxy {
+export function proxyOf(text: string): HttpProxy {
   let url: URL;
   try {
     url = new URL(text);
@@ -45,20 +45,21 @@ function failure(message: string): NodeJS.ErrnoException {
 
 /** An agent whose connections are tunnels through the proxy, TLS inside. */
 export class TunnelAgent extends https.Agent {
-  private readonly proxy: Proxy;
+  private readonly proxy: HttpProxy;
 
-  constructor(proxy: Proxy, options: https.AgentOptions) {
+  constructor(proxy: HttpProxy, options: https.AgentOptions) {
     super(options);
     this.proxy = proxy;
   }
 
   override createConnection(
-    options: https.RequestOptions & tls.ConnectionOptions,
-    callback?: (error: Error | null, socket: Socket) => void,
-  ): undefined {
+    options: http.ClientRequestArgs,
+    callback?: (error: Error | null, stream: Duplex) => void,
+  ): Duplex {
     const { host, port, authorization } = this.proxy;
     const target = `${options.host}:${options.port}`;
-    const none = undefined as unknown as Socket;
+    // No stream yet: it comes by the callback, which agents allow and their types do not.
+    const none = undefined as unknown as Duplex;
     const connect = http.request({
       ...{ host, port, method: "CONNECT", path: target, agent: false },
       headers: {
@@ -72,7 +73,8 @@ export class TunnelAgent extends https.Agent {
         callback?.(failure(`the proxy answered CONNECT with ${response.statusCode}`), none);
         return;
       }
-      const secure = tls.connect({ ...options, socket, servername: String(options.host) });
+      const inside = options as tls.ConnectionOptions;
+      const secure = tls.connect({ ...inside, socket, servername: String(options.host) });
       // The tunnel counts as connected when TLS is through; errors before are the handshake's.
       const refuse = (error: Error): void => callback?.(error, none);
       secure.once("error", refuse);
@@ -83,6 +85,6 @@ export class TunnelAgent extends https.Agent {
     });
     connect.once("error", (error) => callback?.(failure(`proxy: ${error.message}`), none));
     connect.end();
-    return undefined;
+    return none;
   }
 }

@@ -4,7 +4,7 @@ import http from "node:http";
 import https from "node:https";
 import { MillraceError } from "@millrace/core";
 import type { Endpoint } from "../contracts.ts";
-import { type Proxy, proxyOf, TunnelAgent } from "./proxy.ts";
+import { type HttpProxy, proxyOf, TunnelAgent } from "./proxy.ts";
 
 export interface Target {
   readonly secure: boolean;
@@ -46,7 +46,7 @@ export function targetOf(endpoint: Endpoint): Target {
   };
 }
 
-function secureAgent({ insecure, caFile }: Endpoint, proxy: Proxy | null): https.Agent {
+function secureAgent({ insecure, caFile }: Endpoint, proxy: HttpProxy | null): https.Agent {
   const options = {
     keepAlive: true,
     rejectUnauthorized: insecure !== true,
@@ -56,7 +56,7 @@ function secureAgent({ insecure, caFile }: Endpoint, proxy: Proxy | null): https
 }
 
 /** Where to connect and what to ask for: a proxy is asked for the full URL. */
-function addressOf(url: URL, proxy: Proxy | null): http.RequestOptions {
+function addressOf(url: URL, proxy: HttpProxy | null): http.RequestOptions {
   if (proxy !== null)
     return {
       ...{ host: proxy.host, port: proxy.port, path: url.href },
