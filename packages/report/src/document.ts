@@ -4,6 +4,7 @@
  * Prose, notes and headlines may set names as code between backticks; every other string is printed as it is.
  */
 import type { NumberFormat } from "./format.ts";
+import type { Raster } from "./html/raster.ts";
 
 /** How something is meant; colours follow from it. */
 export type Tone = "neutral" | "good" | "bad" | "warning";
@@ -103,6 +104,12 @@ export type Block =
       readonly title: string;
       readonly items: readonly string[];
     }
+  | {
+      readonly kind: "raster";
+      readonly title: string;
+      readonly caption?: string;
+      readonly raster: Raster;
+    }
   | { readonly kind: "code"; readonly label?: string; readonly text: string }
   | { readonly kind: "details"; readonly summary: string; readonly blocks: readonly Block[] };
 
@@ -126,6 +133,8 @@ export interface ReportDocument {
   readonly madeWith: readonly Fact[];
   readonly verdict: Verdict;
   readonly sections: readonly Section[];
+  /** Last line of the page; default says that figures are simulated unless they say measured. */
+  readonly footnote?: string;
   /** Embedded as JSON, for other programs; undefined embeds nothing. */
   readonly data?: unknown;
 }

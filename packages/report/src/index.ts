@@ -17,6 +17,7 @@ export * from "./charts/timeline.ts";
 export type { ReportContext } from "./context.ts";
 export * from "./document.ts";
 export { type NumberFormat, writeInterval, writeNumber } from "./format.ts";
+export * from "./html/raster.ts";
 export { renderReport } from "./html/render.ts";
 export { renderMarkdown } from "./markdown.ts";
 export * from "./plan/input.ts";

@@ -45,6 +45,8 @@ function block(item: Block): string {
         .join("\n\n");
     case "callout":
       return [`> **${prose(item.title)}**`, ...item.items.map((i) => `> - ${prose(i)}`)].join("\n");
+    case "raster":
+      return `_Chart: ${prose(item.title)}. Drawn in the HTML report._`;
     case "code":
       return `${item.label === undefined ? "" : `${prose(item.label)}\n\n`}${fence(item.text, "")}`;
     case "details":

@@ -57,7 +57,16 @@ export function termDoubt(
   if (question === null) return 0;
   const { value, error, of } = blockRatio(records.flatMap((record) => question.part(record)));
   if (!(of > 0)) return 0;
-  const { limit, share } = question;
+  const { share, samples, limitUs } = question;
+  let { limit } = question;
+  if (value === 0 && samples !== undefined && limitUs !== undefined) {
+    // A tail that falls at least as the square: if so many were beyond the limit, more would be beyond the largest seen.
+    const largest = records.reduce(
+      (most, record) => samples(record).reduce((a, b) => Math.max(a, b), most),
+      0,
+    );
+    limit = Math.min(1, limit * (limitUs / Math.max(largest, 1)) ** 2);
+  }
   // No late request among twenty does not show that one in a hundred is late: the limit has an error of its own.
   const least = share ? Math.sqrt((limit * (1 - limit)) / of) : 0;
   const sigma = Math.max(error, least);
@@ -70,6 +79,9 @@ interface Question {
   readonly limit: number;
   /** Numerator counts part of the denominator. */
   readonly share: boolean;
+  /** Of quantiles of latencies: the latencies of a request and their limit, µs. */
+  readonly samples?: (record: RequestRecord) => readonly number[];
+  readonly limitUs?: number;
 }
 
 function questionOf(term: SloTerm, targets: Targets, slo: readonly SloTerm[]): Question | null {
@@ -108,12 +120,9 @@ function questionOf(term: SloTerm, targets: Targets, slo: readonly SloTerm[]): Q
 /** A quantile within its limit is a share of samples beyond it of at most 1 - quantile. */
 function latencyQuestion({ metric, quantile, limit }: SloTerm): Question {
   const limitUs = limit * 1e3;
-  const samples = (record: RequestRecord): ArrayLike<number> => samplesUs(metric, record);
-  const sum = (values: ArrayLike<number>, of: (value: number) => number): number => {
-    let total = 0;
-    for (let i = 0; i < values.length; i++) total += of(values[i] as number);
-    return total;
-  };
+  const samples = (record: RequestRecord): readonly number[] => samplesUs(metric, record);
+  const sum = (values: readonly number[], of: (value: number) => number): number =>
+    values.reduce((total, value) => total + of(value), 0);
   const mean = quantile === "mean";
   return {
     part: (record) => {
@@ -123,10 +132,11 @@ function latencyQuestion({ metric, quantile, limit }: SloTerm): Question {
     },
     limit: mean ? limitUs : 1 - (quantile ?? 1),
     share: !mean,
+    ...(mean ? {} : { samples, limitUs }),
   };
 }
 
-function samplesUs(metric: SloTerm["metric"], record: RequestRecord): ArrayLike<number> {
+function samplesUs(metric: SloTerm["metric"], record: RequestRecord): readonly number[] {
   const { status, scheduledUs, firstTokenUs, firstContentUs, lastTokenUs, tokens } = record;
   if (status !== "ok" || firstTokenUs < 0) return [];
   switch (metric) {

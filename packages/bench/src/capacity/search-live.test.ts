@@ -89,6 +89,14 @@ describe("capacity of a live endpoint", () => {
     expect(report.probes).toHaveLength(1);
   }, 30_000);
 
+  test("an SLO that more load helps to keep has no capacity", async () => {
+    const { goal, ...rest } = options("http://127.0.0.1:9");
+    const slo = parseSlo("ttft.p90<=1s,rate>=5");
+    await expect(searchLiveCapacity({ ...rest, goal: { ...goal, slo } })).rejects.toThrow(
+      "rate>=5",
+    );
+  });
+
   test("without an SLO there is nothing to search for", async () => {
     const { goal, ...rest } = options("http://127.0.0.1:9");
     await expect(searchLiveCapacity({ ...rest, goal: { ...goal, slo: [] } })).rejects.toThrow(

@@ -25,6 +25,13 @@ export async function searchLiveCapacity(options: LiveCapacityOptions): Promise<
     throw new MillraceError("CONFIG_INVALID", "there is no SLO to search the capacity for", {
       hint: "name one, e.g. fluid-requests>=99%",
     });
+  const rising = goal.slo.find(({ metric }) => metric === "rate" || metric === "tokens");
+  if (rising !== undefined)
+    throw new MillraceError(
+      "CONFIG_INVALID",
+      `${rising.text} is kept above some rate, and a capacity is the highest rate below which an SLO is kept`,
+      { hint: "leave it out: the capacity is the rate that is asked for" },
+    );
   const startQps = options.search.startQps ?? prediction?.rateQps ?? 1;
   const search = new CapacitySearch({
     ...options.search,

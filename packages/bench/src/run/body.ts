@@ -3,7 +3,7 @@ import type { Endpoint } from "../contracts.ts";
 
 /** A turn of a conversation. */
 export interface Message {
-  readonly role: "user" | "assistant";
+  readonly role: "user" | "assistant" | "system";
   readonly content: string;
 }
 

@@ -4,7 +4,6 @@
  * sockets are the shards' (shard.ts), each in a process of its own.
  */
 import { hostname } from "node:os";
-import { MillraceError } from "@millrace/core";
 import type {
   BenchRun,
   LiveCounters,
@@ -17,8 +16,8 @@ import type {
 } from "../contracts.ts";
 import { RUN_SCHEMA } from "../contracts.ts";
 import { limitsFor, selfMeasurement } from "../health/self-measurement.ts";
-import { type ScheduleSource, scheduleSource } from "../load/schedule.ts";
-import { SyntheticPrompts } from "../prompts/synthetic.ts";
+import { DEFAULT_BLOCK_TOKENS, type ScheduleSource, scheduleSource } from "../load/schedule.ts";
+import { type PromptSource, promptSource } from "../prompts/prompt-source.ts";
 import { targetOf } from "../transport/target.ts";
 import type { Message } from "./body.ts";
 import { Outbox, type Reply } from "./outbox.ts";
@@ -54,8 +53,8 @@ class Run implements BenchRun {
   private readonly options: RunOptions;
   private readonly url: string;
   private readonly source: ScheduleSource;
-  private readonly prompts: SyntheticPrompts;
-  private readonly made = new Map<number, Promise<string>>();
+  private readonly prompts: PromptSource;
+  private readonly made = new Map<number, Promise<readonly Message[]>>();
   private readonly records = new RecordQueue();
   private readonly outbox: Outbox;
   private readonly sessions = new Map<number, Session>();
@@ -72,16 +71,16 @@ class Run implements BenchRun {
     const { endpoint, load, seed, signal, tokenizer = null } = options;
     this.options = options;
     this.url = targetOf(endpoint).url;
+    const { traces } = options;
+    const trace = load.arrivals.type === "trace" ? traces?.[load.arrivals.path] : undefined;
+    const blockTokens = trace?.blockTokens ?? DEFAULT_BLOCK_TOKENS;
+    this.prompts = promptSource(load, String(seed), tokenizer, blockTokens);
+    const fileLengths = this.prompts.lengths;
     this.source = scheduleSource(load, seed, {
-      ...(options.traces === undefined ? {} : { traces: options.traces }),
+      ...(traces !== undefined && { traces }),
+      ...(fileLengths !== null && { fileLengths }),
     });
     this.multiTurn = this.source.schedule.requests.some(({ turn }) => turn > 0);
-    const { prompts = { type: "synthetic" } } = load;
-    if (prompts.type !== "synthetic")
-      throw new MillraceError("CONFIG_INVALID", "prompts of a file cannot be sent yet", {
-        hint: "leave prompts out; they are synthetic then",
-      });
-    this.prompts = new SyntheticPrompts(prompts, String(seed), tokenizer);
     this.outbox = new Outbox(options, this.records, this.clock, () => this.halt("worker-died"));
     let refuseHeader: (error: unknown) => void = () => {};
     this.header = new Promise((resolve, reject) => {
@@ -193,7 +192,7 @@ class Run implements BenchRun {
     dueUs: number,
     messages: Message[],
   ): Promise<Reply> {
-    messages.push({ role: "user", content: await this.promptOf(request) });
+    messages.push(...(await this.promptOf(request)));
     const reply = await this.outbox.send(request, dueUs, messages, false);
     if (reply.status === "refused" && this.options.load.cost !== undefined) this.halt("cost");
     messages.push({ role: "assistant", content: reply.text });
@@ -260,17 +259,17 @@ class Run implements BenchRun {
     }
   }
 
-  private promptOf(request: ScheduledRequest): Promise<string> {
+  private promptOf(request: ScheduledRequest): Promise<readonly Message[]> {
     const prompt = this.makePrompt(request);
     this.made.delete(request.index);
     return prompt;
   }
 
-  private makePrompt({ index, promptTokens }: ScheduledRequest): Promise<string> {
-    let prompt = this.made.get(index);
+  private makePrompt(request: ScheduledRequest): Promise<readonly Message[]> {
+    let prompt = this.made.get(request.index);
     if (prompt === undefined) {
-      prompt = this.prompts.prompt(index, promptTokens);
-      this.made.set(index, prompt);
+      prompt = this.prompts.messages(request);
+      this.made.set(request.index, prompt);
     }
     return prompt;
   }
@@ -288,7 +287,6 @@ class Run implements BenchRun {
         const like = this.source.request(k % Math.max(1, Math.min(MADE_BEFORE, this.source.count)));
         if (like === undefined) return;
         // Prompts of their own: a prompt that is sent again would find itself in the server's cache.
-        const content = await this.prompts.prompt(-1 - k, like.promptTokens);
         const request = {
           ...like,
           index: -1 - k,
@@ -297,7 +295,8 @@ class Run implements BenchRun {
           turn: 0,
           warmup: true,
         };
-        await this.outbox.send(request, this.clock(), [{ role: "user", content }], true);
+        const messages = await this.prompts.messages(request);
+        await this.outbox.send(request, this.clock(), messages, true);
       }
     };
     await Promise.all(Array.from({ length: Math.min(concurrency, requests) }, slot));

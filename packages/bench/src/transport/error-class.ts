@@ -1,5 +1,6 @@
 /** What can go wrong with a request, by name: how it is recognised, what it means, what to do. */
 import type { ErrorClass } from "../contracts.ts";
+import { PROXY_ERROR } from "./proxy.ts";
 
 /** Meaning and advice of an error class, one sentence each. */
 export interface ErrorClassInfo {
@@ -219,6 +220,7 @@ export function classOfSocketError(
   code: string,
   stage: "connecting" | "connected" | "streaming",
 ): ErrorClass {
+  if (code === PROXY_ERROR) return "proxy";
   if (code === "ENOTFOUND" || code === "EAI_AGAIN" || code === "EAI_FAIL" || code === "EAI_NODATA")
     return "dns";
   if (code === "ECONNREFUSED") return "refused";

@@ -4,6 +4,7 @@ import http from "node:http";
 import https from "node:https";
 import { MillraceError } from "@millrace/core";
 import type { Endpoint } from "../contracts.ts";
+import { type HttpProxy, proxyOf, TunnelAgent } from "./proxy.ts";
 
 export interface Target {
   readonly secure: boolean;
@@ -19,36 +20,52 @@ const paths = { chat: "/chat/completions", completions: "/completions" } as cons
 /** Works out the target. Throws CONFIG_INVALID for a URL, header or file of authorities that cannot be used. */
 export function targetOf(endpoint: Endpoint): Target {
   const url = urlOf(endpoint);
-  if (endpoint.proxy !== undefined)
-    throw new MillraceError("CONFIG_INVALID", "requests through a proxy cannot be measured yet", {
-      hint: "give an address that can be reached directly",
-    });
+  const proxy = endpoint.proxy === undefined ? null : proxyOf(endpoint.proxy);
   const secure = url.protocol === "https:";
-  const agent = secure
-    ? new https.Agent({
-        keepAlive: true,
-        rejectUnauthorized: endpoint.insecure !== true,
-        ...(endpoint.caFile === undefined ? {} : { ca: authorities(endpoint.caFile) }),
-      })
-    : new http.Agent({ keepAlive: true });
+  const agent = secure ? secureAgent(endpoint, proxy) : new http.Agent({ keepAlive: true });
   const key = endpoint.apiKey ?? (url.password || undefined);
   return {
     secure,
     agent,
     url: `${url.protocol}//${url.host}${url.pathname}`,
     options: {
-      host: url.hostname.replace(/^\[|\]$/g, ""),
-      port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
-      path: `${url.pathname}${url.search}`,
+      ...addressOf(url, secure ? null : proxy),
       method: "POST",
       agent,
       headers: {
+        ...(proxy !== null && !secure ? { host: url.host } : {}),
         accept: "text/event-stream",
         "content-type": "application/json",
+        ...(proxy?.authorization != null && !secure
+          ? { "proxy-authorization": proxy.authorization }
+          : {}),
         ...(key === undefined ? {} : { authorization: `Bearer ${key}` }),
         ...endpoint.headers,
       },
     },
+  };
+}
+
+function secureAgent({ insecure, caFile }: Endpoint, proxy: HttpProxy | null): https.Agent {
+  const options = {
+    keepAlive: true,
+    rejectUnauthorized: insecure !== true,
+    ...(caFile === undefined ? {} : { ca: authorities(caFile) }),
+  };
+  return proxy === null ? new https.Agent(options) : new TunnelAgent(proxy, options);
+}
+
+/** Where to connect and what to ask for: a proxy is asked for the full URL. */
+function addressOf(url: URL, proxy: HttpProxy | null): http.RequestOptions {
+  if (proxy !== null)
+    return {
+      ...{ host: proxy.host, port: proxy.port, path: url.href },
+    };
+  const secure = url.protocol === "https:";
+  return {
+    host: url.hostname.replace(/^\[|\]$/g, ""),
+    port: url.port === "" ? (secure ? 443 : 80) : Number(url.port),
+    path: `${url.pathname}${url.search}`,
   };
 }
 

@@ -60,6 +60,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
       load: async () => (await import("@millrace/engine/reproduce")).reproduceVattention,
     },
   ],
+  [
+    "metron",
+    {
+      title: "Metron (2024): what users of a streaming service feel",
+      load: async () => (await import("@millrace/bench/reproduce")).reproduceMetron,
+    },
+  ],
 ]);
 
 /** The simulated experiments of a paper, then those on the engine of this machine. */

@@ -78,6 +78,15 @@ export const loadFlags: readonly FlagSpec[] = [
     text: "most tokens of a request, prompt and answer",
     parse: wholeNumber("--max-tokens", 2),
   },
+  { flags: "--prompts <file>", text: "prompts of a file: JSON Lines or ShareGPT" },
+  {
+    flags: "--trace <file>",
+    text: "arrivals and lengths of a trace; `millrace trace` lists formats",
+  },
+  {
+    flags: "--tokenizer <name>",
+    text: "counts tokens: a model.gguf, a tokenizer.json, o200k_base or cl100k_base; prompts then have exact lengths",
+  },
   { flags: "--shared-prefix <tokens[:groups]>", text: "prompts begin alike, e.g. 512 or 512:8" },
   {
     flags: "--turns <n>",

@@ -119,6 +119,22 @@ const mock: CommandSpec = {
     (await import("../commands/bench/mock.ts")).mockCommand(session, flags),
 };
 
+const compare: CommandSpec = {
+  usage: "compare <a> <b>",
+  summary: "two runs side by side, with how sure each difference is",
+  text: "Reads the raw files of two runs (run.jsonl of --out), scores both with the same targets, and says figure by figure whether the second is better, worse, or cannot be told from the first: differences with 95 % intervals from a bootstrap over requests.",
+  flags: [
+    ...targetFlags,
+    { flags: "--seed <n>", text: "of the bootstrap (default: 1)", parse: wholeNumber("--seed", 0) },
+    { flags: "-o, --out <file>", text: "write an HTML report with every token of both" },
+  ],
+  examples: [
+    ["millrace bench compare a/run.jsonl b/run.jsonl --tbt 50ms -o ab.html", "two schedulers"],
+  ],
+  run: async (session, { args: [a = "", b = ""], flags }) =>
+    (await import("../commands/bench/compare.ts")).compareCommand(session, [a, b], flags),
+};
+
 const bench: CommandSpec = {
   usage: "bench",
   group,
@@ -141,8 +157,14 @@ const bench: CommandSpec = {
     { flags: "--label <text>", text: "name of the run in reports" },
     { flags: "--keep-text", text: "keep the generated text in the raw file" },
     {
+      flags: "--prometheus <port>",
+      text: "serve counters at /metrics on loopback while the run goes on",
+      parse: wholeNumber("--prometheus", 0),
+    },
+    { flags: "--parquet", text: "also write requests.parquet and chunks.parquet to --out" },
+    {
       flags: "-o, --out <dir>",
-      text: "write the raw run (run.jsonl, scored again by `bench score`) and report.json",
+      text: "write the raw run (run.jsonl, scored again by `bench score`), report.html, report.json, requests.csv and metrics.prom",
     },
   ],
   examples: [
@@ -156,7 +178,7 @@ const bench: CommandSpec = {
       "four rates with the lengths of a real workload",
     ],
   ],
-  commands: [score, ...benchSearchCommands, mock],
+  commands: [score, compare, ...benchSearchCommands, mock],
   run: async (session, { flags }) =>
     (await import("../commands/bench/run.ts")).benchCommand(session, flags),
 };

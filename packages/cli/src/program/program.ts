@@ -11,6 +11,7 @@ import { extremeCommands } from "./extreme.ts";
 import { modelCommands } from "./models.ts";
 import { servingCommands } from "./serving.ts";
 import { setupCommands } from "./setup.ts";
+import { traceCommands } from "./trace.ts";
 import { addCommand, type CommandSpec, examplesText } from "./tree.ts";
 import { version } from "./version.ts";
 
@@ -44,6 +45,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
   for (const spec of [
     ...servingCommands,
     ...benchCommands,
+    ...traceCommands,
     ...engineCommands,
     ...modelCommands,
     ...extremeCommands,

@@ -1,8 +1,9 @@
 /** The blocks of a section as HTML. */
 import { assertNever } from "@millrace/core";
 import type { Block, Fact, Figure, KeyFigure } from "../document.ts";
-import { escapeHtml } from "../text.ts";
+import { embedJson, escapeHtml } from "../text.ts";
 import { inlineHtml, paragraphsHtml } from "./inline.ts";
+import { packRaster } from "./raster.ts";
 import { tableHtml } from "./table.ts";
 
 /** One block. */
@@ -27,6 +28,8 @@ export function blockHtml(block: Block): string {
         `<aside class="callout ${block.tone}"><p class="callout-title">${inlineHtml(block.title)}</p>` +
         `${block.items.length === 0 ? "" : `<ul>${block.items.map((i) => `<li>${inlineHtml(i)}</li>`).join("")}</ul>`}</aside>`
       );
+    case "raster":
+      return rasterHtml(block);
     case "code": {
       const label =
         block.label === undefined ? "" : `<p class="caption">${inlineHtml(block.label)}</p>`;
@@ -37,6 +40,18 @@ export function blockHtml(block: Block): string {
     default:
       return assertNever(block);
   }
+}
+
+/** A canvas with its data; without the script the caption says what cannot be seen. */
+function rasterHtml(block: Extract<Block, { readonly kind: "raster" }>): string {
+  const caption = block.caption === undefined ? "" : paragraphsHtml(block.caption, "note");
+  const names = embedJson(block.raster.rows.map(({ name }) => name));
+  return (
+    `<figure class="raster"><figcaption>${inlineHtml(block.title)}</figcaption>${caption}` +
+    `<canvas role="img" aria-label="${escapeHtml(block.title)}"></canvas><p class="raster-told" aria-live="polite"></p>` +
+    `<script type="application/octet-stream">${packRaster(block.raster)}</script>` +
+    `<script type="application/json" class="raster-names">${names}</script></figure>`
+  );
 }
 
 /** Key figures in a row. */

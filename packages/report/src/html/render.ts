@@ -92,6 +92,6 @@ function footerHtml(report: ReportDocument): string {
   const made = report.madeWith.map((f) => `${f.label} ${f.value}`).join(" · ");
   return `<footer>
 <p>Made by Millrace${made === "" ? "" : ` · ${escapeHtml(made)}`}</p>
-<p>Figures are simulated unless they say measured. Ranges are intervals over seeds and search steps, not guarantees.</p>
+<p>${escapeHtml(report.footnote ?? "Figures are simulated unless they say measured. Ranges are intervals over seeds and search steps, not guarantees.")}</p>
 </footer>`;
 }

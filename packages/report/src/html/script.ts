@@ -3,8 +3,10 @@
  * code, and marks the section being read. The page's content policy allows this text alone, by its hash.
  */
 
+import { rasterScript } from "./raster-script.ts";
+
 /** The script, without the element around it. */
-export const script = `(() => {
+export const script = `(() => {${rasterScript}
   const value = (row, i) => {
     const cell = row.cells[i];
     return cell.dataset.v === undefined ? cell.textContent : Number(cell.dataset.v);
@@ -72,4 +74,4 @@ export const script = `(() => {
 })();`;
 
 /** SHA-256 of `script` in base64, as a content policy names it; a test recomputes it. */
-export const scriptHash = "Nhnz09gvkjdE/dD2DDnzhsWCF5bGu8HI/88LZF+z398=";
+export const scriptHash = "3HZSC8bEr1zJZ4jVLTagkYsH41FHHi7l3o9NNYjMcug=";

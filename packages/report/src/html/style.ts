@@ -127,4 +127,8 @@ footer p{margin:0 0 4px}
 @media (min-width:1200px){.page{max-width:1168px;grid-template-columns:184px minmax(0,880px);column-gap:56px}.page>*{grid-column:2}main{padding-top:0}.toc{grid-column:1;grid-row:1/span 3;position:static;margin:0;padding:0;border:0}.toc ol{position:sticky;top:0;display:block;padding:68px 0 32px;max-height:100vh;overflow-y:auto}.toc a{padding:5px 0;white-space:normal;line-height:1.4}.toc a[aria-current]{box-shadow:none;font-weight:620}}
 @media print{@page{margin:16mm 14mm}body{font-size:10.5pt}.toc,.filter,.copy,.skip{display:none}.page{display:block;max-width:none;padding:0}header{padding:0 0 20px}section{padding-top:28px}h2,figcaption,.caption{break-after:avoid}figure,.callout,.verdict,tr{break-inside:avoid}.scroll{overflow:visible;background:none}thead{display:table-header-group}details::details-content{content-visibility:visible;height:auto}.verdict,.callout,tr.emphasis>*,td.bar::after,svg *{print-color-adjust:exact;-webkit-print-color-adjust:exact}pre{white-space:pre-wrap}table{font-size:8.5pt}tbody td,tbody th,thead th{padding-left:5px;padding-right:5px}}
 @media (prefers-reduced-motion:reduce){html{scroll-behavior:auto}}
+.raster{margin:24px 0;min-width:0}
+.raster figcaption{font-weight:620;margin:0 0 4px}
+.raster canvas{display:block;width:100%;height:320px;cursor:crosshair;touch-action:pan-y;border-radius:6px;background:var(--tint)}
+.raster-told{min-height:1.6em;margin:6px 0 0;font-size:13px;color:var(--mr-muted)}
 `.trim();

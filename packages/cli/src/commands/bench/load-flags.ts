@@ -10,14 +10,18 @@ export function loadOf(flags: Flags): LoadSpec {
   const duration = timeOf(flags.duration, "--duration");
   const drain = timeOf(flags.drain, "--drain");
   const arrivals = arrivalsOf(flags, duration);
-  const bounded = duration !== undefined || flags.ramp !== undefined || flags.sweep !== undefined;
+  const bounded =
+    flags.trace !== undefined ||
+    duration !== undefined ||
+    flags.ramp !== undefined ||
+    flags.sweep !== undefined;
   const requests = (flags.requests as number | undefined) ?? (bounded ? undefined : 100);
   const warmup = (flags.warmup as number | undefined) ?? 2;
   const whole = (name: string): number | undefined => flags[name] as number | undefined;
   const [maxTokens, maxConcurrency] = [whole("maxTokens"), whole("maxConcurrency")];
   return {
     arrivals,
-    lengths: lengthsOf(flags),
+    ...(ownLengths(flags) && { lengths: lengthsOf(flags) }),
     warmup: { requests: warmup },
     ...(requests !== undefined && { requests }),
     ...(duration !== undefined && { duration }),
@@ -26,6 +30,7 @@ export function loadOf(flags: Flags): LoadSpec {
     ...(maxConcurrency !== undefined && { maxConcurrency }),
     ...(flags.refuseAtCap === true && { atCap: "refuse" as const }),
     ...(flags.sharedPrefix !== undefined && { prompts: prefixOf(String(flags.sharedPrefix)) }),
+    ...(flags.prompts !== undefined && { prompts: { type: "file", path: String(flags.prompts) } }),
     ...(flags.turns !== undefined && {
       sessions: {
         turns: turnsOf(String(flags.turns)),
@@ -36,12 +41,18 @@ export function loadOf(flags: Flags): LoadSpec {
   };
 }
 
+/** Traces and prompt files bring lengths of their own, unless flags say otherwise. */
+function ownLengths({ trace, prompts, promptTokens, outputTokens, shape }: Flags): boolean {
+  if (trace === undefined && prompts === undefined) return true;
+  return promptTokens !== undefined || outputTokens !== undefined || shape !== undefined;
+}
+
 function timeOf(value: unknown, flag: string): number | undefined {
   return value === undefined ? undefined : parseSeconds(String(value), flag);
 }
 
 function arrivalsOf(flags: Flags, duration: number | undefined): LoadArrivals {
-  const kinds = ["rate", "concurrency", "ramp", "sweep"].filter(
+  const kinds = ["rate", "concurrency", "ramp", "sweep", "trace"].filter(
     (name) => flags[name] !== undefined,
   );
   if (kinds.length > 1)
@@ -56,6 +67,8 @@ function arrivalsOf(flags: Flags, duration: number | undefined): LoadArrivals {
     });
   };
   switch (kinds[0]) {
+    case "trace":
+      return { type: "trace", path: String(flags.trace) };
     case "concurrency":
       return { type: "closed", concurrency: flags.concurrency as number };
     case "ramp": {

@@ -1,21 +1,36 @@
 /** `millrace bench`: one load against one endpoint. */
+import { once } from "node:events";
 import { mkdirSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import {
   type BenchReport,
+  type BenchRun,
+  chunksParquet,
   errorClasses,
+  type LoadSpec,
+  type LoadTrace,
+  liveMetrics,
   type RequestRecord,
+  type RunData,
   RunWriter,
+  reportMetrics,
+  requestsCsv,
+  requestsParquet,
   startRun,
   summarizeRun,
 } from "@millrace/bench";
 import { MillraceError } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, readTextFile, writeFileAtomic } from "@millrace/core/node";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { endpointOf } from "./endpoint-flags.ts";
 import { loadOf } from "./load-flags.ts";
 import { runLines } from "./run-lines.ts";
 import { summaryOptionsOf } from "./score-flags.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 type Flags = Readonly<Record<string, unknown>>;
 
@@ -44,6 +59,8 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
   const out = flags.out as string | undefined;
   if (out !== undefined) folder(out);
   const { ttft, tbtUs } = options.targets;
+  const { tokenizer, close } = await openTokenizer(flags.tokenizer as string | undefined);
+  const traces = await tracesOf(load);
   const progress = session.progress();
   return session.interruptible(async (signal) => {
     const run = startRun({
@@ -54,6 +71,8 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
       targets: { tbtUs, ...(ttft.type === "constant" && { ttftUs: ttft.us }) },
       ...(flags.workers !== undefined && { workers: flags.workers as number }),
       ...(flags.keepText === true && { keepText: true }),
+      ...(traces !== null && { traces }),
+      tokenizer,
       signal,
     });
     const records: RequestRecord[] = [];
@@ -66,6 +85,10 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
         note: `${due} due, ${inFlight} in flight${failed > 0 ? `, ${failed} failed` : ""}, ${chunks} chunks`,
       });
     }, 200);
+    const metrics =
+      flags.prometheus === undefined
+        ? null
+        : await serveMetrics(session, run, flags.prometheus as number);
     let writer: RunWriter | null = null;
     try {
       for await (const record of run) {
@@ -82,20 +105,59 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
       writer?.end(end);
       writer = null;
       records.sort((a, b) => a.index - b.index);
-      const report = summarizeRun({ header: await run.header, records, end }, options);
+      const data = { header: await run.header, records, end };
+      const report = summarizeRun(data, options);
       clearInterval(timer);
       progress.end();
-      show(session, report, out);
+      if (session.json) session.printJson(report);
+      else session.print(runLines(report, session));
+      if (out !== undefined) await keep(session, data, report, out, flags.parquet === true);
       if (signal.aborted)
         throw new MillraceError("INTERRUPTED", "interrupted; the figures are of what had ended");
       throwIfBreached(report);
       return 0;
     } finally {
       clearInterval(timer);
+      metrics?.close();
+      close();
       writer?.abort();
       progress.end();
     }
   });
+}
+
+/** The trace that the load replays, read. */
+async function tracesOf({ arrivals }: LoadSpec): Promise<Record<string, LoadTrace> | null> {
+  if (arrivals.type !== "trace") return null;
+  const { recogniseTrace } = await import("@millrace/bench/traces");
+  const text = readTextFile(arrivals.path);
+  return { [arrivals.path]: recogniseTrace(text, arrivals.path).read(text, arrivals.path) };
+}
+
+/** Counters for Prometheus on loopback while the run goes on. */
+async function serveMetrics(session: Session, run: BenchRun, port: number): Promise<Server> {
+  const server = createServer((request, response) => {
+    if (request.url !== "/metrics") response.writeHead(404).end();
+    else
+      response
+        .writeHead(200, { "content-type": "text/plain; version=0.0.4" })
+        .end(liveMetrics(run.counters()));
+  });
+  server.listen(port, "127.0.0.1");
+  try {
+    // once() rejects with the server's error.
+    await once(server, "listening");
+  } catch (error) {
+    run.stop();
+    throw new MillraceError(
+      "ENVIRONMENT_MISSING",
+      `--prometheus ${port}: ${(error as Error).message}`,
+      { hint: "name another port, or 0 for a free one" },
+    );
+  }
+  server.unref();
+  session.note(`counters at http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`);
+  return server;
 }
 
 function folder(out: string): void {
@@ -108,12 +170,31 @@ function folder(out: string): void {
   }
 }
 
-function show(session: Session, report: BenchReport, out: string | undefined): void {
-  if (session.json) session.printJson(report);
-  else session.print(runLines(report, session));
-  if (out === undefined) return;
+/** Writes what can be made of the run beside its raw file. */
+async function keep(
+  session: Session,
+  run: RunData,
+  report: BenchReport,
+  out: string,
+  parquet: boolean,
+): Promise<void> {
+  const { renderReport } = await import("@millrace/report");
+  const { runReport } = await import("@millrace/bench/report");
   writeFileAtomic(join(out, "report.json"), `${JSON.stringify(report, null, 1)}\n`);
-  session.note(`wrote ${join(out, "run.jsonl")} and ${join(out, "report.json")}`);
+  const context = { command: commandLine(), version };
+  writeFileAtomic(join(out, "report.html"), renderReport(runReport({ run, report, context })));
+  using csv = new AtomicFileStream(join(out, "requests.csv"));
+  for (const piece of requestsCsv(run.records)) csv.write(piece);
+  csv.commit();
+  writeFileAtomic(join(out, "metrics.prom"), reportMetrics(report));
+  if (parquet) {
+    writeFileAtomic(join(out, "requests.parquet"), requestsParquet(run.records));
+    writeFileAtomic(join(out, "chunks.parquet"), chunksParquet(run.records));
+  }
+  const tables = parquet ? " and two Parquet files" : "";
+  session.note(
+    `wrote report.html, report.json, run.jsonl, requests.csv, metrics.prom${tables} in ${out}`,
+  );
 }
 
 function throwIfHopeless({ error }: RequestRecord): void {

@@ -1,7 +1,7 @@
 /** Flags that say what a run is held against. */
-import { readFileSync } from "node:fs";
-import { type PrefillCurve, parseSlo, type SummaryOptions, type Targets } from "@millrace/bench";
+import { parsePrefillFile, parseSlo, type SummaryOptions, type Targets } from "@millrace/bench";
 import { MillraceError, parseSeconds } from "@millrace/core";
+import { readTextFile } from "@millrace/core/node";
 
 /** The seconds that a curve's deadline leaves a request to wait, unless --ttft says otherwise (Metron's 0.3 s). */
 const SLACK = "300ms";
@@ -25,30 +25,7 @@ function targetsOf(flags: Readonly<Record<string, unknown>>): Targets {
   const tbtUs = us(flags.tbt ?? "100ms", "--tbt");
   if (flags.prefillCurve === undefined)
     return { tbtUs, ttft: { type: "constant", us: us(flags.ttft ?? "2s", "--ttft") } };
-  const curve = curveOf(String(flags.prefillCurve));
+  const file = String(flags.prefillCurve);
+  const curve = parsePrefillFile(readTextFile(file), file);
   return { tbtUs, ttft: { type: "curve", curve, slackUs: us(flags.ttft ?? SLACK, "--ttft") } };
-}
-
-function curveOf(file: string): PrefillCurve {
-  let read: unknown;
-  try {
-    read = JSON.parse(readFileSync(file, "utf8"));
-  } catch (error) {
-    throw new MillraceError(
-      "FILE_UNREADABLE",
-      `--prefill-curve ${file}: ${(error as Error).message}`,
-      {
-        hint: "make one with millrace bench prefill --out curve.json",
-        cause: error,
-      },
-    );
-  }
-  const curve = (read as { readonly curve?: Partial<PrefillCurve> }).curve ?? {};
-  const keys = ["constant", "linear", "quadratic", "minTokens", "maxTokens"] as const;
-  const missing = keys.find((key) => !Number.isFinite(curve[key]));
-  if (missing !== undefined)
-    throw new MillraceError("CONFIG_INVALID", `${file}: curve.${missing} is not a number`, {
-      hint: "the file must be one that millrace bench prefill wrote",
-    });
-  return curve as PrefillCurve;
 }

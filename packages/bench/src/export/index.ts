@@ -1,0 +1,3 @@
+export { chunksCsv, requestsCsv } from "./csv.ts";
+export { chunksParquet, requestsParquet } from "./parquet.ts";
+export { liveMetrics, reportMetrics } from "./prometheus.ts";

@@ -1,0 +1,4 @@
+/** Milliseconds as people read them. */
+import { writeNumber } from "@millrace/report";
+
+export const ms = (value: number): string => writeNumber(value / 1000, "seconds");

@@ -1,0 +1,1 @@
+export { reproduceMetron } from "./metron.ts";
