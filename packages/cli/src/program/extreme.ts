@@ -130,7 +130,7 @@ const evaluate: CommandSpec = {
     { flags: "--cutoffs <list>", text: "default: 1,3,5", parse: cutoffs },
     {
       flags: "--compat <name>",
-      text: "averages and ties as in pyxclib",
+      text: "averages as in pyxclib: points without a label count too",
       choices: ["pyxclib"],
     },
   ],

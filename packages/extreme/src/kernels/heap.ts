@@ -90,7 +90,7 @@ export class Heap {
         "DATASET_INVALID",
         `the matrices need ${Math.ceil(end / 1e6)} MB, and 4295 MB can be addressed`,
         {
-          hint: "lower the dimension or the number of labels, or shard the labels; `millrace extreme estimate` tells what fits",
+          hint: "lower the dimension or the number of labels, or shard the labels: a label's vector takes 4 bytes a dimension",
         },
       );
     const missing = Math.ceil(end / pageBytes) - this.memory.buffer.byteLength / pageBytes;
