@@ -117,7 +117,7 @@ export interface LoadSpec {
   readonly requests?: number;
   /** Seconds of the schedule; requests in flight then have `drainSeconds` to end. */
   readonly duration?: number;
-  /** Default: the total timeout. */
+  /** Default: no limit; each request has its own total timeout. */
   readonly drainSeconds?: number;
   /** Requests (one after another per connection) sent and dropped from figures before the clock starts. */
   readonly warmup?: { readonly requests: number; readonly concurrency?: number };

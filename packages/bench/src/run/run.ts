@@ -22,7 +22,6 @@ import { targetOf } from "../transport/target.ts";
 import type { Message } from "./body.ts";
 import { Outbox, type Reply } from "./outbox.ts";
 import { RecordQueue } from "./record-queue.ts";
-import { timeoutsOf } from "./shard.ts";
 
 /** Prompts that are made before the clock starts, and how far ahead of their time later ones are handed out, seconds. */
 const MADE_BEFORE = 1000;
@@ -223,9 +222,9 @@ class Run implements BenchRun {
     if (this.stopped !== null && Number.isFinite(this.source.count)) this.abandonFrom(next);
   }
 
-  /** Waits for what is in flight, as long as it may take; then ends it. */
+  /** Waits for what is in flight, as long as it may take (each request has a total timeout of its own); then ends it. */
   private async drain(): Promise<void> {
-    const { drainSeconds = timeoutsOf(this.options.endpoint).total } = this.options.load;
+    const { drainSeconds = Number.POSITIVE_INFINITY } = this.options.load;
     // Requests are handed out ahead of their time; the time to drain begins when the last one is due.
     const { closed, duration } = this.source.schedule;
     const over = closed === null && Number.isFinite(duration) ? this.epochMs + duration * 1000 : 0;
