@@ -22,6 +22,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
   data: ["report", "system", "core"],
   remat: ["report", "ggml", "core"],
   extreme: ["report", "ggml", "system", "core"],
+  cluster: ["report", "data", "system", "core"],
   cli: [
     "core",
     "serving",
@@ -34,6 +35,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
     "data",
     "remat",
     "extreme",
+    "cluster",
   ],
 };
 

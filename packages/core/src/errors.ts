@@ -140,6 +140,16 @@ export const errorCodes = {
     title: "A data set for extreme classification cannot be used",
     text: "The message names file and line of the first row that is malformed, out of range or not finite, or the two files whose rows do not match. Ids start at 0; matrix files open with `rows columns`, one-file data sets with `points features labels`. See docs/extreme.md for the formats.",
   },
+  LOSS_NOT_FINITE: {
+    exit: 1,
+    title: "Training stopped because its loss is not a number",
+    text: "The message names the step. Usual causes: a learning rate that is too high, a batch with missing values, half precision without loss scaling. The last checkpoint is from before that step; go on from it with other settings.",
+  },
+  CHECKPOINT_INVALID: {
+    exit: 2,
+    title: "A checkpoint cannot be loaded",
+    text: "The folder holds no complete checkpoint, or one of another model. Checkpoints are complete or absent: a folder that was left half-written by a crash is refused, the one before it is intact.",
+  },
   INTERRUPTED: {
     exit: 130,
     title: "Stopped by the user",
