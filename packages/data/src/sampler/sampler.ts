@@ -26,7 +26,7 @@ export class Sampler {
     if (!Number.isInteger(rank) || !Number.isInteger(world) || rank < 0 || rank >= world)
       throw new InvariantError(`rank ${rank} of ${world}`);
     this.options = options;
-    this.length = Math.ceil((length - rank) / world);
+    this.length = Math.max(0, Math.ceil((length - rank) / world));
   }
 
   /** Items in the order of that epoch; shared, not to be written. O(n) on the first call for an epoch. */
