@@ -48,7 +48,7 @@ const starvedSeconds = 1000 * 3600;
  * last arrival the published program ends; here the run goes on.
  */
 export function simulateCompatible(run: CompatRun): CompatResult {
-  const { jobs: trace, server, roundSeconds, policy, allocator } = run;
+  const { jobs: trace, server, roundSeconds, allocator } = run;
   const servers = new CompatServers(run.servers, server, run.placement);
   const finish = new Float64Array(trace.length).fill(Number.NaN);
   const rejected: { id: number; reason: string }[] = [];
