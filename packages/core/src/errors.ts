@@ -25,6 +25,11 @@ export const errorCodes = {
     title: "A request trace has a row that cannot be used",
     text: "A trace is CSV with a header that contains num_prefill_tokens and num_decode_tokens, and arrived_at (seconds) where arrivals are replayed. Token counts are whole numbers of at least 1; arrivals are finite and not negative.",
   },
+  JOBS_INVALID: {
+    exit: 2,
+    title: "A trace or file of training jobs has an entry that cannot be used",
+    text: "A job trace is CSV with rows job_id,model,arrival_s,iterations,gpus; the header line may be left out. Ids are whole numbers and differ, arrivals are seconds from the start of the trace, iterations and GPUs are whole numbers of at least 1.",
+  },
   PROFILE_INVALID: {
     exit: 2,
     title: "A profile or look-up table cannot be used",

@@ -2,6 +2,12 @@
  * Feeding training without data stalls: sources, fetching, the never-evict cache, preparation, batches. Layer 1; uses
  * the operating system through @millrace/system alone. Papers: CoorDL and DS-Analyzer (VLDB 2021).
  */
+export {
+  jobProfileJsonSchema,
+  parseJobProfile,
+  readJobProfile,
+  writeJobProfile,
+} from "./analyze/profile-file.ts";
 export * from "./batch/area.ts";
 export * from "./batch/batch.ts";
 export type * from "./cache/byte-cache.ts";
@@ -17,4 +23,5 @@ export type * from "./prep/transform.ts";
 export * from "./sampler/sampler.ts";
 export { openFolder } from "./source/folder.ts";
 export type * from "./source/source.ts";
+export * from "./stall-model/index.ts";
 export { type JpegSetOptions, makeJpegSet } from "./synthetic/jpeg-set.ts";

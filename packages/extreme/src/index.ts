@@ -3,11 +3,17 @@
  * index over the classifier vectors, trainer, metrics, predictor.
  */
 export { type Csr, CsrBuilder, columnCounts, normalizeRows, takeRows } from "./data/csr.ts";
-export { type Dataset, type ReadDatasetOptions, readDataset, type Split } from "./data/dataset.ts";
+export {
+  type Dataset,
+  type FeatureSource,
+  type ReadDatasetOptions,
+  readDataset,
+  type Split,
+} from "./data/dataset.ts";
 export { readFilter } from "./data/filters.ts";
-export { type Points, readMatrix, readOneFile } from "./data/sparse.ts";
+export { type Points, readMatrix, readOneFile, readPredictions } from "./data/sparse.ts";
 export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";
-export { writeMatrix, writeOneFile, writeTexts } from "./data/write.ts";
+export { writeMatrix, writeOneFile, writePredictions, writeTexts } from "./data/write.ts";
 export { ExactIndex, type Excluded, type Found } from "./index/exact.ts";
 export { type Block, floats, Heap, ints, type Kernels } from "./kernels/heap.ts";
 export {
@@ -17,6 +23,7 @@ export {
   evaluate,
   type MetricsAt,
 } from "./metrics/evaluate.ts";
+export { type PercentMetrics, percentDepth, percentMetrics } from "./metrics/percent.ts";
 export { inversePropensity, type PropensityModel, propensityModels } from "./metrics/propensity.ts";
 export { type Ranking, rank, type TieOrder, TopK } from "./metrics/ranking.ts";
 export { loadModel, type StoredModel } from "./model/folder.ts";
@@ -32,10 +39,14 @@ export {
 export {
   defaultTrainOptions,
   type Preset,
+  presetFor,
   presets,
   type Sampler,
   samplers,
+  type TrainerName,
   type TrainOptions,
+  trainerNames,
+  trainers,
 } from "./train/options.ts";
 export {
   type RunEpoch,

@@ -11,6 +11,8 @@ export interface Shortlists {
   readonly k: number;
   /** points × k, best first; -1 where there are fewer. */
   readonly labels: Int32Array;
+  /** points × k, z·w + b when the lists were made (stale). */
+  readonly scores: Float32Array;
 }
 
 /** True labels and filtered pairs of a point: neither is a negative. */
@@ -41,16 +43,19 @@ export async function refreshShortlists(
   index.build(model.classifier.view);
   const z = floats(heap, chunk * dim);
   const labels = new Int32Array(rows.rows * k);
+  const scores = new Float32Array(rows.rows * k);
   for (let first = 0; first < rows.rows; first += chunk) {
     const count = Math.min(chunk, rows.rows - first);
     for (let i = 0; i < count; i++) encodeRow(model, rows, first + i, z, i * dim);
     // Rounding may swap neighbours at the end of a shortlist; that is no loss for sampling, so nothing is spared.
     const found = index.search(z, count, model.classifier, k, (i) => excluded(first + i), 0);
     labels.set(found.labels, first * k);
+    for (let j = 0; j < count * k; j++)
+      scores[first * k + j] = (found.scores[j] as number) + model.bias;
     await onChunk(first + count);
   }
   heap.release(mark);
-  return { k, labels };
+  return { k, labels, scores };
 }
 
 /** Share of the entries of `now` that `before` held for the same point, 0 … 1. */

@@ -43,7 +43,10 @@ function countInto(counts: Map<number, number>, text: string, options: Vectorize
   }
 }
 
-/** Learns idf = ln((1 + N) / (1 + df)) + 1 per column from the training texts. */
+/**
+ * Learns idf = ln((1 + N) / (1 + df)) + 1 per column from the training texts. A column that no training text has gets 0: its
+ * embedding would be noise, and the rarest words weigh most.
+ */
 export function fitVectorizer(
   texts: Iterable<string>,
   options: VectorizerOptions = defaultVectorizer,
@@ -60,18 +63,22 @@ export function fitVectorizer(
   }
   const idf = new Float32Array(options.buckets);
   for (let i = 0; i < idf.length; i++)
-    idf[i] = Math.log((1 + documents) / (1 + (frequency[i] as number))) + 1;
+    if ((frequency[i] as number) > 0)
+      idf[i] = Math.log((1 + documents) / (1 + (frequency[i] as number))) + 1;
   return { options, idf };
 }
 
-/** Rows of `count · idf`, scaled to L2 norm 1. A text without words gives an empty row. */
+/** Rows of `count · idf`, scaled to L2 norm 1. A text without known words gives an empty row. */
 export function vectorize(state: VectorizerState, texts: Iterable<string>): Csr {
   const builder = new CsrBuilder(true);
   const counts = new Map<number, number>();
   for (const text of texts) {
     counts.clear();
     countInto(counts, text, state.options);
-    for (const [id, count] of counts) builder.add(id, count * (state.idf[id] as number));
+    for (const [id, count] of counts) {
+      const idf = state.idf[id] as number;
+      if (idf > 0) builder.add(id, count * idf);
+    }
     builder.endRow();
   }
   return normalizeRows(builder.build(state.options.buckets));

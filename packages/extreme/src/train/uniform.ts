@@ -15,7 +15,7 @@ export class GroupStep {
   readonly #transposed: Block<Float32Array>;
   readonly #scores: Block<Float32Array>;
   readonly #gathered: Block<Float32Array>;
-  /** The labels of the group, ascending; the caller fills it. */
+  /** The labels of the group, ascending; the caller fills it. A label that occurs twice in a row is trained once with both gradients. */
   readonly drawn: Block<Int32Array>;
 
   constructor(heap: Heap, model: Model, group: number, drawn: number) {
@@ -89,13 +89,59 @@ export class GroupStep {
       kernels.gradients(g.at, padded * group, bias, weight);
       g.view.fill(0, count * group, padded * group);
       fix(first, count, g.view);
+      if (!all) this.#mergeTwins(first, count);
       kernels.gemm(group, dim, padded, g.at, 4, group * 4, at, dim * 4, dz, dim * 4, 1);
       kernels.gemm(padded, dim, group, g.at, group * 4, 4, z, dim * 4, at, dim * 4, -lr);
       if (direct) continue;
       for (let u = 0; u < count; u++) {
         const label = all ? first + u : (drawn[first + u] as number);
+        if (!all && u > 0 && label === drawn[first + u - 1]) continue;
         w.set(rows.subarray(u * dim, u * dim + dim), label * dim);
       }
     }
+  }
+
+  /** A label that was drawn twice in a row gets both gradients in its first row. */
+  #mergeTwins(first: number, count: number): void {
+    const drawn = this.drawn.view;
+    const g = this.#scores.view;
+    const group = this.#group;
+    for (let u = count - 1; u > 0; u--) {
+      if (drawn[first + u] !== drawn[first + u - 1]) continue;
+      for (let i = u * group; i < (u + 1) * group; i++) {
+        g[i - group] = (g[i - group] as number) + (g[i] as number);
+        g[i] = 0;
+      }
+    }
+  }
+
+  /** σ of the loaded points for all labels, into `out` (labels rounded up to 8 × group, point fastest). Nothing is trained. */
+  probabilities(out: Block<Float32Array>): void {
+    const { heap, dim, classifier, bias, labels } = this.#model;
+    const group = this.#group;
+    const whole = labels - (labels % 4);
+    out.view.fill(0);
+    const product = (rows: number, at: number, to: number): void =>
+      heap.kernels.gemm(
+        rows,
+        group,
+        dim,
+        at,
+        dim * 4,
+        4,
+        this.#transposed.at,
+        group * 4,
+        out.at + to * group * 4,
+        group * 4,
+        1,
+      );
+    if (whole > 0) product(whole, classifier.at, 0);
+    if (whole < labels) {
+      const rows = this.#gathered.view;
+      rows.fill(0, 0, 4 * dim);
+      rows.set(classifier.view.subarray(whole * dim, labels * dim));
+      product(4, this.#gathered.at, whole);
+    }
+    heap.kernels.gradients(out.at, Math.ceil(labels / 4) * 4 * group, bias, 1);
   }
 }
