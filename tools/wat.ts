@@ -70,6 +70,10 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "f32x4.eq": [0xfd, 0x41],
   "f32x4.gt": [0xfd, 0x44],
   "f32x4.ge": [0xfd, 0x46],
+  "i32x4.eq": [0xfd, 0x37],
+  "i32x4.lt_u": [0xfd, 0x3a],
+  "v128.and": [0xfd, 0x4e],
+  "v128.xor": [0xfd, 0x51],
   "v128.any_true": [0xfd, 0x53],
   "i32x4.bitmask": [0xfd, 0xa4, 0x01],
   "f32x4.nearest": [0xfd, 0x6a],
@@ -82,6 +86,8 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "f32x4.max": [0xfd, 0xe9, 0x01],
   "i32x4.add": [0xfd, 0xae, 0x01],
   "i32x4.shl": [0xfd, 0xab, 0x01],
+  "i32x4.shr_u": [0xfd, 0xad, 0x01],
+  "i32x4.mul": [0xfd, 0xb5, 0x01],
   "i32x4.dot_i16x8_s": [0xfd, 0xba, 0x01],
   "i32x4.trunc_sat_f32x4_s": [0xfd, 0xf8, 0x01],
   "f32x4.convert_i32x4_s": [0xfd, 0xfa, 0x01],
@@ -287,6 +293,7 @@ export function assemble(text: string): Uint8Array<ArrayBuffer> {
 /** The kernels of the repository: text and the module that holds its bytes. */
 export const kernels = [
   ["packages/extreme/src/kernels/kernels.wat", "packages/extreme/src/kernels/bytes.ts"],
+  ["packages/remat/src/kernels/kernels.wat", "packages/remat/src/kernels/bytes.ts"],
 ] as const;
 
 /** The source text of the module that holds the bytes. */
