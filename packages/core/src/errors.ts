@@ -25,6 +25,11 @@ export const errorCodes = {
     title: "A request trace has a row that cannot be used",
     text: "A trace is CSV with a header that contains num_prefill_tokens and num_decode_tokens, and arrived_at (seconds) where arrivals are replayed. Token counts are whole numbers of at least 1; arrivals are finite and not negative.",
   },
+  JOBS_INVALID: {
+    exit: 2,
+    title: "A trace or file of training jobs has an entry that cannot be used",
+    text: "A job trace is CSV with rows job_id,model,arrival_s,iterations,gpus; the header line may be left out. Ids are whole numbers and differ, arrivals are seconds from the start of the trace, iterations and GPUs are whole numbers of at least 1.",
+  },
   PROFILE_INVALID: {
     exit: 2,
     title: "A profile or look-up table cannot be used",
@@ -149,6 +154,36 @@ export const errorCodes = {
     exit: 2,
     title: "A checkpoint cannot be loaded",
     text: "The folder holds no complete checkpoint, or one of another model. Checkpoints are complete or absent: a folder that was left half-written by a crash is refused, the one before it is intact.",
+  },
+  DATA_INVALID: {
+    exit: 2,
+    title: "A training data set, shard or index is malformed",
+    text: "The message names the file and the place in it. Usual causes: a download that broke off, an index of another version of the shard (delete the sidecar; it is made anew), a file of another format, an entry that points outside the data set.",
+  },
+  DATA_UNREADABLE: {
+    exit: 1,
+    title: "An item of a data set could not be read",
+    text: "Reads are tried again when the reason may pass; the message names the file and the last reason. Check the storage, or choose what to do with bad samples: skip, replace or fail.",
+  },
+  SAMPLE_BAD: {
+    exit: 1,
+    title: "A sample could not be prepared",
+    text: "The message names the sample and what is wrong with it: a corrupt or truncated image, an image larger than the limit, a record without the field that is needed. With the policy skip or replace it is counted and named in the report instead.",
+  },
+  SHARED_MEMORY_FULL: {
+    exit: 4,
+    title: "Shared memory has no room for what was asked",
+    text: "Staging rings and caches take their memory before they use it. Ask for fewer or smaller slots or a smaller cache, remove what other runs left (`millrace data inspect`), or enlarge /dev/shm (docker run --shm-size, mount -o remount,size=…).",
+  },
+  SHARED_MEMORY_INVALID: {
+    exit: 4,
+    title: "A shared memory file is not what it should be",
+    text: "The file is missing, shorter than it says or of another version. Files of a crashed run are removed when the next one starts; a file that stays can be removed by hand when no job uses it.",
+  },
+  DATA_SERVICE_FAILED: {
+    exit: 4,
+    title: "The preparation service cannot be reached or refused the job",
+    text: "`millrace data serve` prints the socket it listens on; jobs join with the data set, transform, batch size and seed it was started with, as the same user.",
   },
   INTERRUPTED: {
     exit: 130,

@@ -6,6 +6,18 @@ export {
 } from "./cuda/device-memory.ts";
 export { type CudaDriver, cudaDriver } from "./cuda/driver.ts";
 export * from "./errno.ts";
+export { type AdvisedUse, adviseFile } from "./files/advice.ts";
+export { FileLock } from "./files/file-lock.ts";
+export { type Peer, peerOf } from "./files/peer.ts";
+export {
+  allocateShared,
+  createShared,
+  type MappedRegion,
+  mapShared,
+  privateFolder,
+  sharedFolder,
+  sharedRoom,
+} from "./files/shared-file.ts";
 export { asyncStackBytes, koffi } from "./foreign.ts";
 export { mappedMemorySupported, pageBytes } from "./libc.ts";
 export * from "./limits/cgroup.ts";

@@ -26,6 +26,9 @@ export interface Libc {
   readonly fallocate: Native<[number, number, number, number]>;
   readonly ftruncate: Native<[number, number]>;
   readonly getpagesize: Native<[]>;
+  readonly flock: Native<[number, number]>;
+  readonly posix_fadvise: Native<[number, number, number, number]>;
+  readonly getsockopt: Native<[number, number, number, Uint8Array, Uint32Array]>;
 }
 
 let loaded: Libc | undefined;
@@ -54,6 +57,9 @@ export function libc(): Libc {
     fallocate: bind("fallocate", "int", ["int", "int", "int64_t", "int64_t"]),
     ftruncate: bind("ftruncate", "int", ["int", "int64_t"]),
     getpagesize: bind("getpagesize", "int", []),
+    flock: bind("flock", "int", ["int", "int"]),
+    posix_fadvise: bind("posix_fadvise", "int", ["int", "int64_t", "int64_t", "int"]),
+    getsockopt: bind("getsockopt", "int", ["int", "int", "int", "void *", "void *"]),
   };
   return loaded;
 }

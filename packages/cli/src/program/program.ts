@@ -6,6 +6,7 @@ import { type GlobalFlags, Session, type Surroundings } from "../session.ts";
 import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
 import { benchCommands } from "./bench.ts";
 import { catalogueCommands } from "./catalogue.ts";
+import { clusterCommands } from "./cluster.ts";
 import { engineCommands } from "./engine.ts";
 import { extremeCommands } from "./extreme.ts";
 import { modelCommands } from "./models.ts";
@@ -49,6 +50,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
     ...engineCommands,
     ...modelCommands,
     ...extremeCommands,
+    ...clusterCommands,
     ...catalogueCommands,
     ...setupCommands,
     ...own,

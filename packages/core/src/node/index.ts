@@ -5,3 +5,4 @@
 export * from "./config-file.ts";
 export * from "./files.ts";
 export * from "./fork-pool.ts";
+export * from "./thread.ts";

@@ -1,0 +1,75 @@
+/** From a graph, a library and a cost model to a planning problem in bytes and seconds. */
+import type {
+  BackwardChoice,
+  ForwardChoice,
+  Problem,
+  ProblemOperator,
+} from "../problem/problem.ts";
+import { inputBytes, outputBytes, parameterBytes, type TrainingGraph } from "./graph.ts";
+import type { CostModel, Need, OperatorLibrary } from "./library.ts";
+
+/** What is counted, and which choices there are. */
+export interface LowerOptions {
+  readonly library: OperatorLibrary;
+  readonly costs: CostModel;
+  /** Bytes of optimizer state per byte of parameters: 0 for SGD, 1 with momentum, 2 for AdamW. */
+  readonly optimizerState: number;
+  /** False keeps the first implementation of each list only: what to keep is all that is left to decide. */
+  readonly chooseImplementations?: boolean;
+}
+
+/**
+ * The problem of a graph: `fixed` is parameters, optimizer state and network inputs; parameter gradients are counted as
+ * they appear. Operator and choice indices are those of the graph and the library.
+ */
+export function lower(graph: TrainingGraph, options: LowerOptions): Problem {
+  const { library, costs } = options;
+  const n = graph.operators.length;
+  const all = options.chooseImplementations !== false;
+  const parameters = graph.operators.reduce((sum, op) => sum + parameterBytes(graph, op), 0);
+  const operators = graph.operators.map((operator, j): ProblemOperator => {
+    const implementations = library.implementations(graph, j);
+    const tensor = (need: Need): number => {
+      if (need.kind === "output") return j;
+      if (need.kind === "auxiliary") return n + j;
+      return operator.inputs[need.position] as number;
+    };
+    const forward = implementations.forward.map(
+      (choice): ForwardChoice => ({
+        name: choice.name,
+        time: costs.seconds(graph, j, "forward", choice),
+        workspace: choice.workspaceBytes,
+        ...(choice.auxiliaryBytes !== undefined && { auxiliary: choice.auxiliaryBytes }),
+        ...(choice.inPlace !== undefined && { inPlace: operator.inputs[choice.inPlace] as number }),
+      }),
+    );
+    const backward = implementations.backward.map(
+      (choice): BackwardChoice => ({
+        name: choice.name,
+        time: costs.seconds(graph, j, "backward", choice),
+        workspace: choice.workspaceBytes,
+        needs: [...new Set(choice.needs.map(tensor))],
+        ...(choice.inPlace !== undefined && { inPlace: operator.inputs[choice.inPlace] as number }),
+        ...(choice.split !== undefined && {
+          split: {
+            workspace: choice.split.workspaceBytes,
+            frees: choice.split.frees.map((position) => operator.inputs[position] as number),
+          },
+        }),
+      }),
+    );
+    return {
+      name: operator.name,
+      inputs: operator.inputs,
+      output: outputBytes(graph, j),
+      parameterGradient: parameterBytes(graph, operator),
+      forward: all ? forward : forward.slice(0, 1),
+      backward: all ? backward : backward.slice(0, 1),
+    };
+  });
+  return {
+    name: graph.name,
+    fixed: parameters * (1 + options.optimizerState) + inputBytes(graph),
+    operators,
+  };
+}

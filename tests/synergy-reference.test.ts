@@ -1,0 +1,51 @@
+/** The published Synergy simulator's finish times, job by job. Its traces and results are not part of the product. */
+import { existsSync, readFileSync } from "node:fs";
+import {
+  type CompatPolicy,
+  parseJobTrace,
+  parsePublishedProfiles,
+  simulateCompatible,
+} from "@millrace/cluster";
+import { describe, expect, test } from "vitest";
+
+const data = new URL("../../shared/data/synergy/", import.meta.url);
+const single = "single_2000_l9_20-70-10_s42";
+const multi = "multi_1000_l3.5_20-70-10_s42";
+
+const references = [
+  [single, "FIFO", "fair", ""],
+  [single, "FIFO", "tune", ""],
+  [single, "SRTF", "fair", ""],
+  [single, "SRTF", "tune", ""],
+  [multi, "SRTF", "fair", "_place"],
+  [multi, "SRTF", "tune", "_place"],
+] as const;
+
+const read = (path: string): string => readFileSync(new URL(path, data), "utf8");
+
+describe.skipIf(!existsSync(data))("references of the Synergy simulator (absent: skipped)", () => {
+  test.each(references)("%s %s-%s%s: every finish time is equal", (trace, policy, mode, place) => {
+    const jobs = parseJobTrace(read(`${trace}.csv`), trace);
+    const { finish, rejected } = simulateCompatible({
+      jobs,
+      profiles: parsePublishedProfiles(read("profiles.json"), "profiles.json", 3),
+      policy: policy.toLowerCase() as CompatPolicy,
+      allocator: mode === "fair" ? "proportional" : mode,
+      placement: place === "" ? "none" : "consolidate",
+      servers: 16,
+      server: { gpus: 8, cpus: 24, memoryGb: 500 },
+      roundSeconds: 300,
+    });
+    const rows = read(`reference/${trace}__${policy}-${mode}${place}.csv`).trim().split("\n");
+    const expected = new Map(
+      rows.slice(1).map((row) => {
+        const cells = row.split(",");
+        return [Number(cells[0]), Number(cells[6])];
+      }),
+    );
+    expect(rejected).toEqual([]);
+    expect(expected.size).toBe(jobs.length);
+    const wrong = jobs.filter((job, row) => finish[row] !== expected.get(job.id));
+    expect(wrong).toEqual([]);
+  });
+});
