@@ -22,8 +22,6 @@ export class GuardedMemory implements Disposable {
   readonly guarded: boolean;
   readonly #reservation: Reservation | null;
   readonly #plain: HostMemory | null;
-  readonly #head: number;
-  readonly #pages: number;
 
   /** `bytes` >= 64, a multiple of 64; untouched pages take no memory. */
   constructor(bytes: number) {
@@ -31,34 +29,27 @@ export class GuardedMemory implements Disposable {
       throw new InvariantError(`guarded memory of ${bytes} bytes`);
     this.bytes = bytes;
     this.guarded = mappedMemorySupported();
-    this.#pages = roundUpToPages(bytes);
     if (!this.guarded) {
       this.#reservation = null;
       this.#plain = new HostMemory(bytes);
-      this.#head = 0;
       this.address = this.#plain.address;
       return;
     }
     const page = pageBytes();
+    const pages = roundUpToPages(bytes);
     this.#plain = null;
-    this.#reservation = new Reservation(this.#pages + 2 * page);
-    this.#reservation.mapAnonymous(page, this.#pages);
+    this.#reservation = new Reservation(pages + 2 * page);
+    this.#reservation.mapAnonymous(page, pages);
     // Whatever the pages have too many lies in front, so that the end is exact.
-    this.#head = this.#pages - bytes;
-    this.address = this.#reservation.address + BigInt(page + this.#head);
+    this.address = this.#reservation.address + BigInt(page + pages - bytes);
   }
 
   /** Bytes at an offset, without a copy: at most 2 GiB at a time. The view must not be used after disposal. */
-  view(at: number, bytes: number): ArrayBufferView & { readonly buffer: ArrayBufferLike } {
+  view(at: number, bytes: number): Uint8Array {
     if (!(at >= 0 && bytes > 0 && bytes <= windowBytes && at + bytes <= this.bytes))
       throw new InvariantError(`a view of ${bytes} bytes at ${at} of ${this.bytes}`);
     if (this.#plain !== null) return this.#plain.u8(at, bytes);
     return new Uint8Array(memoryView(this.address + BigInt(at), bytes));
-  }
-
-  /** Whether a process-wide count of resident pages includes the whole of it: true once every page was touched. */
-  get pages(): number {
-    return this.#pages;
   }
 
   [Symbol.dispose](): void {

@@ -28,12 +28,13 @@ export interface Placement {
   readonly peakBytes: number;
 }
 
-/** Most bytes alive at one event. */
-export function livePeak(intervals: readonly Interval[]): number {
+/** Most bytes alive at one event, each interval rounded up to `unit`. */
+export function livePeak(intervals: readonly Interval[], unit = alignment): number {
   const change = new Map<number, number>();
   for (const { bytes, from, to } of intervals) {
-    change.set(from, (change.get(from) ?? 0) + aligned(bytes));
-    change.set(to + 1, (change.get(to + 1) ?? 0) - aligned(bytes));
+    const size = Math.ceil(bytes / unit) * unit;
+    change.set(from, (change.get(from) ?? 0) + size);
+    change.set(to + 1, (change.get(to + 1) ?? 0) - size);
   }
   let live = 0;
   let peak = 0;

@@ -53,7 +53,7 @@ function operationOf(op: OperatorShape): OperationOf<"conv2d"> {
 
 function geometry(op: OperatorShape): Geometry {
   const { stride, padding, bias } = operationOf(op);
-  const [width, height, images, inChannels] = (op.inputs[0] ?? op.reads[0]?.ne) as number[] as [
+  const [width, height, images, inChannels] = (op.inputs[0] ?? op.reads[0]?.ne ?? []) as [
     number,
     number,
     number,

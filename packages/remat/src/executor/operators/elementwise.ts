@@ -78,15 +78,10 @@ export const rectifier: OperatorKind = {
         native: () => (k) =>
           void k.run(mulInplace(k.arena, k.operand("dy"), step(k.arena, k.operand("y")))),
       },
-      { inPlace: true },
+      { inPlace: 0 },
     ),
     whole("mask", ["a"], { host: (operands) => maskBackward(operands) }),
-    whole(
-      "mask-in-place",
-      ["a"],
-      { host: (operands) => maskBackward(operands) },
-      { inPlace: true },
-    ),
+    whole("mask-in-place", ["a"], { host: (operands) => maskBackward(operands) }, { inPlace: 0 }),
   ],
 };
 
@@ -94,12 +89,7 @@ export const gelu: OperatorKind = {
   forward: [{ name: "copy", code: { host: (operands) => geluForward(operands) } }],
   backward: [
     whole("input", ["x0"], { host: (operands) => geluBackward(operands) }),
-    whole(
-      "input-in-place",
-      ["x0"],
-      { host: (operands) => geluBackward(operands) },
-      { inPlace: true },
-    ),
+    whole("input-in-place", ["x0"], { host: (operands) => geluBackward(operands) }, { inPlace: 0 }),
   ],
 };
 
@@ -157,6 +147,12 @@ export const sum: OperatorKind = {
         k.into("dx1", cont(k.arena, k.operand("dy")));
       },
     }),
+    whole(
+      "in-place",
+      [],
+      { native: () => (k) => void k.into("dx1", cont(k.arena, k.operand("dy"))) },
+      { inPlace: 0 },
+    ),
   ],
 };
 
@@ -178,7 +174,7 @@ export const dropout: OperatorKind = {
       "in-place",
       [],
       { host: (o, op, context) => drop(o, "dy", "dy", rate(op), context) },
-      { inPlace: true },
+      { inPlace: 0 },
     ),
   ],
 };

@@ -89,7 +89,7 @@ export const batchNorm: OperatorKind = {
       "fused-in-place",
       ["x0"],
       { host: (operands, op) => batchNormBackward(operands, op.output, epsilonOf(op)) },
-      { inPlace: true },
+      { inPlace: 0 },
     ),
   ],
 };

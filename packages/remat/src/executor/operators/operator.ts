@@ -61,8 +61,8 @@ export interface Forward {
 export interface Backward {
   readonly name: string;
   readonly parts: readonly BackwardPart[];
-  /** The kernel writes the input's gradient over dy (and there is no dx0). */
-  readonly inPlace?: boolean;
+  /** Position of the input whose gradient is written over dy: the kernel finds it there, and has no dx of that position. */
+  readonly inPlace?: number;
   readonly fits?: (op: OperatorShape) => boolean;
 }
 
@@ -91,7 +91,7 @@ export function whole(
   name: string,
   needs: readonly string[],
   code: Code,
-  more: { readonly inPlace?: boolean } = {},
+  more: { readonly inPlace?: number } = {},
 ): Backward {
   return { name, parts: [{ code, needs, writes: "all" }], ...more };
 }
