@@ -14,7 +14,7 @@ import { executorProblem } from "./problem.ts";
 import type { CostTable } from "./table.ts";
 
 const { library } = loadGgml();
-const pool = new ThreadPool(library, 2);
+const pool = new ThreadPool(library, 1);
 afterAll(() => pool[Symbol.dispose]());
 const machine = { library, pool };
 

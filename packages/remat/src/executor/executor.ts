@@ -4,6 +4,7 @@
  */
 import { InvariantError, MillraceError } from "@millrace/core";
 import { elements, type TrainingGraph } from "../graph/graph.ts";
+import { sumOfSquares } from "../kernels/host.ts";
 import type { Plan } from "../problem/plan.ts";
 import { StepMemory } from "./memory.ts";
 import { labelPlaces } from "./operators/transformer.ts";
@@ -45,6 +46,8 @@ export interface MemoryReport {
 /** What a step did. */
 export interface StepReport {
   readonly loss: number;
+  /** Euclidean norm of all parameters' gradients. */
+  readonly gradientNorm: number;
   /** Forward, backward and update. */
   readonly seconds: number;
   /** Update alone. */
@@ -153,23 +156,39 @@ export class TrainingExecutor implements Disposable {
 
   /**
    * Forward, backward and update on one batch. Throws DATASET_INVALID when the data does not fit the graph's inputs and
-   * LOSS_NOT_FINITE naming the step, before parameters change, when the loss is not a number.
+   * LOSS_NOT_FINITE naming the step, before parameters change, when the loss or a gradient is not a number.
    */
   train(batch: BatchData, observer: StepObserver = {}): StepReport {
     this.#load(batch);
     const began = performance.now();
     const loss = this.#passes(observer);
     const middle = performance.now();
-    if (!Number.isFinite(loss))
-      throw new MillraceError("LOSS_NOT_FINITE", `the loss of step ${this.step + 1} is ${loss}`, {
-        hint: "lower the learning rate, or look at the batch; the parameters are those of the step before",
-      });
+    const gradientNorm = this.#checkedNorm(loss);
     this.step += 1;
     this.values(this.schedule.settings).set(settingsOf(this.setup.optimizer, this.step));
     const context = { seed: this.setup.seed, step: this.step, operator: 0 };
     for (const runnable of this.#updates) runnable.run(context);
     const end = performance.now();
-    return { loss, seconds: (end - began) / 1000, updateSeconds: (end - middle) / 1000 };
+    const [seconds, updateSeconds] = [(end - began) / 1000, (end - middle) / 1000];
+    return { loss, gradientNorm, seconds, updateSeconds };
+  }
+
+  /** Norm of all gradients. Throws LOSS_NOT_FINITE when it or the loss is no number: ggml's ReLU turns NaN into 0. */
+  #checkedNorm(loss: number): number {
+    let squares = 0;
+    for (const { name, gradient } of this.parameters) {
+      squares += sumOfSquares(this.values(gradient));
+      if (Number.isFinite(loss) && Number.isFinite(squares)) continue;
+      const what = Number.isFinite(loss) ? `a gradient of ${name}` : `the loss`;
+      throw new MillraceError(
+        "LOSS_NOT_FINITE",
+        `${what} of step ${this.step + 1} is ${Number.isFinite(loss) ? "not finite" : loss}`,
+        {
+          hint: "lower the learning rate, or look at the batch; the parameters are those of the step before",
+        },
+      );
+    }
+    return Math.sqrt(squares);
   }
 
   /** Forward and backward alone: gradients are then in their buffers. Gives the loss. */

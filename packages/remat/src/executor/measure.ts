@@ -14,8 +14,10 @@ import {
   needsOf,
   plannerNeed,
 } from "./implementations.ts";
+import type { OperandShape } from "./kernel.ts";
 import { backwardOperands, forwardOperands } from "./operands.ts";
 import type { BackwardPart, Code, OperatorKind, OperatorShape } from "./operators/operator.ts";
+import { type Optimizer, optimizers, update } from "./optimizer.ts";
 import { aligned } from "./place.ts";
 import { type Machine, type OperandShapes, operandBytes, Runnable } from "./runnable.ts";
 import { kindOf, operatorShape, signatureOf } from "./shapes.ts";
@@ -273,5 +275,24 @@ export function measure(
     machine: machineName(machine),
     threads: machine.pool.threads,
     operators,
+    updates: known?.updates ?? { sgd: updateCost(bench, "sgd"), adamw: updateCost(bench, "adamw") },
   };
+}
+
+/** Elements that an update is measured on: a parameter of a middling layer. */
+const updatedElements = 1 << 18;
+
+function updateCost(bench: Bench, kind: Optimizer["kind"]): number {
+  const ne = [updatedElements];
+  const f32 = { type: "f32", ne } as const;
+  const op: OperatorShape = {
+    operation: { kind: "relu" },
+    inputs: [],
+    reads: [],
+    output: ne,
+    parameters: [],
+  };
+  const shapes = new Map<string, OperandShape>(["w", "g", "s0", "s1"].map((name) => [name, f32]));
+  shapes.set("settings", { type: "f32", ne: [7] });
+  return bench.try(update(optimizers[kind]), op, shapes, new Map()).seconds / updatedElements;
 }

@@ -11,6 +11,7 @@ import type {
   Need,
   OperatorLibrary,
 } from "../graph/library.ts";
+import type { Optimizer } from "./optimizer.ts";
 import { operatorShape, signatureOf } from "./shapes.ts";
 
 /** A forward implementation, measured. */
@@ -46,6 +47,13 @@ export interface CostTable {
   readonly machine: string;
   readonly threads: number;
   readonly operators: Readonly<Record<string, OperatorRows>>;
+  /** Seconds an optimizer takes per parameter element. */
+  readonly updates: Readonly<Record<Optimizer["kind"], number>>;
+}
+
+/** Seconds of one update of so many parameter elements. */
+export function updateSeconds(table: CostTable, kind: Optimizer["kind"], elements: number): number {
+  return table.updates[kind] * elements;
 }
 
 function rowsOf(table: CostTable, graph: TrainingGraph, operator: number): OperatorRows {

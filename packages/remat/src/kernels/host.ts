@@ -246,6 +246,19 @@ export function batchNormBackward(
   }
 }
 
+/** Sum of squares of a gradient; not finite when one of its numbers is not (ReLU hides a NaN from the loss). */
+export function sumOfSquares(values: Float32Array): number {
+  const { kernels } = tileMemory();
+  const row = new Row(values, places.first);
+  row.begin(0);
+  let sum = 0;
+  eachTile(values.length, (first, n) => {
+    row.hold(first, n);
+    sum += kernels.product(places.first, places.first, roundUp(n, 4), 0, 0);
+  });
+  return sum;
+}
+
 /** The window of `kernel` elements that starts at `at`, cut to [0, n). */
 function windowOf(at: number, kernel: number, n: number): readonly [from: number, to: number] {
   return [Math.max(0, at), Math.min(n, at + kernel)];
