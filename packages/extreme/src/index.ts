@@ -32,6 +32,7 @@ export { type Ranking, rank, type TieOrder, TopK } from "./metrics/ranking.ts";
 export { loadModel, type StoredModel } from "./model/folder.ts";
 export { createModel, type Model, type ModelShape } from "./model/model.ts";
 export { predict } from "./model/predict.ts";
+export { type Generated, type GenerateOptions, generate } from "./synthetic/generate.ts";
 export {
   defaultVectorizer,
   fitVectorizer,

@@ -24,7 +24,7 @@ function dataset(): Dataset {
     labels.add(label);
     labels.endRow();
   }
-  const vectorizer = fitVectorizer(texts, { buckets: 1024, bigrams: false, chars: 0 });
+  const vectorizer = fitVectorizer(texts);
   return {
     train: { features: vectorize(vectorizer, texts), labels: labels.build(50), filter: null },
     test: null,

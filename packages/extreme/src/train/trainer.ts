@@ -202,6 +202,18 @@ export class Trainer {
     return this.#rows.rows;
   }
 
+  /**
+   * The gradient with respect to z of some points (at most a batch) as a step with the draws of `rng` would see it, points × dim;
+   * nothing is trained. What an estimator's mean and spread are measured with.
+   */
+  gradientOf(ids: Int32Array, rng: Rng): Float32Array {
+    this.#encode(ids, rng);
+    this.#dz.view.fill(0);
+    for (let first = 0; first < ids.length; first += this.options.group)
+      this.#groupStep(ids.subarray(first, first + this.options.group), first, 0, rng);
+    return this.#dz.view.slice(0, ids.length * this.model.dim);
+  }
+
   #step(ids: Int32Array, batch: number, rng: Rng): void {
     const { options, model } = this;
     const { dim } = model;
