@@ -6,6 +6,7 @@ import { readTextFile } from "@millrace/core/node";
 import { takeRows } from "../data/csr.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import { evaluate } from "../metrics/evaluate.ts";
+import { type PercentMetrics, percentDepth, percentMetrics } from "../metrics/percent.ts";
 import { readArray, type StoredModel, saveSnapshot, snapshotOf } from "../model/folder.ts";
 import { predict } from "../model/predict.ts";
 import type { TrainOptions } from "./options.ts";
@@ -29,7 +30,8 @@ export interface RunProgress {
   readonly phase: "refresh" | "train";
   readonly done: number;
   readonly total: number;
-  readonly heldOutPrecision: number | null;
+  /** The last epoch that was finished. */
+  readonly last: RunEpoch | null;
 }
 
 /** An epoch with what was seen on the held-out slice (P@1, 0 … 1). */
@@ -43,6 +45,8 @@ export interface RunResult {
   /** Epoch that a resumed run started from; 0 for a new one. */
   readonly resumedFrom: number;
   readonly stoppedEarly: boolean;
+  /** Metrics on the held-out points; null where there are none. */
+  readonly heldOut: PercentMetrics | null;
 }
 
 function holdOut(split: Split, count: number, seed: number): { train: Split; held: Split | null } {
@@ -100,7 +104,7 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
     });
   let stoppedEarly = false;
   while (trainer.epoch < options.train.epochs && !stoppedEarly) {
-    const last = epochs.at(-1)?.heldOutPrecision ?? null;
+    const last = epochs.at(-1) ?? null;
     const report = await trainer.runEpoch(
       (phase, done, total) =>
         options.onProgress?.({
@@ -108,7 +112,7 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
           phase,
           done,
           total,
-          heldOutPrecision: last,
+          last,
         }),
       options.signal,
     );
@@ -122,7 +126,15 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
     if (options.out !== null) snapshot(options.out, trainer, stored, { fingerprint: mark, epochs });
     stoppedEarly = outOfPatience(epochs, options.patience);
   }
-  return { stored, epochs, resumedFrom, stoppedEarly };
+  const heldOut =
+    held === null
+      ? null
+      : percentMetrics(
+          predict(trainer.model, held.features, percentDepth, held.filter),
+          held,
+          train,
+        );
+  return { stored, epochs, resumedFrom, stoppedEarly, heldOut };
 }
 
 function outOfPatience(epochs: readonly RunEpoch[], patience: number): boolean {
@@ -140,7 +152,12 @@ function snapshot(
   saveSnapshot(out, `epoch-${String(trainer.epoch).padStart(4, "0")}`, stored, {
     arrays: {
       "accumulators.f32": trainer.encoder.accumulators.view,
-      ...(trainer.shortlists === null ? {} : { "shortlists.i32": trainer.shortlists.labels }),
+      ...(trainer.shortlists === null
+        ? {}
+        : {
+            "shortlists.i32": trainer.shortlists.labels,
+            "shortlists.f32": trainer.shortlists.scores,
+          }),
     },
     texts: { "run.json": `${canonicalJson(progressed)}\n` },
   });
@@ -162,8 +179,10 @@ function restore(trainer: Trainer, out: string, mark: string): readonly RunEpoch
   if (existsSync(lists)) {
     const k = trainer.options.shortlist;
     const labels = new Int32Array(trainer.points * k);
+    const scores = new Float32Array(labels.length);
     readArray(lists, labels);
-    trainer.shortlists = { k, labels };
+    readArray(join(folder, "shortlists.f32"), scores);
+    trainer.shortlists = { k, labels, scores, scanned: 0 };
   }
   trainer.epoch = progressed.epochs.length;
   return progressed.epochs;
