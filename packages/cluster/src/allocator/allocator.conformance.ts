@@ -177,7 +177,7 @@ function dropLost(state: { servers: ServerState[]; jobs: TestJob[] }): void {
 
 /** Executes the plan on the test's jobs; planChanges must lead from the old holdings to the new ones. */
 function follow(
-  state: { jobs: TestJob[] } & ClusterState,
+  state: Omit<ClusterState, "jobs"> & { jobs: TestJob[] },
   plan: Parameters<typeof planChanges>[1],
 ): void {
   const next = new Map(plan.assignments.map((a) => [a.job, a.slices]));

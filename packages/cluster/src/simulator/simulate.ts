@@ -10,7 +10,6 @@ import type {
   AsyncAllocator,
   ClusterState,
   JobState,
-  Plan,
   ServerState,
   Tenant,
 } from "../contracts.ts";

@@ -141,7 +141,7 @@ function fillFrom(
     out[best] = to;
   }
   useLeftovers(seats, out, start, cpus, bytes);
-  return valueOf(seats, out, horizon);
+  return worthOf(seats, out, horizon);
 }
 
 /** What the steps of the paths were too large for: the choice that gains most within what is left, until none does. */
@@ -179,7 +179,7 @@ function useLeftovers(
 }
 
 /** Speed times time over the horizon, less what the changes cost. */
-function valueOf(seats: readonly Seat[], out: readonly Choice[], horizon: number): number {
+function worthOf(seats: readonly Seat[], out: readonly Choice[], horizon: number): number {
   let value = 0;
   for (let i = 0; i < seats.length; i++) {
     const seat = seats[i] as Seat;
