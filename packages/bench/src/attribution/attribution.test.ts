@@ -19,13 +19,14 @@ async function drive(
     meanwhile = () => {},
     choices = 1,
     output = 24,
-  }: { meanwhile?: () => void; choices?: number; output?: number } = {},
+    users = REQUESTS,
+  }: { meanwhile?: () => void; choices?: number; output?: number; users?: number } = {},
 ): Promise<RunData> {
   await using mock = await startMockProcess({ stepMs: 6, prefillTokensPerSecond: 1e6, ...options });
   const run = startRun({
     endpoint: { url: mock.url, api: "chat", model: "mock", serverTimes: true, choices },
     load: {
-      arrivals: { type: "closed", concurrency: REQUESTS },
+      arrivals: { type: "closed", concurrency: users },
       lengths: { type: "fixed", prompt: 40, output },
       requests: REQUESTS,
       warmup: { requests: 1 },
@@ -61,7 +62,11 @@ describe("a stall of known cause is found to be that", () => {
 
   it("scheduling and compute of a first token", async () => {
     for (const cause of ["scheduling", "compute"] as const) {
-      const run = await drive({ stalls: [{ cause, token: 0, ms: 500 }] });
+      const run = await drive(
+        { stalls: [{ cause, token: 0, ms: 500 }] },
+        // Who shares no step with the others waits for theirs, which is scheduling.
+        { users: 1, output: 4 },
+      );
       const report = attribute(run, targets);
       expect(report?.first.causes[cause]).toBe(REQUESTS);
     }
