@@ -11,9 +11,17 @@ export {
 export * from "./batch/area.ts";
 export * from "./batch/batch.ts";
 export type * from "./cache/byte-cache.ts";
+export { cachePath, MinioCache, type MinioCacheOptions } from "./cache/minio-cache.ts";
+export { NoCache } from "./cache/no-cache.ts";
+export { Arena } from "./fetch/arena.ts";
+export { FileReader, type FileReaderOptions, type ReadMode } from "./fetch/file-reader.ts";
 export type * from "./fetch/storage-reader.ts";
+export type * from "./loader/bad-samples.ts";
+export { DataLoader, type LoaderOptions } from "./loader/loader.ts";
+export { makeTransform, outputSpec } from "./prep/make-transform.ts";
 export type * from "./prep/transform.ts";
 export * from "./sampler/sampler.ts";
+export { openFolder } from "./source/folder.ts";
 export type * from "./source/source.ts";
 export * from "./stall-model/index.ts";
 export { type JpegSetOptions, makeJpegSet } from "./synthetic/jpeg-set.ts";
