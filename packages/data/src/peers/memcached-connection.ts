@@ -107,7 +107,7 @@ export class MemcachedConnection {
         continue;
       }
       const end = chunk.indexOf(newline, at);
-      this.line += chunk.latin1Slice(at, end < 0 ? chunk.length : end);
+      this.line += chunk.toString("latin1", at, end < 0 ? chunk.length : end);
       if (this.line.length > longestLine) this.close(new Error(`${this.name} is no memcached`));
       if (end < 0) return;
       at = end + 1;

@@ -3,8 +3,9 @@
  * the socket straight to where they are wanted. Start the server with -M, so that it refuses instead of evicting, and
  * with -I above the largest item. Auth is that of -Y (a set before all else), TLS that of -Z.
  */
-import type { PeerStore, PeerStoreOptions, StoreAddress, StoreAnswer } from "./peer-store.ts";
+
 import { MemcachedConnection } from "./memcached-connection.ts";
+import type { PeerStore, PeerStoreOptions, StoreAddress, StoreAnswer } from "./peer-store.ts";
 
 /** Connections are opened on demand, and given up as a whole when one answer is late or makes no sense. */
 export class MemcachedStore implements PeerStore {

@@ -5,7 +5,12 @@
  */
 import { type Clock, MillraceError, WallClock } from "@millrace/core";
 import { zlibCrc32 } from "../cache/crc.ts";
-import type { ReadCounts, ReadRequest, ReadResult, StorageReader } from "../fetch/storage-reader.ts";
+import type {
+  ReadCounts,
+  ReadRequest,
+  ReadResult,
+  StorageReader,
+} from "../fetch/storage-reader.ts";
 import type { Extent, Source } from "../source/source.ts";
 import { Breaker, type BreakerOptions, type BreakerState } from "./breaker.ts";
 import { assignOwners, type MemberShare, nobody, type Ownership } from "./ownership.ts";
@@ -52,7 +57,17 @@ export interface MemberCounts {
   readonly opened: number;
 }
 
-type Counts = { -readonly [K in "hits" | "hitBytes" | "misses" | "stored" | "refused" | "corrupt" | "failures" | "skipped"]: number };
+type Counts = {
+  -readonly [K in
+    | "hits"
+    | "hitBytes"
+    | "misses"
+    | "stored"
+    | "refused"
+    | "corrupt"
+    | "failures"
+    | "skipped"]: number;
+};
 
 interface Peer {
   readonly member: Member;
@@ -84,7 +99,16 @@ export class PartitionedReader implements StorageReader {
     this.peers = members.map((member) => ({
       member,
       breaker: new Breaker(clock, options.breaker),
-      counts: { hits: 0, hitBytes: 0, misses: 0, stored: 0, refused: 0, corrupt: 0, failures: 0, skipped: 0 },
+      counts: {
+        hits: 0,
+        hitBytes: 0,
+        misses: 0,
+        stored: 0,
+        refused: 0,
+        corrupt: 0,
+        failures: 0,
+        skipped: 0,
+      },
     }));
   }
 
@@ -192,7 +216,11 @@ export class PartitionedReader implements StorageReader {
     return crc === trailer(value, end) && (expected === undefined || expected === crc);
   }
 
-  private async put({ member, breaker, counts }: Peer, key: string, item: Uint8Array): Promise<void> {
+  private async put(
+    { member, breaker, counts }: Peer,
+    key: string,
+    item: Uint8Array,
+  ): Promise<void> {
     if (!breaker.allows()) return;
     const value = new Uint8Array(item.length + trailerBytes);
     value.set(item);

@@ -4,8 +4,9 @@
  * store is somebody else's too: only keys below our prefix are ever read, written or deleted, and nothing is configured.
  * Not promised: that what was stored is there later. Then the item comes from storage again.
  */
-import { MillraceError } from "@millrace/core";
+
 import type { ConnectionOptions } from "node:tls";
+import { MillraceError } from "@millrace/core";
 
 /** What a store said to a value. */
 export type StoreAnswer = "stored" | "full";
@@ -52,7 +53,9 @@ export interface StoreAddress {
   readonly database: number;
 }
 
-const protocols: Readonly<Record<string, Pick<StoreAddress, "protocol" | "secure"> & { port: number }>> = {
+const protocols: Readonly<
+  Record<string, Pick<StoreAddress, "protocol" | "secure"> & { port: number }>
+> = {
   "redis:": { protocol: "redis", secure: false, port: 6379 },
   "rediss:": { protocol: "redis", secure: true, port: 6379 },
   "memcached:": { protocol: "memcached", secure: false, port: 11211 },

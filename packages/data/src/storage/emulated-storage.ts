@@ -5,7 +5,12 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Clock, MillraceError, WallClock } from "@millrace/core";
-import type { ReadCounts, ReadRequest, ReadResult, StorageReader } from "../fetch/storage-reader.ts";
+import type {
+  ReadCounts,
+  ReadRequest,
+  ReadResult,
+  StorageReader,
+} from "../fetch/storage-reader.ts";
 import type { Extent } from "../source/source.ts";
 
 /** A device as three numbers. */
@@ -89,8 +94,8 @@ export class EmulatedStorage implements StorageReader {
     return this.inner.counts();
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.inner[Symbol.asyncDispose]();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.inner[Symbol.asyncDispose]();
   }
 }
 

@@ -114,4 +114,3 @@ function requests(source: Source, size: number | "items", rng: Rng): (() => Read
     return { item: 0, key: [0, 0], extent: { path, offset, bytes: size } };
   };
 }
-
