@@ -62,6 +62,25 @@ const evaluate: CommandSpec = {
     (await import("../commands/extreme/eval.ts")).extremeEvalCommand(session, flags),
 };
 
+const generate: CommandSpec = {
+  usage: "generate",
+  summary: "a made-up data set whose best possible ranking is known",
+  text: "Writes texts, labels and label texts with power-law labels, topics and related labels (about 2.3 training points a label), and bayes.txt: the best possible ranking of the test points, for eval --predictions. Memory is bounded by the labels.",
+  flags: [
+    { flags: "-l, --labels <n>", text: "default: 131072", parse: wholeNumber("--labels", 24) },
+    {
+      flags: "--test-points <n>",
+      text: "default: 10000",
+      parse: wholeNumber("--test-points", 1),
+    },
+    { flags: "--seed <n>", text: "default: 1", parse: wholeNumber("--seed", 0) },
+    { flags: "-o, --out <dir>", text: "folder to write" },
+  ],
+  examples: [["millrace extreme generate --labels 131072 -o data/", ""]],
+  run: async (session, { flags }) =>
+    (await import("../commands/extreme/generate.ts")).extremeGenerateCommand(session, flags),
+};
+
 function cutoffs(value: string): readonly number[] {
   return value.split(",").map((part) => wholeNumber("--cutoffs", 1)(part.trim()));
 }
@@ -72,7 +91,7 @@ export const extremeCommands: readonly CommandSpec[] = [
     group,
     summary: "train and use classifiers over very many labels",
     text: "Extreme classification: hundreds of thousands of labels on one machine, trained on the few labels that matter per point (ASTRA).",
-    commands: [extremeTrain, predict, evaluate],
+    commands: [extremeTrain, predict, evaluate, generate],
     run: async () => {
       throw new MillraceError("USAGE", "extreme needs a verb, e.g. train", {
         hint: "millrace extreme train --data DIR --out MODEL",

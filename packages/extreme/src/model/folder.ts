@@ -31,7 +31,7 @@ const headSchema = z.object({
   bias: z.number(),
   /** Null: the model reads sparse rows of its own feature ids. */
   vectorizer: z
-    .object({ buckets: z.int().min(1), bigrams: z.boolean(), chars: z.int().min(0) })
+    .object({ bigrams: z.boolean(), chars: z.int().min(0), minCount: z.int().min(1) })
     .nullable(),
 });
 
@@ -42,20 +42,23 @@ export interface StoredModel {
   readonly labelTexts: readonly string[] | null;
 }
 
+/** Arrays that are stored as they lie in memory. */
+export type RawArray = Float32Array | Int32Array | Uint32Array | Uint16Array;
+
 /** Raw arrays beside the model, by file name; `json` is text. */
 export interface Extras {
-  readonly arrays: Readonly<Record<string, Float32Array | Int32Array>>;
+  readonly arrays: Readonly<Record<string, RawArray>>;
   readonly texts: Readonly<Record<string, string>>;
 }
 
-function bytesOf(view: Float32Array | Int32Array): Uint8Array {
+function bytesOf(view: RawArray): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
 /** The kernel takes at most 2 GB a call. */
 const writeBytes = 1 << 28;
 
-function writeArray(path: string, view: Float32Array | Int32Array): void {
+function writeArray(path: string, view: RawArray): void {
   using file = new AtomicFileStream(path);
   const bytes = bytesOf(view);
   for (let at = 0; at < bytes.length; at += writeBytes)
@@ -64,7 +67,7 @@ function writeArray(path: string, view: Float32Array | Int32Array): void {
 }
 
 /** Reads a raw array into `view`. Throws DATASET_INVALID where the sizes differ. */
-export function readArray(path: string, view: Float32Array | Int32Array): void {
+export function readArray(path: string, view: RawArray): void {
   const bytes = bytesOf(view);
   const found = existsSync(path) ? statSync(path).size : -1;
   if (found !== bytes.length)
@@ -104,7 +107,10 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
   };
   writeArray(join(temporary, "embedding.f32"), model.embedding.view);
   writeArray(join(temporary, "classifier.f32"), model.classifier.view);
-  if (vectorizer !== null) writeArray(join(temporary, "idf.f32"), vectorizer.idf);
+  if (vectorizer !== null) {
+    writeArray(join(temporary, "idf.f32"), vectorizer.idf);
+    writeArray(join(temporary, "features.u32"), vectorizer.hashes);
+  }
   if (labelTexts !== null)
     writeFileAtomic(
       join(temporary, "labels.txt"),
@@ -170,9 +176,11 @@ export function loadModel(path: string, heap = new Heap()): StoredModel {
   readArray(join(folder, "classifier.f32"), model.classifier.view);
   let vectorizer: VectorizerState | null = null;
   if (head.vectorizer !== null) {
-    const idf = new Float32Array(head.vectorizer.buckets);
+    const idf = new Float32Array(head.vocabulary);
+    const hashes = new Uint32Array(head.vocabulary);
     readArray(join(folder, "idf.f32"), idf);
-    vectorizer = { options: head.vectorizer, idf };
+    readArray(join(folder, "features.u32"), hashes);
+    vectorizer = { options: head.vectorizer, hashes, idf };
   }
   const names = join(folder, "labels.txt");
   const labelTexts = existsSync(names)

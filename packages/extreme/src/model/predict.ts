@@ -18,7 +18,7 @@ export function predict(
   const mark = heap.used;
   const rows = loadRows(heap, features);
   const index = new ExactIndex(heap, model.labels, dim);
-  index.build(model.classifier.view);
+  index.build(model.classifier);
   const z = floats(heap, chunk * dim);
   const labels = new Int32Array(rows.rows * k);
   const scores = new Float32Array(rows.rows * k);

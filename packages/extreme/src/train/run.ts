@@ -182,7 +182,7 @@ function restore(trainer: Trainer, out: string, mark: string): readonly RunEpoch
     const scores = new Float32Array(labels.length);
     readArray(lists, labels);
     readArray(join(folder, "shortlists.f32"), scores);
-    trainer.shortlists = { k, labels, scores };
+    trainer.shortlists = { k, labels, scores, scanned: 0 };
   }
   trainer.epoch = progressed.epochs.length;
   return progressed.epochs;
