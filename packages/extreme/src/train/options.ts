@@ -1,5 +1,7 @@
 /** Settings of a training run, their defaults, and what they mean. */
 
+import type { IndexKind } from "../index/create.ts";
+
 /**
  * Where the negatives of a point come from. `stratified`: hard labels of the shortlist and uniform ones from the rest;
  * `importance`: hard labels drawn by their stale scores, with weights; the others are exact or ablations.
@@ -28,6 +30,8 @@ export interface TrainOptions {
   readonly hardDraws: number;
   /** Gradient weight of hard labels; plain uniform draws under-count the rest, so 1 over-counts the hard ones. */
   readonly hardWeight: number;
+  /** How the shortlists are searched; `auto` scans all labels where they are few. */
+  readonly index: IndexKind;
   /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
   readonly refreshEvery: number;
   /** Chance that a coordinate of z is dropped. */
@@ -50,6 +54,7 @@ export const defaultTrainOptions: TrainOptions = {
   rescore: 0,
   hardDraws: 16,
   hardWeight: 0.3,
+  index: "auto",
   refreshEvery: 3,
   dropout: 0.2,
   lrClassifier: 0.05,

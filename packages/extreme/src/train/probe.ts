@@ -2,6 +2,7 @@
  * What training is watched by: the exact loss and the quality of the shortlists on a fixed sample of training points, with
  * all labels scored. Sampled training never computes its loss; this does at a cost that does not grow with the data.
  */
+import { nthLargest } from "../index/picker.ts";
 import { type Block, floats } from "../kernels/heap.ts";
 import { encodeRow, type HeapRows, type Model } from "../model/model.ts";
 import type { Shortlists } from "../negatives/shortlists.ts";
@@ -95,5 +96,5 @@ function bestOf(sigma: Block<Float32Array>, labels: number, point: number, n: nu
   const all = new Float32Array(labels);
   for (let label = 0; label < labels; label++)
     all[label] = sigma.view[label * group + point] as number;
-  return n === 0 ? 0 : (all.sort()[labels - Math.min(n, labels)] as number);
+  return n === 0 ? 0 : nthLargest(all, labels, Math.min(n, labels));
 }

@@ -77,6 +77,8 @@ export class Trainer {
   readonly #rescored: Block<Float32Array>;
   readonly #hard: Int32Array;
   readonly #importance: ImportanceDraw;
+  /** Of the generator of dropout. */
+  readonly #state: Block<Int32Array>;
   #pairs = 0;
 
   constructor(split: Split, options: TrainOptions, heap = new Heap()) {
@@ -108,6 +110,7 @@ export class Trainer {
     this.#weights = floats(heap, most + options.shortlist);
     this.#rescored = floats(heap, options.shortlist);
     this.#hard = new Int32Array(options.shortlist);
+    this.#state = ints(heap, 4);
     this.#importance = new ImportanceDraw(options.shortlist);
   }
 
@@ -141,6 +144,7 @@ export class Trainer {
         this.model,
         this.#rows,
         options.shortlist,
+        options.index,
         this.#excluded,
         async (done) => {
           onStep("refresh", done, this.#rows.rows);
@@ -178,7 +182,7 @@ export class Trainer {
     return {
       epoch: this.epoch,
       pairsPerPoint: this.#pairs / Math.max(this.#rows.rows, 1),
-      scanPairsPerPoint: refresh ? this.model.labels : 0,
+      scanPairsPerPoint: refresh ? (this.shortlists?.scanned ?? 0) : 0,
       kept,
       ...seen,
       seconds: (performance.now() - started) / 1e3,
@@ -193,9 +197,34 @@ export class Trainer {
     return indices.subarray(indptr[point], indptr[point + 1]);
   }
 
+  /** z of up to `count` evenly spaced training points, rows of dim. */
+  sample(count: number): Float32Array {
+    const { heap, dim } = this.model;
+    const n = Math.min(count, this.#rows.rows);
+    const mark = heap.used;
+    const z = floats(heap, n * dim);
+    for (let i = 0; i < n; i++)
+      encodeRow(this.model, this.#rows, Math.floor((i * this.#rows.rows) / n), z, i * dim);
+    const sample = z.view.slice();
+    heap.release(mark);
+    return sample;
+  }
+
   /** Training points. */
   get points(): number {
     return this.#rows.rows;
+  }
+
+  /**
+   * The gradient with respect to z of some points (at most a batch) as a step with the draws of `rng` would see it, points × dim;
+   * nothing is trained. What an estimator's mean and spread are measured with.
+   */
+  gradientOf(ids: Int32Array, rng: Rng): Float32Array {
+    this.#encode(ids, rng);
+    this.#dz.view.fill(0);
+    for (let first = 0; first < ids.length; first += this.options.group)
+      this.#groupStep(ids.subarray(first, first + this.options.group), first, 0, rng);
+    return this.#dz.view.slice(0, ids.length * this.model.dim);
   }
 
   #step(ids: Int32Array, batch: number, rng: Rng): void {
@@ -209,11 +238,7 @@ export class Trainer {
     for (let first = 0; first < ids.length; first += options.group)
       this.#groupStep(ids.subarray(first, first + options.group), first, lrClassifier, rng);
     // What relu or dropout set to zero passes no gradient; dropout's scale is passed on.
-    const scale = 1 / (1 - options.dropout);
-    const z = this.#z.view;
-    const dz = this.#dz.view;
-    for (let j = 0; j < ids.length * dim; j++)
-      dz[j] = (z[j] as number) > 0 ? (dz[j] as number) * scale : 0;
+    model.heap.kernels.passed(this.#z.at, this.#dz.at, ids.length * dim, 1 / (1 - options.dropout));
     this.encoder.run(this.#rows, ids, this.#dz, lrEncoder);
   }
 
@@ -225,13 +250,14 @@ export class Trainer {
       encodeRow(this.model, this.#rows, ids[i] as number, this.#z, i * dim);
     z.fill(0, ids.length * dim);
     if (dropout === 0) return;
-    const limit = Math.round(dropout * 65536);
-    const scale = 1 / (1 - dropout);
-    for (let j = 0; j < ids.length * dim; j += 2) {
-      const bits = rng.uint32();
-      z[j] = (bits & 0xffff) < limit ? 0 : (z[j] as number) * scale;
-      z[j + 1] = bits >>> 16 < limit ? 0 : (z[j + 1] as number) * scale;
-    }
+    for (let lane = 0; lane < 4; lane++) this.#state.view[lane] = rng.uint32() | 1;
+    this.model.heap.kernels.dropout(
+      this.#z.at,
+      ids.length * dim,
+      this.#state.at,
+      Math.round(dropout * 2 ** 24),
+      1 / (1 - dropout),
+    );
   }
 
   #groupStep(ids: Int32Array, first: number, lr: number, rng: Rng): void {

@@ -15,6 +15,8 @@ export class GroupStep {
   readonly #transposed: Block<Float32Array>;
   readonly #scores: Block<Float32Array>;
   readonly #gathered: Block<Float32Array>;
+  /** Ids of the last block of all labels. */
+  readonly #last: Block<Int32Array>;
   /** The labels of the group, ascending; the caller fills it. A label that occurs twice in a row is trained once with both gradients. */
   readonly drawn: Block<Int32Array>;
 
@@ -24,6 +26,7 @@ export class GroupStep {
     this.#transposed = floats(heap, model.dim * group);
     this.#scores = floats(heap, blockLabels * group);
     this.#gathered = floats(heap, blockLabels * model.dim);
+    this.#last = ints(heap, blockLabels);
     this.drawn = ints(heap, drawn);
   }
 
@@ -55,21 +58,17 @@ export class GroupStep {
     const { heap, dim, classifier, bias } = this.#model;
     const { kernels } = heap;
     const group = this.#group;
-    const w = classifier.view;
-    const rows = this.#gathered.view;
-    const drawn = this.drawn.view;
     const g = this.#scores;
     for (let first = 0; first < n; first += blockLabels) {
       const count = Math.min(blockLabels, n - first);
       // Whole rows of four; the last block of all labels may need padding, which is gathered.
       const padded = Math.ceil(count / 4) * 4;
       const direct = all && padded === count;
+      if (all && !direct) for (let u = 0; u < count; u++) this.#last.view[u] = first + u;
+      const ids = all ? this.#last.at : this.drawn.at + first * 4;
       if (!direct) {
-        for (let u = 0; u < count; u++) {
-          const label = all ? first + u : (drawn[first + u] as number);
-          rows.set(w.subarray(label * dim, label * dim + dim), u * dim);
-        }
-        rows.fill(0, count * dim, padded * dim);
+        kernels.gather(classifier.at, dim * 4, ids, count, this.#gathered.at);
+        this.#gathered.view.fill(0, count * dim, padded * dim);
       }
       const at = direct ? classifier.at + first * dim * 4 : this.#gathered.at;
       g.view.fill(0, 0, padded * group);
@@ -92,12 +91,7 @@ export class GroupStep {
       if (!all) this.#mergeTwins(first, count);
       kernels.gemm(group, dim, padded, g.at, 4, group * 4, at, dim * 4, dz, dim * 4, 1);
       kernels.gemm(padded, dim, group, g.at, group * 4, 4, z, dim * 4, at, dim * 4, -lr);
-      if (direct) continue;
-      for (let u = 0; u < count; u++) {
-        const label = all ? first + u : (drawn[first + u] as number);
-        if (!all && u > 0 && label === drawn[first + u - 1]) continue;
-        w.set(rows.subarray(u * dim, u * dim + dim), label * dim);
-      }
+      if (!direct) kernels.scatter(classifier.at, dim * 4, ids, count, this.#gathered.at);
     }
   }
 
