@@ -57,8 +57,11 @@ export async function profileCommand(
     engine: `millrace ${version}, ggml`,
     date: new Date().toISOString().slice(0, 10),
     units: { time: "s", length: "token" },
+    tileTokens: profiled.limits.tileTokens,
     points,
     operators: [],
+    loop: null,
+    transport: null,
   };
   writeFileAtomic(out, `${JSON.stringify(profile, null, 1)}\n`);
   const { heldOut } = new ProfileCost(profile);

@@ -70,10 +70,10 @@ function timingError(flags: ReplayFlags, cost: ProfileCost | null): TimingError 
   let measured = 0;
   let predicted = 0;
   const errors = Float64Array.from(steps, (step) => {
-    const seconds = cost.pointSeconds(step);
-    measured += step.seconds;
+    const seconds = cost.computeSeconds(step);
+    measured += step.computeSeconds;
     predicted += seconds;
-    return 100 * Math.abs(seconds / step.seconds - 1);
+    return 100 * Math.abs(seconds / step.computeSeconds - 1);
   }).sort();
   return {
     steps: steps.length,

@@ -5,7 +5,7 @@ import { decimal, wholeNumber } from "./values.ts";
 const group = "Engine:";
 
 /** Flags of every command that opens an engine. */
-const engineFlags: readonly FlagSpec[] = [
+export const engineFlags: readonly FlagSpec[] = [
   { flags: "-m, --model <file>", text: "GGUF file, the first of a split model" },
   { flags: "-c, --config <file>", text: "settings (YAML or JSON); flags win over it" },
   {
