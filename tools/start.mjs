@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { root, setup } from "./setup.mjs";
 
 const OUT = "millrace-out";
-const MODEL = join(OUT, "mini.gguf");
+const MODEL = join(OUT, "small.gguf");
 /** Exit code for a machine that lacks something. */
 const MISSING = 4;
 
@@ -26,12 +26,14 @@ function fleet() {
 function loop() {
   mkdirSync(join(root, OUT), { recursive: true });
   if (!existsSync(join(root, MODEL))) {
-    const made = millrace("model", "make", "--preset", "mini", "--type", "q8_0", "--out", MODEL);
+    const made = millrace("model", "make", "--preset", "small", "--out", MODEL);
     if (made !== 0) return made;
   }
   // One engine thread: client, server and engine share as few as two cores.
   const small = ["--threads", "1", "--context", "1024", "--kv-memory", "256MiB"];
-  const status = millrace("calibrate", "--quick", "--model", MODEL, ...small, "--out", OUT);
+  const load = ["--prompt-tokens", "8..96", "--output-tokens", "4..24", "--requests", "400"];
+  const words = ["--quick", "--model", MODEL, ...small, ...load];
+  const status = millrace("calibrate", ...words, "--out", OUT);
   if (status === MISSING)
     console.error(
       "\nThe engine cannot run here; planning and simulating need no native library:\n  npm start -- --fleet      the cheapest fleet for Llama-3-70B\n  npx millrace doctor       what is missing, and what it disables",

@@ -84,7 +84,7 @@ export async function profileCommand(
     ...facts(
       [
         ["model", profile.model],
-        ["points", `${points.length} batches, medians of at least ${repeats} runs`],
+        ["points", `${points.length} batches, each run at least ${repeats} times`],
         ["steps", `${formatSeconds(fastest.seconds)} to ${formatSeconds(slowest.seconds)}`],
         [
           "held-out error",

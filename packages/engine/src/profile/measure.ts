@@ -1,5 +1,5 @@
 /** Runs the grid: several rounds over all batches in shuffled order, so that drift of the machine meets all points alike. */
-import { MillraceError, median, Rng } from "@millrace/core";
+import { MillraceError, quantileSorted, Rng } from "@millrace/core";
 import { type StepPoint, tilePairsOf } from "@millrace/serving";
 import type { Executor, ExecutorBatch } from "../contracts.ts";
 import { contextOf, type GridBatch } from "./grid.ts";
@@ -18,11 +18,11 @@ export interface MeasureOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Fewest counted rounds: a median of fewer says nothing. */
+/** Fewest counted rounds: fewer say nothing. */
 const FEWEST_ROUNDS = 3;
 
 /**
- * Median seconds of each batch. The sequences' KV is whatever the memory holds: times do not depend on the values.
+ * Lower quartile of the seconds of each batch. The sequences' KV is whatever the memory holds: times do not depend on the values.
  * Throws INTERRUPTED when the signal aborts.
  */
 export async function measureGrid(
@@ -59,6 +59,9 @@ export async function measureGrid(
   return grid.map((g, i) => pointOf(g, executor.tileTokens, seconds[i] as number[]));
 }
 
+/** Of the runs of a batch, the one that stands for it: others may slow a run down, nothing speeds it up. */
+const TYPICAL = 0.25;
+
 /** The point of a batch, in the units of a profile. */
 export function pointOf(g: GridBatch, tile: number, seconds: readonly number[]): StepPoint {
   const chunk = g.chunk > 1;
@@ -75,7 +78,7 @@ export function pointOf(g: GridBatch, tile: number, seconds: readonly number[]):
     decodeContext: context,
     mapped: 0,
     fresh: chunk ? 1 : 0,
-    seconds: median(seconds),
+    seconds: quantileSorted(Float64Array.from(seconds).sort(), TYPICAL),
     repeats: seconds.length,
   };
 }

@@ -7,7 +7,7 @@ import type { StepCostModel } from "../join/contracts.ts";
 import type { SeqTable } from "../join/seq-table.ts";
 import type { StepPlan } from "../join/step-plan.ts";
 import { type FitError, fitError } from "./fit-error.ts";
-import type { LoopCost, StepPoint, StepProfile } from "./profile.ts";
+import { LOOP_BUCKETS, type LoopCost, type StepPoint, type StepProfile } from "./profile.ts";
 import { fitProfile, type ProfileFit, type Terms } from "./profile-fit.ts";
 import { PlanWork, type StepWork } from "./step-work.ts";
 
@@ -16,8 +16,8 @@ const SLACK = 1.05;
 const FOLDS = 5;
 
 const NO_LOOP: LoopCost = {
-  decodeFactor: 1,
-  prefillFactor: 1,
+  decode: new Array(LOOP_BUCKETS.decode.length + 1).fill(1),
+  prefill: new Array(LOOP_BUCKETS.prefill.length + 1).fill(1),
   step: 0,
   freshDecode: 0,
   decodeRow: 0,
@@ -92,9 +92,7 @@ export class ProfileCost implements StepCostModel {
 
   /** The time of a step of which only the sums are known: computation and serving loop. */
   workSeconds(work: StepWork): number {
-    const { loop } = this;
-    const factor = work.prefillRows > 0 ? loop.prefillFactor : loop.decodeFactor;
-    return factor * this.computeSeconds(work) + this.loopSeconds(work);
+    return this.factor(work) * (this.computeSeconds(work) + this.loopSeconds(work));
   }
 
   /** The time of the batch in a tight loop, as profiled. */
@@ -112,8 +110,8 @@ export class ProfileCost implements StepCostModel {
 
   breakdown(plan: StepPlan, table: SeqTable): readonly Part[] {
     const work = this.workOf(table).of(plan);
-    const { terms, loop } = this;
-    const factor = work.prefillRows > 0 ? loop.prefillFactor : loop.decodeFactor;
+    const { terms } = this;
+    const factor = this.factor(work);
     const base = this.fit.byTokens[0] as number;
     const tokens = this.tokenSeconds(work.prefillTokens + work.decodeRows);
     const parts: Part[] = [
@@ -128,7 +126,7 @@ export class ProfileCost implements StepCostModel {
         operator: "rows",
         seconds: factor * (terms.prefillRow * work.prefillRows + terms.decodeRow * work.decodeRows),
       },
-      { operator: "serving_loop", seconds: this.loopSeconds(work) },
+      { operator: "serving_loop", seconds: factor * this.loopSeconds(work) },
     ];
     return parts.filter((part) => part.seconds !== 0);
   }
@@ -147,6 +145,12 @@ export class ProfileCost implements StepCostModel {
     this.work = known ?? new PlanWork(this.profile.tileTokens);
     if (known === undefined) this.works.set(table, this.work);
     return this.work;
+  }
+
+  private factor(work: StepWork): number {
+    const chunk = work.prefillRows > 0;
+    const factors = chunk ? this.loop.prefill : this.loop.decode;
+    return factors[loopBucket(work)] as number;
   }
 
   private loopSeconds(work: StepWork): number {
@@ -175,6 +179,16 @@ export class ProfileCost implements StepCostModel {
       work.decodeContext > most.decodeContext
     );
   }
+}
+
+/** Index of the factor of LoopCost that holds for a step. */
+export function loopBucket(work: StepWork): number {
+  const borders: readonly number[] =
+    work.prefillRows > 0 ? LOOP_BUCKETS.prefill : LOOP_BUCKETS.decode;
+  const tokens = work.prefillTokens + work.decodeRows;
+  let i = 0;
+  while (i < borders.length && tokens > (borders[i] as number)) i++;
+  return i;
 }
 
 function heldOut(points: readonly StepPoint[]): FitError {

@@ -27,8 +27,8 @@ const profile = {
   points: [point, point, point, point],
   operators: [{ operator: "attn_pre_proj", tokens: 18, seconds: 0.001 }],
   loop: {
-    decodeFactor: 1.05,
-    prefillFactor: 1.02,
+    decode: [1.1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+    prefill: [1, 1, 1, 1.02, 1, 1],
     step: 1e-4,
     freshDecode: 3e-4,
     decodeRow: 1e-5,
@@ -76,7 +76,7 @@ describe("parseStepProfile", () => {
     ],
     ["an empty batch", { ...profile, points: [{ seconds: 1 }] }, "points[0] computes no tokens"],
     ["chunks without tokens", { ...profile, points: [{ ...point, prefillRows: 0 }] }, "0 chunks"],
-    ["a loop with a key missing", { ...profile, loop: { step: 1 } }, "loop.decodeFactor"],
+    ["a loop with a key missing", { ...profile, loop: { step: 1 } }, "loop.freshDecode"],
     [
       "a negative delivery",
       { ...profile, transport: { ...profile.transport, delivery: -1 } },

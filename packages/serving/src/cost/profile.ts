@@ -9,7 +9,7 @@ export const STEP_PROFILE_SCHEMA = "millrace.profile/1";
 
 /** A batch that was run and how long it took. */
 export interface StepPoint extends StepWork {
-  /** Median seconds of the whole step, > 0. */
+  /** Seconds of the whole step on an undisturbed machine, > 0. */
   readonly seconds: number;
   /** Times it was measured, >= 1. */
   readonly repeats: number;
@@ -20,9 +20,9 @@ export interface StepPoint extends StepWork {
  * memory and caches that are shared with the server's other work. Measured under load; absent = not measured.
  */
 export interface LoopCost {
-  /** Factor on the time of steps of decodes alone, and of steps with chunks. */
-  readonly decodeFactor: number;
-  readonly prefillFactor: number;
+  /** Factors on the whole time of steps of decodes alone, and of steps with chunks, by their tokens: see LOOP_BUCKETS. */
+  readonly decode: readonly number[];
+  readonly prefill: readonly number[];
   /** Seconds of every step, of one of decodes alone whose rows are not those before, of every decode row, chunk, page order. */
   readonly step: number;
   readonly freshDecode: number;
@@ -32,6 +32,12 @@ export interface LoopCost {
   /** Steps it was fitted to. */
   readonly steps: number;
 }
+
+/** Tokens up to which each factor of LoopCost holds; the last holds for all above. */
+export const LOOP_BUCKETS = {
+  decode: [1, 2, 3, 4, 6, 8, 12, 16, 32],
+  prefill: [32, 63, 127, 191, 255],
+} as const;
 
 /** What a client sees on top of the engine: HTTP, tokenisation, messages between processes. Absent = not measured. */
 export interface TransportCost {
@@ -120,7 +126,7 @@ export function checkStepProfile(json: unknown, file: string): StepProfile {
     tileTokens: number(at.tileTokens ?? 1, "tileTokens", file, 1, true),
     points,
     operators,
-    loop: part<LoopCost>(at.loop, "loop", LOOP_KEYS, file),
+    loop: loop(at.loop, file),
     transport: part<TransportCost>(at.transport, "transport", TRANSPORT_KEYS, file),
   };
 }
@@ -154,17 +160,22 @@ function point(json: unknown, key: string, file: string): StepPoint {
   return out;
 }
 
-const LOOP_KEYS = [
-  "decodeFactor",
-  "prefillFactor",
-  "step",
-  "freshDecode",
-  "decodeRow",
-  "prefillRow",
-  "mapped",
-  "steps",
-] as const;
+const LOOP_KEYS = ["step", "freshDecode", "decodeRow", "prefillRow", "mapped", "steps"] as const;
 const TRANSPORT_KEYS = ["arrival", "arrivalPerToken", "delivery", "requests"] as const;
+
+function loop(json: unknown, file: string): LoopCost | null {
+  const sums = part<LoopCost>(json, "loop", LOOP_KEYS, file);
+  if (sums === null) return null;
+  const at = object(json, "loop", file);
+  const factors = (name: keyof typeof LOOP_BUCKETS): readonly number[] => {
+    const given = list(at[name], `loop.${name}`, file);
+    const count = LOOP_BUCKETS[name].length + 1;
+    if (given.length !== count)
+      throw invalid(file, `loop.${name} has ${given.length} factors, not ${count}`);
+    return given.map((value, i) => number(value, `loop.${name}[${i}]`, file, 0, false));
+  };
+  return { ...sums, decode: factors("decode"), prefill: factors("prefill") };
+}
 
 /** An object of numbers from 0 on, or null where there is none. */
 function part<T>(json: unknown, key: string, keys: readonly (keyof T & string)[], file: string) {
