@@ -169,6 +169,69 @@ const compare: CommandSpec = {
     (await import("../commands/cluster/compare.ts")).clusterCompareCommand(session, flags),
 };
 
+const profile: CommandSpec = {
+  usage: "profile <command...>",
+  summary: "how a training command's speed depends on CPUs, measured",
+  text: "Runs the command after -- with all CPUs, then with fewer, and writes millrace.job-profile/1. How memory matters is derived from the size of the data set and the speed of its storage where they are given (optimistic profiling).",
+  flags: [
+    {
+      flags: "--samples <n>",
+      text: "the command ends after so many samples",
+      parse: wholeNumber("--samples", 1),
+    },
+    {
+      flags: "--progress <regex>",
+      text: "finds the samples so far in a line of output, e.g. 'samples (\\d+)'",
+    },
+    {
+      flags: "--seconds <s>",
+      text: "with --progress: stop each run after so long (default: 20)",
+      parse: decimal("--seconds", 0.1, 86_400),
+    },
+    { flags: "--name <name>", text: "what traces call the job (default: the program)" },
+    {
+      flags: "--gpus <n>",
+      text: "GPUs that the command uses (default: 1)",
+      parse: wholeNumber("--gpus", 1),
+    },
+    {
+      flags: "--cpus <n>",
+      text: "most CPUs to try (default: all)",
+      parse: wholeNumber("--cpus", 1),
+    },
+    {
+      flags: "--bound <how>",
+      text: "cgroup (default where it may be made) or taskset",
+      choices: ["cgroup", "taskset"],
+    },
+    { flags: "--host-memory <size>", text: "the job's own memory beside the cache" },
+    {
+      flags: "--samples-per-epoch <n>",
+      text: "of the data set",
+      parse: wholeNumber("--samples-per-epoch", 1),
+    },
+    { flags: "--sample-size <size>", text: "mean bytes of a sample in storage" },
+    { flags: "--storage-rate <size>", text: "bytes per second from storage, e.g. 200MB" },
+    { flags: "--cache-rate <size>", text: "bytes per second from the cache (default: 5GB)" },
+    { flags: "-o, --out <file>", text: "write the profile here" },
+  ],
+  examples: [
+    [
+      "millrace cluster profile --samples 5000 --out res.json -- python train.py --epochs 1",
+      "a command that ends",
+    ],
+    [
+      "millrace cluster profile --progress 'samples=(\\d+)' --seconds 30 -- python train.py",
+      "one that goes on",
+    ],
+  ],
+  run: async (session, { args, flags }) => {
+    const argv = (args as readonly unknown[])[0] as readonly string[] | undefined;
+    const { clusterProfileCommand } = await import("../commands/cluster/profile.ts");
+    return clusterProfileCommand(session, argv ?? [], flags);
+  },
+};
+
 function mix(value: string): readonly [number, number, number] {
   const parts = value.split(":").map(Number);
   const [image, language, speech] = parts;
@@ -185,7 +248,7 @@ function numbers(value: string): readonly number[] {
   return value.split(",").map((part) => decimal("--rates", 1e-3, 1e6)(part.trim()));
 }
 
-const verbs = [simulate, compare];
+const verbs = [simulate, compare, profile];
 
 export const clusterCommands: readonly CommandSpec[] = [
   {

@@ -122,6 +122,32 @@ test("the house's own simulator: generated jobs, every allocator, jobs.csv and a
   );
 });
 
+test("profile measures a real command and writes a profile that can be read back", async () => {
+  const out = join(folder, "profile.json");
+  const code = "const end = Date.now() + 60; while (Date.now() < end);";
+  const argv = ["--samples", "30", "--cpus", "2", "--name", "busy", "--out", out];
+  const ran = await millrace(
+    "cluster",
+    "profile",
+    ...argv,
+    "--json",
+    "--",
+    process.execPath,
+    "-e",
+    code,
+  );
+  expect(ran.exit, ran.err).toBe(0);
+  expect(JSON.parse(ran.out)).toMatchObject({
+    schema: "millrace.job-profile/1",
+    name: "busy",
+    cpus: [1, 2],
+    source: "measured",
+  });
+  expect(JSON.parse(readFileSync(out, "utf8"))).toEqual(JSON.parse(ran.out));
+  const uncounted = await millrace("cluster", "profile", "--", "true");
+  expect(uncounted.err).toMatch(/say how samples are counted/);
+});
+
 test("what is missing or does not match is said with a remedy", async () => {
   expect((await millrace("cluster")).err).toMatch(/needs a verb: simulate/);
   expect((await millrace("cluster", "simulate")).err).toMatch(/--profiles is missing/);
