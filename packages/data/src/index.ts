@@ -18,10 +18,22 @@ export { FileReader, type FileReaderOptions, type ReadMode } from "./fetch/file-
 export type * from "./fetch/storage-reader.ts";
 export type * from "./loader/bad-samples.ts";
 export { DataLoader, type LoaderOptions } from "./loader/loader.ts";
+export { HttpReader, type HttpReaderOptions } from "./peers/http-reader.ts";
+export { digestItems, readManifest, writeManifest } from "./peers/manifest.ts";
+export { assignOwners, type MemberShare, type Ownership } from "./peers/ownership.ts";
+export {
+  type Member,
+  type MemberCounts,
+  PartitionedReader,
+  type PartitionedReaderOptions,
+} from "./peers/partitioned-reader.ts";
+export { openPeerStore, type PeerStore, type PeerStoreOptions } from "./peers/peer-store.ts";
 export { makeTransform, outputSpec } from "./prep/make-transform.ts";
 export type * from "./prep/transform.ts";
 export * from "./sampler/sampler.ts";
 export { openFolder } from "./source/folder.ts";
 export type * from "./source/source.ts";
 export * from "./stall-model/index.ts";
+export * from "./storage/emulated-storage.ts";
+export * from "./storage/measure-storage.ts";
 export { type JpegSetOptions, makeJpegSet } from "./synthetic/jpeg-set.ts";
