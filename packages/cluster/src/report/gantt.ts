@@ -26,10 +26,9 @@ function colour(index: number): string {
   return `hsl(${(index * 137.5 + 205) % 360} 55% 52%)`;
 }
 
-/** The chart and the groups with their colours, for the caption. */
+/** The chart with its legend. */
 export function serverGantt(chart: ServerGantt): {
   readonly svg: string;
-  readonly legend: readonly { readonly group: string; readonly colour: string }[];
   /** Boxes left out beyond the most that are drawn. */
   readonly leftOut: number;
 } {
@@ -67,8 +66,31 @@ export function serverGantt(chart: ServerGantt): {
     ({ name, gpus }, s) =>
       `<text x="${left - 6}" y="${(starts[s] as number) + (gpus * lane) / 2 + 4}" text-anchor="end" font-size="11" fill="currentColor">${escaped(name)}</text><rect x="${left}" y="${starts[s]}" width="${width - left - 8}" height="${gpus * lane}" fill="currentColor" opacity="0.06"/>`,
   );
-  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" role="img" aria-label="Jobs on GPUs over time" font-family="system-ui, sans-serif">${ticks(from, to, x, height)}${labels.join("")}${boxes.join("")}</svg>`;
-  return { svg, legend: [...groups].map(([group, c]) => ({ group, colour: c })), leftOut };
+  const key = legend(groups, height + 6);
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${key.bottom}" role="img" aria-label="Jobs on GPUs over time" font-family="system-ui, sans-serif">${ticks(from, to, x, height)}${labels.join("")}${boxes.join("")}${key.svg}</svg>`;
+  return { svg, leftOut };
+}
+
+/** Swatches with names, in as many rows as they need. */
+function legend(
+  groups: ReadonlyMap<string, string>,
+  from: number,
+): { readonly svg: string; readonly bottom: number } {
+  const items: string[] = [];
+  let at = left;
+  let y = from;
+  for (const [group, fill] of groups) {
+    const space = 26 + 7 * group.length;
+    if (at + space > width && at > left) {
+      at = left;
+      y += 18;
+    }
+    items.push(
+      `<rect x="${at}" y="${y}" width="10" height="10" fill="${fill}"/><text x="${at + 14}" y="${y + 9}" font-size="11" fill="currentColor">${escaped(group)}</text>`,
+    );
+    at += space;
+  }
+  return { svg: items.join(""), bottom: y + 16 };
 }
 
 interface Box {

@@ -125,7 +125,7 @@ function whereSection({ jobs, result, experiment }: ClusterReportInput): Section
   const end = segments.reduce((last, segment) => Math.max(last, segment.to), 0);
   const servers = Math.min(ganttServers, experiment.cluster.servers);
   const to = Math.min(end, ganttHours * hour);
-  const { svg, legend, leftOut } = serverGantt({
+  const { svg, leftOut } = serverGantt({
     segments,
     nameOf: (job) => `job ${jobs[job]?.id}`,
     groupOf: (job) => jobs[job]?.model ?? "",
@@ -136,9 +136,7 @@ function whereSection({ jobs, result, experiment }: ClusterReportInput): Section
     from: 0,
     to,
   });
-  const notes = [
-    `a lane per GPU; ${legend.length} models in as many colours (point at a box for its job)`,
-  ];
+  const notes = ["a lane per GPU, a colour per model; point at a box for its job"];
   if (servers < experiment.cluster.servers) notes.push(`the first ${servers} servers`);
   if (to < end) notes.push(`the first ${ganttHours} hours of ${writeNumber(end / hour)}`);
   if (leftOut > 0) notes.push(`${writeNumber(leftOut, "whole")} boxes left out`);
