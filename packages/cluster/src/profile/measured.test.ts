@@ -64,7 +64,8 @@ describe("optimistic profiling", () => {
       serverHostBytes: 20e9,
     };
     const { best } = speedOptions(imported.profile, 1, share, imported.ownBytes);
-    expect(best).toMatchObject({ cpus: 9, hostBytes: 3e9, cacheBytes: 1e9 });
+    // 6 and 12 CPUs were measured, so 9 are between; a fifth of the reads at 20 MB/s is fast enough.
+    expect(best).toMatchObject({ cpus: 12, hostBytes: 2.8e9, cacheBytes: 0.8e9 });
   });
 });
 
