@@ -24,7 +24,12 @@ const cacheHungry: SpeedProfile = {
 const flat: SpeedProfile = { name: "flat", cpus: [1], hostBytes: [20e9], rate: [[1]] };
 
 /** `n` equal jobs on servers with two NUMA nodes. */
-function clusterOf(n: number, servers: number, profile: SpeedProfile, over: Partial<TestJob>): ClusterState {
+function clusterOf(
+  n: number,
+  servers: number,
+  profile: SpeedProfile,
+  over: Partial<TestJob>,
+): ClusterState {
   const { state, arrive } = randomCluster(1, servers);
   for (let i = 0; i < n; i++) {
     arrive();
@@ -123,7 +128,11 @@ describe("restarts in decisions", () => {
       [0, ["restart"]],
       [60, []],
     ] as const) {
-      const state = clusterOf(1, 1, curious, { restartSeconds, workSeconds: 1e5, remainingSeconds: 1e5 });
+      const state = clusterOf(1, 1, curious, {
+        restartSeconds,
+        workSeconds: 1e5,
+        remainingSeconds: 1e5,
+      });
       const held = [{ server: 0, gpus: [0], cpus: 3, hostBytes: 20e9, cacheBytes: 20e9, numa: 0 }];
       const running: ClusterState = {
         ...state,
