@@ -41,6 +41,20 @@ const jct = async (run: {
     }
 }
 {
+  // The window of the paper, where the proportional cluster is just above and well above what it can serve.
+  for (const mix of mixes)
+    for (const rate of [8, 9]) {
+      const mean = async (allocator: AllocatorName): Promise<number> => {
+        const { jct: seconds } = await benchRun({ jobs: 6600, rate, seed: 42, mix, allocator });
+        return seconds.subarray(4000, 5000).reduce((total, value) => total + value, 0);
+      };
+      const share = await mean("proportional");
+      const text = `${name(mix)}, fifo, ${rate} jobs/h, jobs 4000 to 4999: mean JCT of proportional over`;
+      report(`${text} Tune`, share / (await mean("tune")), "x");
+      report(`${text} water-filling`, share / (await mean("waterfill")), "x");
+    }
+}
+{
   const sets = [
     { gpus: "single", rate: 5 },
     { gpus: "single", rate: 7 },
