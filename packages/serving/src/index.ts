@@ -1,3 +1,4 @@
+export * from "./cost/black-box.ts";
 export * from "./cost/fit-error.ts";
 export * from "./cost/loop-fit.ts";
 export * from "./cost/non-negative.ts";

@@ -85,3 +85,25 @@ test.each([
   expect(run.exit).toBe(2);
   expect(run.err).toContain(said);
 });
+
+test("a profile is fitted to the raw run of a server that only shows its tokens", async () => {
+  const { startMockProcess } = await import("@millrace/bench/mock");
+  await using mock = await startMockProcess({ stepMs: 4, chunkTokens: 64 });
+  const out = join(folder, "black");
+  const words = "--rate 30 --requests 60 --prompt-tokens 8..100 --output-tokens 8..24 --warmup 1";
+  const bench = await millrace("bench", "--url", mock.url, ...words.split(" "), "--out", out);
+  expect(bench.exit).toBe(0);
+  const file = join(folder, "black.json");
+  const run = await millrace("profile", "--from", join(out, "run.jsonl"), "--out", file, "--json");
+  expect(run.exit).toBe(0);
+  const fit = JSON.parse(run.out);
+  expect(fit.steps).toBeGreaterThan(200);
+  // The mock's steps take 4 ms and never less.
+  for (const { seconds, low, high } of fit.bands) {
+    expect(seconds).toBeGreaterThan(0.0035);
+    expect(low).toBeLessThanOrEqual(high);
+  }
+  expect(parseStepProfile(readFileSync(file, "utf8"), file).points.length).toBe(fit.points);
+  const none = await millrace("profile", "--from", model);
+  expect(none.exit).toBe(2);
+});

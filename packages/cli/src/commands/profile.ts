@@ -10,6 +10,7 @@ import type { Session } from "../session.ts";
 import { facts } from "../ui/table.ts";
 
 interface ProfileFlags {
+  readonly from?: string;
   readonly quick?: boolean;
   readonly rounds?: number;
   readonly seed?: number;
@@ -25,6 +26,10 @@ export async function profileCommand(
   all: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = all as ProfileFlags;
+  if (flags.from !== undefined) {
+    const { profileFromCommand } = await import("./profile-from.ts");
+    return profileFromCommand(session, { ...flags, from: flags.from });
+  }
   const config = readServeConfig(all);
   if (config.engine.executor === "libllama")
     throw new MillraceError("USAGE", "libllama's steps cannot be profiled", {
