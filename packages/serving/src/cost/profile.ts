@@ -26,6 +26,8 @@ export interface LoopCost {
   /** Seconds of every step, of one of decodes alone whose rows are not those before, of every decode row, chunk, page order. */
   readonly step: number;
   readonly freshDecode: number;
+  /** Share by which the computation of steps with chunks takes longer. */
+  readonly prefillShare: number;
   readonly decodeRow: number;
   readonly prefillRow: number;
   readonly mapped: number;
