@@ -162,7 +162,15 @@ function point(json: unknown, key: string, file: string): StepPoint {
   return out;
 }
 
-const LOOP_KEYS = ["step", "freshDecode", "decodeRow", "prefillRow", "mapped", "steps"] as const;
+const LOOP_KEYS = [
+  "step",
+  "freshDecode",
+  "prefillShare",
+  "decodeRow",
+  "prefillRow",
+  "mapped",
+  "steps",
+] as const;
 const TRANSPORT_KEYS = ["arrival", "arrivalPerToken", "delivery", "requests"] as const;
 
 function loop(json: unknown, file: string): LoopCost | null {
