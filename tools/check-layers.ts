@@ -43,6 +43,7 @@ const allowed: Readonly<Record<string, readonly string[]>> = {
 const pure: readonly RegExp[] = [
   /^packages\/core\/src\/(?!node\/|solver\/)/,
   /^packages\/serving\/src\//,
+  /^packages\/data\/src\/stall-model\//,
   /^packages\/sim\/src\/(?!node\/|search\/|queue\/)/,
 ];
 

@@ -70,6 +70,9 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "f32x4.eq": [0xfd, 0x41],
   "f32x4.gt": [0xfd, 0x44],
   "f32x4.ge": [0xfd, 0x46],
+  "i32x4.gt_s": [0xfd, 0x3b],
+  "v128.and": [0xfd, 0x4e],
+  "v128.xor": [0xfd, 0x51],
   "v128.any_true": [0xfd, 0x53],
   "i32x4.bitmask": [0xfd, 0xa4, 0x01],
   "f32x4.nearest": [0xfd, 0x6a],
@@ -82,7 +85,17 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "f32x4.max": [0xfd, 0xe9, 0x01],
   "i32x4.add": [0xfd, 0xae, 0x01],
   "i32x4.shl": [0xfd, 0xab, 0x01],
+  "i32x4.shr_u": [0xfd, 0xad, 0x01],
   "i32x4.dot_i16x8_s": [0xfd, 0xba, 0x01],
+  "i16x8.extend_low_i8x16_u": [0xfd, 0x89, 0x01],
+  "i16x8.extend_high_i8x16_u": [0xfd, 0x8a, 0x01],
+  "i16x8.shl": [0xfd, 0x8b, 0x01],
+  "i16x8.add": [0xfd, 0x8e, 0x01],
+  "i16x8.q15mulr_sat_s": [0xfd, 0x82, 0x01],
+  "i32x4.extend_low_i16x8_s": [0xfd, 0xa7, 0x01],
+  "i32x4.extend_high_i16x8_s": [0xfd, 0xa8, 0x01],
+  "i32x4.shr_s": [0xfd, 0xac, 0x01],
+  "i32x4.min_s": [0xfd, 0xb6, 0x01],
   "i32x4.trunc_sat_f32x4_s": [0xfd, 0xf8, 0x01],
   "f32x4.convert_i32x4_s": [0xfd, 0xfa, 0x01],
 };
@@ -93,8 +106,14 @@ const memory: Readonly<Record<string, readonly [readonly number[], number]>> = {
   "i32.store": [[0x36], 2],
   "f32.store": [[0x38], 2],
   "v128.load": [[0xfd, 0x00], 4],
+  "v128.load16_splat": [[0xfd, 0x08], 1],
   "v128.load32_splat": [[0xfd, 0x09], 2],
   "v128.store": [[0xfd, 0x0b], 4],
+};
+/** Stores of one lane: code, log2 of the alignment; the lane follows the address's offset. */
+const laneStores: Readonly<Record<string, readonly [readonly number[], number]>> = {
+  "v128.store8_lane": [[0xfd, 0x58], 0],
+  "v128.store32_lane": [[0xfd, 0x5a], 2],
 };
 const lanes: Readonly<Record<string, readonly number[]>> = { "f32x4.extract_lane": [0xfd, 0x1f] };
 
@@ -196,6 +215,11 @@ class Body {
       this.code.push(...access[0], access[1], ...unsigned(Number(offset?.[1] ?? 0)));
       return at + (offset === null ? 1 : 2);
     }
+    const lane = laneStores[op];
+    if (lane !== undefined) {
+      this.code.push(...lane[0], lane[1], 0, Number(next));
+      return at + 2;
+    }
     if (op.startsWith("local.")) {
       const index = this.#locals.get(next);
       if (index === undefined) throw new Error(`no local ${next}`);
@@ -286,6 +310,7 @@ export function assemble(text: string): Uint8Array<ArrayBuffer> {
 
 /** The kernels of the repository: text and the module that holds its bytes. */
 export const kernels = [
+  ["packages/data/src/prep/kernels.wat", "packages/data/src/prep/kernel-bytes.ts"],
   ["packages/extreme/src/kernels/kernels.wat", "packages/extreme/src/kernels/bytes.ts"],
 ] as const;
 

@@ -2,11 +2,38 @@
  * Feeding training without data stalls: sources, fetching, the never-evict cache, preparation, batches. Layer 1; uses
  * the operating system through @millrace/system alone. Papers: CoorDL and DS-Analyzer (VLDB 2021).
  */
+export {
+  jobProfileJsonSchema,
+  parseJobProfile,
+  readJobProfile,
+  writeJobProfile,
+} from "./analyze/profile-file.ts";
 export * from "./batch/area.ts";
 export * from "./batch/batch.ts";
 export type * from "./cache/byte-cache.ts";
+export { cachePath, MinioCache, type MinioCacheOptions } from "./cache/minio-cache.ts";
+export { NoCache } from "./cache/no-cache.ts";
+export { Arena } from "./fetch/arena.ts";
+export { FileReader, type FileReaderOptions, type ReadMode } from "./fetch/file-reader.ts";
 export type * from "./fetch/storage-reader.ts";
+export type * from "./loader/bad-samples.ts";
+export { DataLoader, type LoaderOptions } from "./loader/loader.ts";
+export { HttpReader, type HttpReaderOptions } from "./peers/http-reader.ts";
+export { digestItems, readManifest, writeManifest } from "./peers/manifest.ts";
+export { assignOwners, type MemberShare, type Ownership } from "./peers/ownership.ts";
+export {
+  type Member,
+  type MemberCounts,
+  PartitionedReader,
+  type PartitionedReaderOptions,
+} from "./peers/partitioned-reader.ts";
+export { openPeerStore, type PeerStore, type PeerStoreOptions } from "./peers/peer-store.ts";
+export { makeTransform, outputSpec } from "./prep/make-transform.ts";
 export type * from "./prep/transform.ts";
 export * from "./sampler/sampler.ts";
+export { openFolder } from "./source/folder.ts";
 export type * from "./source/source.ts";
+export * from "./stall-model/index.ts";
+export * from "./storage/emulated-storage.ts";
+export * from "./storage/measure-storage.ts";
 export { type JpegSetOptions, makeJpegSet } from "./synthetic/jpeg-set.ts";

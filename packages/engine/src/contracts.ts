@@ -141,6 +141,20 @@ export interface GenerateRequest {
   readonly priority: number;
   /** Seconds from now after which the request is cancelled (finish "deadline"); Infinity = none. */
   readonly deadlineSeconds: number;
+  /** Whether its events carry `times`. */
+  readonly timed?: boolean;
+}
+
+/** When the step that gave a token was planned and computed: seconds on the machine's monotonic clock (process.hrtime). */
+export interface TokenTimes {
+  /** Planning of the step began. */
+  readonly planned: number;
+  /** Its plan and page orders were done, and its batch went to the executor. */
+  readonly submitted: number;
+  /** The token was sampled. */
+  readonly completed: number;
+  /** Seconds from submitted to completed, summed over all steps so far that had a row of the sequence, this one too. */
+  readonly busy: number;
 }
 
 export interface TokenLogprob {
@@ -150,7 +164,12 @@ export interface TokenLogprob {
 
 /** What a request brings, in order: any number of `tokens`, then one `finish` or `error`. */
 export type GenerateEvent =
-  | { readonly type: "admitted"; readonly cachedTokens: number }
+  | {
+      readonly type: "admitted";
+      readonly cachedTokens: number;
+      /** When planning of the first step with a row of it began, on the clock of TokenTimes; where the request is timed. */
+      readonly planned?: number;
+    }
   | {
       readonly type: "tokens";
       readonly tokens: readonly number[];
@@ -165,6 +184,8 @@ export type GenerateEvent =
       readonly at: number;
       /** Step number, as in the timing log. */
       readonly step: number;
+      /** Where the request is timed. */
+      readonly times?: TokenTimes;
     }
   | {
       readonly type: "finish";

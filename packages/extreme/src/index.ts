@@ -3,12 +3,22 @@
  * index over the classifier vectors, trainer, metrics, predictor.
  */
 export { type Csr, CsrBuilder, columnCounts, normalizeRows, takeRows } from "./data/csr.ts";
-export { type Dataset, type ReadDatasetOptions, readDataset, type Split } from "./data/dataset.ts";
+export {
+  type Dataset,
+  type FeatureSource,
+  type ReadDatasetOptions,
+  readDataset,
+  type Split,
+} from "./data/dataset.ts";
 export { readFilter } from "./data/filters.ts";
-export { type Points, readMatrix, readOneFile } from "./data/sparse.ts";
+export { type Points, readMatrix, readOneFile, readPredictions } from "./data/sparse.ts";
 export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";
-export { writeMatrix, writeOneFile, writeTexts } from "./data/write.ts";
-export { ExactIndex, type Excluded, type Found } from "./index/exact.ts";
+export { writeMatrix, writeOneFile, writePredictions, writeTexts } from "./data/write.ts";
+export { calibrate, type IndexCheck, recallOf } from "./index/calibrate.ts";
+export { createIndex, type IndexKind, indexKinds } from "./index/create.ts";
+export { ExactIndex } from "./index/exact.ts";
+export { IvfIndex, type IvfOptions, ivfOptionsFor } from "./index/ivf.ts";
+export type { Excluded, Found, LabelIndex } from "./index/label-index.ts";
 export { type Block, floats, Heap, ints, type Kernels } from "./kernels/heap.ts";
 export {
   type Decile,
@@ -17,11 +27,21 @@ export {
   evaluate,
   type MetricsAt,
 } from "./metrics/evaluate.ts";
+export { type PercentMetrics, percentDepth, percentMetrics } from "./metrics/percent.ts";
 export { inversePropensity, type PropensityModel, propensityModels } from "./metrics/propensity.ts";
 export { type Ranking, rank, type TieOrder, TopK } from "./metrics/ranking.ts";
-export { loadModel, type StoredModel } from "./model/folder.ts";
+export { addLabels, type NewLabel, removeLabels } from "./model/edit-labels.ts";
+export { loadModel, type StoredModel, saveModel, snapshotOf } from "./model/folder.ts";
 export { createModel, type Model, type ModelShape } from "./model/model.ts";
 export { predict } from "./model/predict.ts";
+export {
+  Predictor,
+  type PredictorOptions,
+  type RankedLabel,
+  rankedLabels,
+} from "./serve/predictor.ts";
+export { defaultServeOptions, ExtremeServer, type ServeOptions } from "./serve/server.ts";
+export { type Generated, type GenerateOptions, generate } from "./synthetic/generate.ts";
 export {
   defaultVectorizer,
   fitVectorizer,
@@ -32,10 +52,14 @@ export {
 export {
   defaultTrainOptions,
   type Preset,
+  presetFor,
   presets,
   type Sampler,
   samplers,
+  type TrainerName,
   type TrainOptions,
+  trainerNames,
+  trainers,
 } from "./train/options.ts";
 export {
   type RunEpoch,

@@ -20,10 +20,30 @@ export {
 } from "./files/shared-file.ts";
 export { asyncStackBytes, koffi } from "./foreign.ts";
 export { mappedMemorySupported, pageBytes } from "./libc.ts";
-export * from "./limits/cgroup.ts";
+export {
+  type Limits,
+  type ReadText,
+  readLimits,
+  usableMemoryBytes,
+} from "./limits/cgroup.ts";
+export {
+  blockDeviceOf,
+  ControlGroup,
+  type Controller,
+  controllersOffered,
+  type GroupMemory,
+  type GroupReads,
+  type GroupSystem,
+} from "./limits/control-group.ts";
+export { dropAllPages, dropFilePages, storageBytesRead } from "./limits/page-cache.ts";
 export * from "./limits/resident.ts";
 export { MappedFile, mapFile } from "./memory/mapped-file.ts";
 export { MemoryFile } from "./memory/memory-file.ts";
 export { roundUpToPages } from "./memory/range.ts";
 export { type Access, Reservation } from "./memory/reservation.ts";
 export { maxViewBytes, memoryView } from "./memory/view.ts";
+export {
+  namespacesSupported,
+  type ServerNamespace,
+  ServerNamespaces,
+} from "./net/server-namespaces.ts";

@@ -18,7 +18,9 @@ export class AreaViews implements Disposable {
 
   private region(area: Area & { readonly kind: "file" }): MappedRegion {
     const known = this.mapped.get(area.path);
-    if (known !== undefined) return known;
+    if (known !== undefined && known.buffer.byteLength >= area.bytes) return known;
+    // The file has grown since.
+    known?.[Symbol.dispose]();
     const region = mapShared(area.path, area.bytes);
     this.mapped.set(area.path, region);
     return region;

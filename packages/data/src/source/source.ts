@@ -10,6 +10,8 @@ export interface Extent {
   readonly offset: number;
   /** At least 0. */
   readonly bytes: number;
+  /** The item is the whole file, so that a reader need not keep the file open for others. */
+  readonly whole?: boolean;
 }
 
 /** How an item's bytes are taken apart before a transform sees them; plain data, since it crosses to workers. */

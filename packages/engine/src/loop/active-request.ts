@@ -17,6 +17,9 @@ export interface Active {
   cachedTokens: number;
   /** Its last event is out. */
   over: boolean;
+  /** Seconds that steps with a row of it have computed, and whether the step that computes now is in there already. */
+  busySeconds: number;
+  counted: boolean;
 }
 
 /** The good end of a request. */

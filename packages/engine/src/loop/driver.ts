@@ -52,6 +52,8 @@ export class Driver {
   scheduler: SchedulerSettings;
   /** Steps submitted. */
   steps = 0;
+  /** When the last plan was begun. */
+  plannedAt = 0;
   /** Why nothing is computed any more, null while it is. */
   dead: string | null = null;
   private readonly parts: DriverParts;
@@ -102,6 +104,11 @@ export class Driver {
   /** Time at which the step that is being sampled was computed. */
   get computedAt(): number {
     return this.backend.computedAt;
+  }
+
+  /** Time at which the batch of the last step went to the executor. */
+  get submittedAt(): number {
+    return this.backend.submittedAt;
   }
 
   /** Offers a sequence that was just added to the table; a refused one is released. */
@@ -170,7 +177,10 @@ export class Driver {
     if (this.dead !== null) return;
     const { clock } = this.parts;
     const from = clock.now();
+    const before = this.plannedAt;
+    this.plannedAt = from;
     const submitted = this.replica.pump(this.instant);
+    if (submitted === 0) this.plannedAt = before;
     if (submitted > 0) {
       this.shape = { ...this.shape, at: from, planSeconds: clock.now() - from };
       this.watchdog.started();

@@ -39,6 +39,8 @@ export class ExecutorBackend implements StepBackend {
   /** Message of the failure that ended the executor, null while it works. */
   failure: string | null = null;
   readonly seconds: StepSeconds = { memory: 0, build: 0, compute: 0, sample: 0 };
+  /** Time at which the batch of the last step went to the executor. */
+  submittedAt = 0;
   /** Time at which the last step was computed. */
   computedAt = 0;
   private readonly executor: Executor;
@@ -93,6 +95,7 @@ export class ExecutorBackend implements StepBackend {
       if (failed.length > 0)
         throw new Error(`${failed.length} pages of KV memory could not be mapped`);
       const t1 = clock.now();
+      this.submittedAt = t1;
       this.fill(plan);
       const t2 = clock.now();
       // Both are waited for whatever happens: page orders are carried out in the order they were handed out.

@@ -4,7 +4,7 @@
  */
 import type { Clock } from "@millrace/core";
 import { DONE, type PrefixKeyer, type SeqTable, type StepPlan } from "@millrace/serving";
-import type { GenerateEvent, GenerateRequest } from "../contracts.ts";
+import type { GenerateEvent, GenerateRequest, TokenTimes } from "../contracts.ts";
 import { EventQueue } from "../process/event-queue.ts";
 import { type Active, answered, crashed, finishOf, refusal } from "./active-request.ts";
 import type { Driver } from "./driver.ts";
@@ -27,6 +27,8 @@ export interface RequestBookOptions {
 export class RequestBook {
   /** By the handle in the table's `request`. */
   readonly generations = new Map<number, Generation>();
+  /** What the engine's clock is behind the machine's monotonic clock, seconds. */
+  private readonly behind: number;
   readonly counts = { preemptions: 0, prompt: 0, cached: 0, generated: 0 };
   private readonly options: RequestBookOptions;
   private readonly active = new Map<number, Active>();
@@ -37,6 +39,7 @@ export class RequestBook {
 
   constructor(options: RequestBookOptions) {
     this.options = options;
+    this.behind = Number(process.hrtime.bigint()) / 1e9 - options.clock.now();
   }
 
   /** Takes a request in, or answers why not. Owns the grammar from here on. */
@@ -73,6 +76,7 @@ export class RequestBook {
           logprobs: logprob === null ? [] : [logprob],
           at: driver.computedAt,
           step: driver.steps,
+          ...(request.timed === true && { times: this.timesOf(active) }),
         });
       },
     );
@@ -108,6 +112,8 @@ export class RequestBook {
       },
       cachedTokens: -1,
       over: false,
+      busySeconds: 0,
+      counted: false,
     };
     this.active.set(handle, active);
     this.generations.set(handle, generation);
@@ -130,14 +136,23 @@ export class RequestBook {
       active.cachedTokens = plan.start[i]!;
       this.counts.prompt += active.request.prompt.length;
       this.counts.cached += active.cachedTokens;
-      active.queue.push({ type: "admitted", cachedTokens: active.cachedTokens });
+      active.queue.push({
+        type: "admitted",
+        cachedTokens: active.cachedTokens,
+        ...(active.request.timed === true && {
+          planned: this.options.driver().plannedAt + this.behind,
+        }),
+      });
     }
   }
 
   /** The step of the last plan ended: finished requests hear of it and are given back. */
   stepped(): void {
+    const { computedAt, submittedAt } = this.options.driver();
     for (const active of this.inStep) {
       const { generation } = active;
+      if (!active.counted) active.busySeconds += computedAt - submittedAt;
+      active.counted = false;
       const { end } = generation.output;
       if (active.over) this.giveBack(active);
       else if (end !== null) {
@@ -149,6 +164,21 @@ export class RequestBook {
       }
     }
     this.inStep.length = 0;
+  }
+
+  /** Times of the token that was just sampled. */
+  private timesOf(active: Active): TokenTimes {
+    const { plannedAt, submittedAt } = this.options.driver();
+    const now = this.options.clock.now();
+    active.busySeconds += now - submittedAt;
+    active.counted = true;
+    const { behind } = this;
+    return {
+      planned: plannedAt + behind,
+      submitted: submittedAt + behind,
+      completed: now + behind,
+      busy: active.busySeconds,
+    };
   }
 
   /** Cancels whatever runs. */

@@ -7,6 +7,7 @@ import type { TokensEvent } from "./generation.ts";
 import { type Choice, type GenerationScope, runChoices, UsageCount } from "./generation.ts";
 import type { ServerOptions } from "./options.ts";
 import { SseStream } from "./sse.ts";
+import { TimelineRecorder } from "./timeline.ts";
 
 /** News of one choice after parsing. */
 export interface News {
@@ -44,38 +45,27 @@ export async function answerStream(
   const wants = fields.stream_options ?? {};
   const usage = new UsageCount();
   const head = { ...form.head, object: form.chunkObject };
+  const timeline = wants.include_timings === true ? new TimelineRecorder(exchange.arrivedMs) : null;
   const stream = new SseStream(exchange, {
     ...scope.options,
     emptyChunk: () => ({ ...head, choices: [] }),
     onSlowReader: () => scope.metrics.slowReader(),
+    ...(timeline !== null && { onWritten: (events: number) => timeline.wrote(events) }),
   });
-  const always =
-    wants.include_timings === true ||
-    wants.continuous_usage_stats === true ||
-    fields.return_token_ids;
+  const always = wants.continuous_usage_stats === true || fields.return_token_ids;
   const send = async (choice: Choice, news: News, finish: string | null) => {
     const entry = await form.chunk(choice, news, finish);
     const usageNow = wants.continuous_usage_stats === true ? usage.usage : null;
-    const { event } = news;
-    stream.event({
+    return stream.event({
       ...head,
       choices: [entry],
       ...(wants.include_usage === true || usageNow !== null ? { usage: usageNow } : {}),
-      ...(wants.include_timings === true && event !== null
-        ? {
-            timings: {
-              step: event.step,
-              at: event.at,
-              server_at: Number(process.hrtime.bigint()) / 1e9,
-              tokens: event.tokens.length,
-            },
-          }
-        : {}),
     });
   };
   try {
     await runChoices(scope, exchange, choices, usage, {
-      admitted: (choice) => {
+      admitted: (choice, event) => {
+        timeline?.planned(choice.index, event.planned ?? null);
         stream.open();
         const opening = form.opening(choice);
         if (opening !== null)
@@ -92,18 +82,24 @@ export async function answerStream(
           news.reasoning !== "" ||
           news.calls.length > 0 ||
           event.logprobs.length > 0;
-        if (shown || always) await send(choice, news, null);
+        const sent = shown || always ? await send(choice, news, null) : -1;
+        timeline?.tokens(choice.index, event, sent);
       },
       finished: async (choice, event) => {
-        await send(
+        const sent = await send(
           choice,
           form.read(choice, null, usage, false),
           form.finishReason(choice, event.reason),
         );
+        timeline?.finished(choice.index, sent);
       },
     });
     if (exchange.signal.aborted) return stream.abandon();
     if (wants.include_usage === true) stream.event({ ...head, choices: [], usage: usage.usage });
+    if (timeline !== null) {
+      await stream.flushed();
+      stream.event({ ...head, choices: [], timeline: timeline.end() });
+    }
   } catch (thrown) {
     stream.abandon();
     if (!stream.opened) throw thrown;

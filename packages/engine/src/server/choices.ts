@@ -183,6 +183,7 @@ export function choicesOf(
           grammar: constraint?.grammar ?? null,
           priority: fields.priority,
           deadlineSeconds: deadline,
+          ...(fields.stream_options?.include_timings === true ? { timed: true } : {}),
         },
       };
     }),

@@ -7,6 +7,8 @@ import type { ChoiceOutcome, ServerMetrics } from "./metrics.ts";
 
 /** Tokens that came out of one step for one choice. */
 export type TokensEvent = Extract<GenerateEvent, { type: "tokens" }>;
+/** A choice's first step is planned. */
+export type AdmittedEvent = Extract<GenerateEvent, { type: "admitted" }>;
 /** The good end of a choice. */
 export type FinishEvent = Extract<GenerateEvent, { type: "finish" }>;
 type ErrorEvent = Extract<GenerateEvent, { type: "error" }>;
@@ -26,7 +28,7 @@ export interface Choice {
 
 /** Where the events of choices go. Each choice's own events come in order, never two at once. */
 export interface ChoiceSink {
-  admitted(choice: Choice): void;
+  admitted(choice: Choice, event: AdmittedEvent): void;
   /** `echoed`: the event's tokens are the prompt's. */
   tokens(choice: Choice, event: TokensEvent, echoed: boolean): void | Promise<void>;
   finished(choice: Choice, event: FinishEvent): void | Promise<void>;
@@ -153,7 +155,7 @@ async function runChoice(
         case "admitted":
           clock.admitted();
           usage.admitted(choice, event.cachedTokens);
-          sink.admitted(choice);
+          sink.admitted(choice, event);
           break;
         case "tokens":
           if (echoes > 0) {

@@ -18,6 +18,8 @@ export interface SseSettings
   /** The event's JSON for keep-alive "chunk". */
   readonly emptyChunk: () => unknown;
   readonly onSlowReader: () => void;
+  /** So many events have gone to the socket. */
+  readonly onWritten?: (events: number) => void;
 }
 
 /** One open stream. Until `open` nothing has been sent and the request can still be answered by a status. */
@@ -27,6 +29,9 @@ export class SseStream {
   /** Events that the socket has not got yet, oldest first. */
   #pending: string[] = [];
   #pendingBytes = 0;
+  /** Events, comments not counted, that were added and that went to the socket. */
+  #added = 0;
+  #written = 0;
   #blocked = false;
   #scheduled = false;
   #ending = false;
@@ -71,9 +76,26 @@ export class SseStream {
     this.#restartSilence();
   }
 
-  /** Sends `value` as one event with the others of this turn. */
-  event(value: unknown): void {
+  /** Sends `value` as one event with the others of this turn; returns its number in the stream, from 0. */
+  event(value: unknown): number {
     this.#add(`data: ${JSON.stringify(value)}\n\n`);
+    return this.#added++;
+  }
+
+  /** Resolves when all events so far have gone to the socket, or the reader is gone. */
+  async flushed(): Promise<void> {
+    while (this.#pending.length > 0 && !this.#gone)
+      await new Promise<void>((resolve) => {
+        const { outgoing } = this.#exchange;
+        const done = () => {
+          outgoing.off("close", done);
+          outgoing.off("drain", done);
+          resolve();
+        };
+        outgoing.once("close", done);
+        if (this.#blocked) outgoing.once("drain", done);
+        else setImmediate(done);
+      });
   }
 
   /** Sends [DONE] and ends; resolves when the reader has it all or is gone. */
@@ -121,6 +143,7 @@ export class SseStream {
       const slice = this.#takeSlice();
       this.#pendingBytes -= Buffer.byteLength(slice);
       if (!outgoing.write(slice)) this.#block();
+      this.#settings.onWritten?.(this.#written);
       this.#restartSilence();
     }
     if (this.#ending && this.#pending.length === 0 && !outgoing.writableEnded) {
@@ -134,7 +157,9 @@ export class SseStream {
     let bytes = 0;
     let count = 0;
     while (count < this.#pending.length && (count === 0 || bytes < sliceBytes)) {
-      bytes += (this.#pending[count] ?? "").length;
+      const text = this.#pending[count] ?? "";
+      bytes += text.length;
+      if (text.startsWith("data:")) this.#written++;
       count++;
     }
     return this.#pending.splice(0, count).join("");

@@ -98,8 +98,8 @@ test("JSON lines: text, labels, and what is wrong with them", async () => {
 test("a folder of raw text becomes TF-IDF rows of norm 1; mismatched files are told apart", async () => {
   const dir = mkdtempSync(join(folder, "set-"));
   const put = (name: string, text: string): void => writeFileSync(join(dir, name), text);
-  put("trn_X.txt", "red fox\nblue fox\n...\n");
-  put("trn_X_Y.txt", "3 2\n0:1\n1:1\n0:1\n");
+  put("trn_X.txt", "red fox\nblue fox\n...\nred blue\n");
+  put("trn_X_Y.txt", "4 2\n0:1\n1:1\n0:1\n0:1\n");
   put("Y.txt", "red\nblue\n");
   const set = await readDataset(dir);
   expect(set.labelTexts).toEqual(["red", "blue"]);
@@ -108,16 +108,22 @@ test("a folder of raw text becomes TF-IDF rows of norm 1; mismatched files are t
   const norm = Math.hypot(...(features.values as Float32Array).subarray(0, 2));
   expect(norm).toBeCloseTo(1, 6);
   put("trn_X.txt", "red fox\n");
-  await expect(readDataset(dir)).rejects.toThrow(/trn_X.txt has 1 rows, .*trn_X_Y.txt has 3/);
+  await expect(readDataset(dir)).rejects.toThrow(/trn_X.txt has 1 rows, .*trn_X_Y.txt has 4/);
   await expect(readDataset(join(dir, "nothing"))).rejects.toMatchObject({
     code: "FILE_UNREADABLE",
   });
 });
 
-test("rare words weigh more; the same text gives the same row", () => {
-  const state = fitVectorizer(["fox a", "fox b", "fox c"], { ...defaultVectorizer, buckets: 4096 });
-  const rows = vectorize(state, ["fox a", "fox a"]);
-  const [x, y] = [...(rows.values as Float32Array).subarray(0, 2)].sort((p, q) => p - q);
-  expect(y! / x!).toBeCloseTo((Math.log(2) + 1) / 1, 5);
+test("rare words weigh more, repeated ones a little more, unknown ones nothing", () => {
+  const state = fitVectorizer(["fox a", "fox b", "fox c"], { ...defaultVectorizer, minCount: 1 });
+  const rows = vectorize(state, ["fox a", "fox a unknown", "fox fox a"]);
+  const ratio = (row: number): number => {
+    const [x, y] = [...(rows.values as Float32Array).subarray(2 * row, 2 * row + 2)].sort();
+    return y! / x!;
+  };
+  expect(ratio(0)).toBeCloseTo(Math.log(4) / Math.log(4 / 3), 5);
+  expect(ratio(2)).toBeCloseTo(Math.log(4) / (Math.log(4 / 3) * (1 + Math.LN2)), 5);
   expect(takeRows(rows, [1])).toEqual(takeRows(rows, [0]));
+  expect(rows.cols).toBe(4);
+  expect(fitVectorizer(["fox a", "fox b"]).hashes.length).toBe(1);
 });

@@ -31,9 +31,11 @@ export interface Dataset {
   readonly vectorizer: VectorizerState | null;
 }
 
+export type FeatureSource = "text" | "files" | "none";
+
 export interface ReadDatasetOptions {
-  /** Make features from the raw text even where the folder has feature files. */
-  readonly fromText?: boolean;
+  /** Where a folder has both raw text and feature files: which makes the features (default: text). `none` reads labels alone. */
+  readonly features?: FeatureSource;
   /** How to make features of text; or what a model learnt, to make the same features again. */
   readonly vectorizer?: VectorizerOptions | VectorizerState;
   /** Do not read the test files. */
@@ -65,26 +67,27 @@ type Raw = { readonly labels: Csr } & (
 async function readPart(
   folder: string,
   part: Part,
-  fromText: boolean,
+  source: FeatureSource,
   labelCount: number | null,
   signal?: AbortSignal,
 ): Promise<Raw | null> {
-  const one = find(folder, [`${part}.txt`, part === "trn" ? "train.txt" : "test.txt"]);
-  if (one !== null && !fromText) return readOneFile(one, signal);
   const labelsFile = find(folder, [`${part}_X_Y.txt`]);
   const featuresFile = find(folder, [`${part}_X_Xf.txt`]);
   const textFile = find(folder, [`${part}_X.txt`]);
   if (labelsFile !== null && (featuresFile !== null || textFile !== null)) {
     const labels = await readMatrix(labelsFile, false, signal);
-    if (featuresFile !== null && !(fromText && textFile !== null)) {
-      const features = await readMatrix(featuresFile, true, signal);
-      sameRows(featuresFile, features.rows, labelsFile, labels.rows);
-      return { features, labels };
+    if (source === "none") return { features: emptyRows(labels.rows), labels };
+    if (textFile !== null && (source === "text" || featuresFile === null)) {
+      const texts = await readTexts(textFile);
+      sameRows(textFile, texts.length, labelsFile, labels.rows);
+      return { texts, labels };
     }
-    const texts = await readTexts(textFile as string);
-    sameRows(textFile as string, texts.length, labelsFile, labels.rows);
-    return { texts, labels };
+    const features = await readMatrix(featuresFile as string, true, signal);
+    sameRows(featuresFile as string, features.rows, labelsFile, labels.rows);
+    return { features, labels };
   }
+  const one = find(folder, [`${part}.txt`, part === "trn" ? "train.txt" : "test.txt"]);
+  if (one !== null) return readOneFile(one, signal);
   const json = find(folder, [`${part}.json`]);
   if (json === null) return null;
   const { texts, labels } = await readJsonLines(json, labelCount);
@@ -93,7 +96,17 @@ async function readPart(
       "DATASET_INVALID",
       `${json} has no target_ind, so its points have no labels`,
     );
-  return { texts, labels };
+  return source === "none" ? { features: emptyRows(labels.rows), labels } : { texts, labels };
+}
+
+function emptyRows(rows: number): Csr {
+  return {
+    rows,
+    cols: 0,
+    indptr: new Int32Array(rows + 1),
+    indices: new Int32Array(0),
+    values: null,
+  };
 }
 
 function sameRows(a: string, rowsA: number, b: string, rowsB: number): void {
@@ -114,9 +127,9 @@ export async function readDataset(
 ): Promise<Dataset> {
   if (!existsSync(folder) || !statSync(folder).isDirectory())
     throw new MillraceError("FILE_UNREADABLE", `${folder} is not a folder with a data set`);
-  const fromText = options.fromText === true;
+  const source = options.features ?? "text";
   const texts = await readLabelTexts(folder);
-  const train = await readPart(folder, "trn", fromText, texts?.length ?? null, options.signal);
+  const train = await readPart(folder, "trn", source, texts?.length ?? null, options.signal);
   if (train === null) throw noDataset(folder);
   const labelCount = train.labels.cols;
   if (texts !== null && texts.length !== labelCount)
@@ -127,7 +140,7 @@ export async function readDataset(
   const test =
     options.trainOnly === true
       ? null
-      : await readPart(folder, "tst", fromText, labelCount, options.signal);
+      : await readPart(folder, "tst", source, labelCount, options.signal);
   const given = options.vectorizer ?? defaultVectorizer;
   const state =
     "texts" in train ? ("idf" in given ? given : fitVectorizer(train.texts, given)) : null;

@@ -51,6 +51,7 @@ function entries(
   to: number,
   cols: number,
   builder: CsrBuilder,
+  limit = `the header says ${cols} columns`,
 ): void {
   for (;;) {
     skipSpaces(bytes, cursor, to);
@@ -59,13 +60,7 @@ function entries(
     if (!readId(bytes, cursor, to) || bytes[cursor.at] !== 58)
       badLine(file, line, `${excerpt(bytes, start, to)} is not of the form id:value`);
     const id = cursor.value;
-    if (id >= cols)
-      badLine(
-        file,
-        line,
-        `id ${id} is out of range`,
-        `the header says ${cols} columns; ids start at 0`,
-      );
+    if (id >= cols) badLine(file, line, `id ${id} is out of range`, `${limit}; ids start at 0`);
     cursor.at++;
     if (!readValue(bytes, cursor, to) || (cursor.at < to && !isSpace(bytes[cursor.at] as number)))
       badLine(file, line, `the value of ${excerpt(bytes, start, to)} is not a finite number`);
@@ -168,6 +163,27 @@ export async function readOneFile(file: string, signal?: AbortSignal): Promise<P
   if (lines === 0) badLine(file, 1, "the file is empty", headerHint(3));
   checkRows(file, labels.rows, rows);
   return { features: features.build(vocabulary), labels: labels.build(labelCount) };
+}
+
+/**
+ * Reads predictions: no header, one line of `label:score` entries per point, in any order. Throws DATASET_INVALID with file
+ * and line; the file must have as many lines as there are `points`.
+ */
+export async function readPredictions(file: string, points: number, labels: number): Promise<Csr> {
+  const builder = new CsrBuilder(true);
+  const cursor: Cursor = { at: 0, value: 0 };
+  await eachLine(file, (bytes, from, to, line) => {
+    if (builder.rows === points) {
+      if (to > from) badLine(file, line, `there are more lines than the ${points} test points`);
+      return;
+    }
+    cursor.at = from;
+    entries(file, line, bytes, cursor, to, labels, builder, `there are ${labels} labels`);
+    closeRow(file, line, builder);
+  });
+  if (builder.rows !== points)
+    badLine(file, builder.rows + 1, `the file ends after ${builder.rows} of ${points} test points`);
+  return builder.build(labels);
 }
 
 function startsWithFeature(bytes: Uint8Array, from: number, to: number): boolean {

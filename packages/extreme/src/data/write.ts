@@ -2,6 +2,7 @@
 
 import { invariant } from "@millrace/core";
 import { AtomicFileStream } from "@millrace/core/node";
+import type { Ranking } from "../metrics/ranking.ts";
 import type { Csr } from "./csr.ts";
 
 /** At most 6 significant digits, as the published files have. */
@@ -64,6 +65,22 @@ export function writeTexts(path: string, texts: Iterable<string>): void {
     path,
     (function* () {
       for (const text of texts) yield text.replace(/[\r\n]+/g, " ");
+    })(),
+  );
+}
+
+/** Writes predictions: one line of `label:score` entries per point, best first. */
+export function writePredictions(path: string, ranking: Ranking): void {
+  writeLines(
+    path,
+    (function* () {
+      for (let i = 0; i < ranking.points; i++) {
+        const parts: string[] = [];
+        for (let at = i * ranking.k; at < (i + 1) * ranking.k; at++)
+          if ((ranking.labels[at] as number) >= 0)
+            parts.push(`${ranking.labels[at]}:${number(ranking.scores[at] as number)}`);
+        yield parts.join(" ");
+      }
     })(),
   );
 }

@@ -17,7 +17,7 @@ test("finds what a full sort in f32 finds, without the excluded labels, for any 
     for (let i = 0; i < w.view.length; i++) w.view[i] = rng.normal();
     for (let i = 0; i < z.view.length; i++) z.view[i] = rng.normal();
     const index = new ExactIndex(heap, labels, dim);
-    index.build(w.view);
+    index.build(w);
     const used = heap.used;
     const excluded = (point: number) => [point % labels, (point * 7 + 1) % labels];
     const found = index.search(z, points, w, k, excluded);
@@ -45,6 +45,6 @@ test("labels with equal vectors come in order of their ids", () => {
   const z = floats(heap, 8);
   z.view.fill(1);
   const index = new ExactIndex(heap, 700, 8);
-  index.build(w.view);
+  index.build(w);
   expect([...index.search(z, 1, w, 5).labels]).toEqual([0, 1, 2, 3, 4]);
 });

@@ -57,6 +57,11 @@ export interface Kernels {
     kept: number,
     count: number,
   ): number;
+  gather(rows: number, bytes: number, ids: number, n: number, out: number): void;
+  scatter(rows: number, bytes: number, ids: number, n: number, from: number): void;
+  rectify(x: number, n: number): void;
+  dropout(x: number, n: number, state: number, limit: number, scale: number): void;
+  passed(z: number, dz: number, n: number, scale: number): void;
 }
 
 const pageBytes = 65536;

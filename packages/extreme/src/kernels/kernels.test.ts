@@ -90,3 +90,47 @@ test("bag and row-wise Adagrad equal their definitions", () => {
   for (let i = 0; i < d; i++)
     expect(rows.view[i]).toBeCloseTo(before[i]! - (0.1 * out.view[i]!) / Math.sqrt(0.5 + mean), 5);
 });
+
+test("rows are gathered and scattered by id; of equal neighbours the first is written", () => {
+  const heap = new Heap();
+  const rows = random(heap, 10 * 8);
+  const before = rows.view.slice();
+  const ids = ints(heap, 4);
+  ids.view.set([3, 7, 7, 0]);
+  const out = floats(heap, 4 * 8);
+  heap.kernels.gather(rows.at, 32, ids.at, 4, out.at);
+  [3, 7, 7, 0].forEach((id, j) => {
+    expect(out.view.slice(j * 8, j * 8 + 8)).toEqual(before.slice(id * 8, id * 8 + 8));
+  });
+  out.view.forEach((_, i) => {
+    out.view[i] = i;
+  });
+  heap.kernels.scatter(rows.at, 32, ids.at, 4, out.at);
+  expect([rows.view[24], rows.view[56], rows.view[0], rows.view[8]]).toEqual([0, 8, 24, before[8]]);
+});
+
+test("dropout drops the share that was asked for, scales the rest, and repeats from its state", () => {
+  const heap = new Heap();
+  const n = 40_000;
+  const x = floats(heap, n);
+  const state = ints(heap, 4);
+  const run = (): Float32Array => {
+    x.view.fill(1);
+    state.view.set([11, 13, 17, 19]);
+    heap.kernels.dropout(x.at, n, state.at, Math.round(0.2 * 2 ** 24), 1.25);
+    return x.view.slice();
+  };
+  const once = run();
+  expect(run()).toEqual(once);
+  expect(new Set(once)).toEqual(new Set([0, 1.25]));
+  const dropped = once.filter((v) => v === 0).length / n;
+  // Four standard errors.
+  expect(Math.abs(dropped - 0.2)).toBeLessThan(4 * Math.sqrt((0.2 * 0.8) / n));
+  const dz = floats(heap, n);
+  dz.view.fill(2);
+  heap.kernels.passed(x.at, dz.at, n, 0.5);
+  expect(dz.view.filter((v) => v === 1).length).toBe(once.filter((v) => v > 0).length);
+  x.view.set([-1, 2, 0, -3], 0);
+  heap.kernels.rectify(x.at, 4);
+  expect([...x.view.subarray(0, 4)]).toEqual([0, 2, 0, 0]);
+});

@@ -260,4 +260,75 @@
           (br_if $hits (local.tee $bits (i32.and (local.get $bits) (i32.sub (local.get $bits) (i32.const 1)))))))
       (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 4))) (local.get $n))))
     (local.get $count))
+
+  ;; Copies row ids[j] to the j-th row of out. bytes a multiple of 16.
+  (func $gather (export "gather") (param $rows i32) (param $bytes i32) (param $ids i32) (param $n i32) (param $out i32)
+    (local $j i32) (local $at i32) (local $from i32)
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $from (i32.add (local.get $rows)
+          (i32.mul (i32.load (i32.add (local.get $ids) (i32.shl (local.get $j) (i32.const 2)))) (local.get $bytes))))
+        (local.set $at (i32.const 0))
+        (loop $row
+          (v128.store (i32.add (local.get $out) (local.get $at)) (v128.load (i32.add (local.get $from) (local.get $at))))
+          (br_if $row (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $bytes))))
+        (local.set $out (i32.add (local.get $out) (local.get $bytes)))
+        (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (local.get $n))))))
+
+  ;; Copies the j-th row of from to row ids[j]; of equal neighbours among the ids the first counts.
+  (func $scatter (export "scatter") (param $rows i32) (param $bytes i32) (param $ids i32) (param $n i32) (param $from i32)
+    (local $j i32) (local $at i32) (local $to i32) (local $id i32) (local $last i32)
+    (local.set $last (i32.const -1))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $id (i32.load (i32.add (local.get $ids) (i32.shl (local.get $j) (i32.const 2)))))
+        (if (i32.ne (local.get $id) (local.get $last))
+          (then
+            (local.set $to (i32.add (local.get $rows) (i32.mul (local.get $id) (local.get $bytes))))
+            (local.set $at (i32.const 0))
+            (loop $row
+              (v128.store (i32.add (local.get $to) (local.get $at)) (v128.load (i32.add (local.get $from) (local.get $at))))
+              (br_if $row (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (local.get $bytes))))))
+        (local.set $last (local.get $id))
+        (local.set $from (i32.add (local.get $from) (local.get $bytes)))
+        (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (local.get $n))))))
+
+  ;; In place: x = max(x, 0). n a multiple of 4.
+  (func $rectify (export "rectify") (param $x i32) (param $n i32)
+    (local $end i32)
+    (local.set $end (i32.add (local.get $x) (i32.shl (local.get $n) (i32.const 2))))
+    (loop $each
+      (v128.store (local.get $x) (f32x4.max (v128.load (local.get $x)) (f32x4.splat (f32.const 0))))
+      (br_if $each (i32.lt_u (local.tee $x (i32.add (local.get $x) (i32.const 16))) (local.get $end)))))
+
+  ;; In place: x = 0 with chance limit / 2^24, else scale x. state: four 32-bit generators (xorshift), none zero. n a multiple of 4.
+  (func $dropout (export "dropout") (param $x i32) (param $n i32) (param $state i32) (param $limit i32) (param $scale f32)
+    (local $end i32) (local $r v128) (local $vl v128) (local $vs v128)
+    (local.set $end (i32.add (local.get $x) (i32.shl (local.get $n) (i32.const 2))))
+    (local.set $r (v128.load (local.get $state)))
+    (local.set $vl (i32x4.splat (i32.sub (local.get $limit) (i32.const 1))))
+    (local.set $vs (f32x4.splat (local.get $scale)))
+    (loop $each
+      (local.set $r (v128.xor (local.get $r) (i32x4.shl (local.get $r) (i32.const 13))))
+      (local.set $r (v128.xor (local.get $r) (i32x4.shr_u (local.get $r) (i32.const 17))))
+      (local.set $r (v128.xor (local.get $r) (i32x4.shl (local.get $r) (i32.const 5))))
+      (v128.store (local.get $x) (v128.and
+        (i32x4.gt_s (i32x4.shr_u (local.get $r) (i32.const 8)) (local.get $vl))
+        (f32x4.mul (local.get $vs) (v128.load (local.get $x)))))
+      (br_if $each (i32.lt_u (local.tee $x (i32.add (local.get $x) (i32.const 16))) (local.get $end))))
+    (v128.store (local.get $state) (local.get $r)))
+
+  ;; In place: dz = scale dz where z > 0, else 0. n a multiple of 4.
+  (func $passed (export "passed") (param $z i32) (param $dz i32) (param $n i32) (param $scale f32)
+    (local $end i32) (local $vs v128)
+    (local.set $end (i32.add (local.get $z) (i32.shl (local.get $n) (i32.const 2))))
+    (local.set $vs (f32x4.splat (local.get $scale)))
+    (loop $each
+      (v128.store (local.get $dz) (v128.and
+        (f32x4.gt (v128.load (local.get $z)) (f32x4.splat (f32.const 0)))
+        (f32x4.mul (local.get $vs) (v128.load (local.get $dz)))))
+      (local.set $dz (i32.add (local.get $dz) (i32.const 16)))
+      (br_if $each (i32.lt_u (local.tee $z (i32.add (local.get $z) (i32.const 16))) (local.get $end)))))
 )

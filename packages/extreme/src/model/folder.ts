@@ -29,9 +29,11 @@ const headSchema = z.object({
   labels: z.int().min(1),
   dim: z.int().min(8).multipleOf(8),
   bias: z.number(),
+  /** Labels that keep their ids and are never ranked. */
+  removed: z.array(z.int().min(0)),
   /** Null: the model reads sparse rows of its own feature ids. */
   vectorizer: z
-    .object({ buckets: z.int().min(1), bigrams: z.boolean(), chars: z.int().min(0) })
+    .object({ bigrams: z.boolean(), chars: z.int().min(0), minCount: z.int().min(1) })
     .nullable(),
 });
 
@@ -40,22 +42,29 @@ export interface StoredModel {
   readonly model: Model;
   readonly vectorizer: VectorizerState | null;
   readonly labelTexts: readonly string[] | null;
+  /** Labels that keep their ids and are never ranked. */
+  readonly removed: ReadonlySet<number>;
+  /** z of some training points, rows of dim: what an index is checked with and new labels are set against. */
+  readonly sample: Float32Array;
 }
+
+/** Arrays that are stored as they lie in memory. */
+export type RawArray = Float32Array | Int32Array | Uint32Array | Uint16Array;
 
 /** Raw arrays beside the model, by file name; `json` is text. */
 export interface Extras {
-  readonly arrays: Readonly<Record<string, Float32Array | Int32Array>>;
+  readonly arrays: Readonly<Record<string, RawArray>>;
   readonly texts: Readonly<Record<string, string>>;
 }
 
-function bytesOf(view: Float32Array | Int32Array): Uint8Array {
+function bytesOf(view: RawArray): Uint8Array {
   return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 }
 
 /** The kernel takes at most 2 GB a call. */
 const writeBytes = 1 << 28;
 
-function writeArray(path: string, view: Float32Array | Int32Array): void {
+function writeArray(path: string, view: RawArray): void {
   using file = new AtomicFileStream(path);
   const bytes = bytesOf(view);
   for (let at = 0; at < bytes.length; at += writeBytes)
@@ -64,7 +73,7 @@ function writeArray(path: string, view: Float32Array | Int32Array): void {
 }
 
 /** Reads a raw array into `view`. Throws DATASET_INVALID where the sizes differ. */
-export function readArray(path: string, view: Float32Array | Int32Array): void {
+export function readArray(path: string, view: RawArray): void {
   const bytes = bytesOf(view);
   const found = existsSync(path) ? statSync(path).size : -1;
   if (found !== bytes.length)
@@ -90,7 +99,7 @@ function syncFolder(path: string): void {
 
 /** Writes the snapshot `name` below `out` and then points `out/latest` at it; keeps the newest two. */
 export function saveSnapshot(out: string, name: string, stored: StoredModel, extras: Extras): void {
-  const { model, vectorizer, labelTexts } = stored;
+  const { model, vectorizer, labelTexts, removed, sample } = stored;
   const temporary = join(out, `.${name}.${process.pid}.tmp`);
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
@@ -100,11 +109,16 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     labels: model.labels,
     dim: model.dim,
     bias: model.bias,
+    removed: [...removed].sort((a, b) => a - b),
     vectorizer: vectorizer?.options ?? null,
   };
   writeArray(join(temporary, "embedding.f32"), model.embedding.view);
   writeArray(join(temporary, "classifier.f32"), model.classifier.view);
-  if (vectorizer !== null) writeArray(join(temporary, "idf.f32"), vectorizer.idf);
+  writeArray(join(temporary, "sample.f32"), sample);
+  if (vectorizer !== null) {
+    writeArray(join(temporary, "idf.f32"), vectorizer.idf);
+    writeArray(join(temporary, "features.u32"), vectorizer.hashes);
+  }
   if (labelTexts !== null)
     writeFileAtomic(
       join(temporary, "labels.txt"),
@@ -126,6 +140,11 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     .reverse()
     .slice(1);
   for (const other of old) rmSync(join(out, other), { recursive: true, force: true });
+}
+
+/** Writes a model that is no snapshot of a run as the folder's only one. */
+export function saveModel(out: string, stored: StoredModel): void {
+  saveSnapshot(out, "epoch-0000", stored, { arrays: {}, texts: {} });
 }
 
 function snapshots(out: string): string[] {
@@ -170,13 +189,19 @@ export function loadModel(path: string, heap = new Heap()): StoredModel {
   readArray(join(folder, "classifier.f32"), model.classifier.view);
   let vectorizer: VectorizerState | null = null;
   if (head.vectorizer !== null) {
-    const idf = new Float32Array(head.vectorizer.buckets);
+    const idf = new Float32Array(head.vocabulary);
+    const hashes = new Uint32Array(head.vocabulary);
     readArray(join(folder, "idf.f32"), idf);
-    vectorizer = { options: head.vectorizer, idf };
+    readArray(join(folder, "features.u32"), hashes);
+    vectorizer = { options: head.vectorizer, hashes, idf };
   }
   const names = join(folder, "labels.txt");
   const labelTexts = existsSync(names)
     ? readTextFile(names).split("\n").slice(0, head.labels)
     : null;
-  return { model, vectorizer, labelTexts };
+  const sampleFile = join(folder, "sample.f32");
+  const points = existsSync(sampleFile) ? statSync(sampleFile).size / (4 * head.dim) : 0;
+  const sample = new Float32Array(Math.floor(points) * head.dim);
+  readArray(sampleFile, sample);
+  return { model, vectorizer, labelTexts, removed: new Set(head.removed), sample };
 }

@@ -81,6 +81,5 @@ export function encodeRow(
     to - from,
     out.at + at * 4,
   );
-  const { view } = out;
-  for (let j = at; j < at + dim; j++) if ((view[j] as number) < 0) view[j] = 0;
+  model.heap.kernels.rectify(out.at + at * 4, dim);
 }

@@ -1,34 +1,36 @@
 /**
- * Text to sparse rows: hashed words (and, where asked for, word pairs and character n-grams) weighted by TF-IDF. Owns the
- * document frequencies of the training text; needs no vocabulary, so that new words of later texts have a place as well.
+ * Text to sparse rows: words (and, where asked for, word pairs and character n-grams) by 32-bit hash, weighted by TF-IDF. Owns
+ * the hashes and document frequencies of the training text. What no training text has is left out: its embedding would be
+ * noise, and the rarest features weigh most.
  */
-import { invariant } from "@millrace/core";
 import { type Csr, CsrBuilder, normalizeRows } from "../data/csr.ts";
 import { hashText } from "./hash.ts";
 import { words } from "./tokenize.ts";
 
 export interface VectorizerOptions {
-  /** Columns; a power of two is usual. Two words share a column with chance about 1/buckets per pair. */
-  readonly buckets: number;
   /** Also pairs of adjacent words. */
   readonly bigrams: boolean;
   /** Also character n-grams of this length within words, 0 for none. */
   readonly chars: number;
+  /** Features of fewer training texts are left out. */
+  readonly minCount: number;
 }
 
-export const defaultVectorizer: VectorizerOptions = { buckets: 1 << 17, bigrams: false, chars: 0 };
+export const defaultVectorizer: VectorizerOptions = { bigrams: false, chars: 0, minCount: 2 };
 
-/** What a vectoriser learnt; stored with a model. `idf` has length `options.buckets`. */
+/** What a vectoriser learnt; stored with a model. A feature's column is its place among the hashes. */
 export interface VectorizerState {
   readonly options: VectorizerOptions;
+  /** Ascending. Two of n features share a hash with chance about n² / 2^33. */
+  readonly hashes: Uint32Array;
   readonly idf: Float32Array;
 }
 
-/** Columns of one text with their counts; the map is reused by the caller. */
+/** Hashes of one text with their counts; the map is reused by the caller. */
 function countInto(counts: Map<number, number>, text: string, options: VectorizerOptions): void {
-  const { buckets, bigrams, chars } = options;
+  const { bigrams, chars } = options;
   const bump = (feature: string): void => {
-    const id = hashText(feature) % buckets;
+    const id = hashText(feature);
     counts.set(id, (counts.get(id) ?? 0) + 1);
   };
   const list = words(text);
@@ -43,36 +45,56 @@ function countInto(counts: Map<number, number>, text: string, options: Vectorize
   }
 }
 
-/** Learns idf = ln((1 + N) / (1 + df)) + 1 per column from the training texts. */
+/** Learns the features and idf = ln((N + 1) / df) of each from the training texts. */
 export function fitVectorizer(
   texts: Iterable<string>,
   options: VectorizerOptions = defaultVectorizer,
 ): VectorizerState {
-  invariant(options.buckets >= 1 && options.buckets <= 2 ** 30, "buckets is 1 … 2^30");
-  const frequency = new Int32Array(options.buckets);
+  const frequency = new Map<number, number>();
   const counts = new Map<number, number>();
   let documents = 0;
   for (const text of texts) {
     counts.clear();
     countInto(counts, text, options);
-    for (const id of counts.keys()) frequency[id] = (frequency[id] as number) + 1;
+    for (const id of counts.keys()) frequency.set(id, (frequency.get(id) ?? 0) + 1);
     documents++;
   }
-  const idf = new Float32Array(options.buckets);
-  for (let i = 0; i < idf.length; i++)
-    idf[i] = Math.log((1 + documents) / (1 + (frequency[i] as number))) + 1;
-  return { options, idf };
+  const kept = [...frequency].filter(([, n]) => n >= options.minCount);
+  const hashes = Uint32Array.from(kept, ([hash]) => hash).sort();
+  const idf = Float32Array.from(hashes, (hash) =>
+    Math.log((documents + 1) / (frequency.get(hash) ?? 1)),
+  );
+  return { options, hashes, idf };
 }
 
-/** Rows of `count · idf`, scaled to L2 norm 1. A text without words gives an empty row. */
+/** Rows of `(1 + ln count) · idf`, scaled to L2 norm 1. A text without known features gives an empty row. */
 export function vectorize(state: VectorizerState, texts: Iterable<string>): Csr {
+  const { hashes, idf, options } = state;
+  const columns = columnsOf(state);
   const builder = new CsrBuilder(true);
   const counts = new Map<number, number>();
   for (const text of texts) {
     counts.clear();
-    countInto(counts, text, state.options);
-    for (const [id, count] of counts) builder.add(id, count * (state.idf[id] as number));
+    countInto(counts, text, options);
+    for (const [hash, count] of counts) {
+      const column = columns.get(hash);
+      if (column !== undefined)
+        builder.add(column, (1 + Math.log(count)) * (idf[column] as number));
+    }
     builder.endRow();
   }
-  return normalizeRows(builder.build(state.options.buckets));
+  return normalizeRows(builder.build(hashes.length));
+}
+
+const tables = new WeakMap<VectorizerState, ReadonlyMap<number, number>>();
+
+function columnsOf(state: VectorizerState): ReadonlyMap<number, number> {
+  const known = tables.get(state);
+  if (known !== undefined) return known;
+  const table = new Map<number, number>();
+  state.hashes.forEach((hash, column) => {
+    table.set(hash, column);
+  });
+  tables.set(state, table);
+  return table;
 }

@@ -1,7 +1,12 @@
 /** Settings of a training run, their defaults, and what they mean. */
 
-/** Where the negatives of a point come from. */
-export const samplers = ["mixture", "uniform", "hard", "full"] as const;
+import type { IndexKind } from "../index/create.ts";
+
+/**
+ * Where the negatives of a point come from. `stratified`: hard labels of the shortlist and uniform ones from the rest;
+ * `importance`: hard labels drawn by their stale scores, with weights; the others are exact or ablations.
+ */
+export const samplers = ["stratified", "importance", "uniform", "hard", "full"] as const;
 export type Sampler = (typeof samplers)[number];
 
 export interface TrainOptions {
@@ -21,8 +26,12 @@ export interface TrainOptions {
   readonly shortlist: number;
   /** At each visit the shortlist is scored afresh and this many are used; 0 uses all as they are. */
   readonly rescore: number;
+  /** With `importance`: hard labels drawn per point from the shortlist, with chances by their stale scores. */
+  readonly hardDraws: number;
   /** Gradient weight of hard labels; plain uniform draws under-count the rest, so 1 over-counts the hard ones. */
   readonly hardWeight: number;
+  /** How the shortlists are searched; `auto` scans all labels where they are few. */
+  readonly index: IndexKind;
   /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
   readonly refreshEvery: number;
   /** Chance that a coordinate of z is dropped. */
@@ -36,19 +45,33 @@ export const defaultTrainOptions: TrainOptions = {
   dim: 128,
   epochs: 10,
   seed: 1,
-  sampler: "mixture",
+  sampler: "stratified",
   batch: 256,
   group: 16,
   uniform: 512,
   alpha: 0,
   shortlist: 32,
   rescore: 0,
+  hardDraws: 16,
   hardWeight: 0.3,
+  index: "auto",
   refreshEvery: 3,
   dropout: 0.2,
   lrClassifier: 0.05,
   lrEncoder: 0.2,
 };
+
+/** Recipes by name: `astra` is the recommended one, the others differ from it in what their name says. */
+export const trainers = {
+  astra: {},
+  full: { sampler: "full" },
+  uniform: { sampler: "uniform", uniform: 544 },
+  hard: { sampler: "hard", hardWeight: 1 },
+  stratified: { hardWeight: 1 },
+  importance: { sampler: "importance", hardWeight: 1 },
+} as const satisfies Record<string, Partial<TrainOptions>>;
+export type TrainerName = keyof typeof trainers;
+export const trainerNames = Object.keys(trainers) as readonly TrainerName[];
 
 /** Named settings: `fast` is recipe A; `accurate` re-scores longer lists at 256 dimensions. */
 export const presets = {
@@ -57,3 +80,9 @@ export const presets = {
   accurate: { dim: 256, shortlist: 128, rescore: 32 },
 } as const satisfies Record<string, Partial<TrainOptions>>;
 export type Preset = keyof typeof presets;
+
+/** Small data sets afford long lists and many dimensions; large ones are bound by the scan. */
+export function presetFor(points: number, labels: number): Preset {
+  const pairs = points * labels;
+  return pairs <= 5e9 ? "accurate" : pairs <= 5e10 ? "balanced" : "fast";
+}

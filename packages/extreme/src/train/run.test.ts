@@ -24,7 +24,7 @@ function dataset(): Dataset {
     labels.add(label);
     labels.endRow();
   }
-  const vectorizer = fitVectorizer(texts, { buckets: 1024, bigrams: false, chars: 0 });
+  const vectorizer = fitVectorizer(texts);
   return {
     train: { features: vectorize(vectorizer, texts), labels: labels.build(50), filter: null },
     test: null,
@@ -56,7 +56,7 @@ const bytes = (out: string, file: string): Buffer =>
 test("a run that was interrupted in mid-epoch goes on to the same bytes", async () => {
   const whole = join(folder, "whole");
   const result = await trainModel(dataset(), { ...options, out: whole });
-  expect(result.epochs.at(-1)?.heldOutPrecision).toBeGreaterThan(0.9);
+  expect(result.epochs.at(-1)?.heldOutPrecision).toBeGreaterThan(0.8);
   const broken = join(folder, "broken");
   const stop = new AbortController();
   await expect(

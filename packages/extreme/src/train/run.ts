@@ -6,6 +6,7 @@ import { readTextFile } from "@millrace/core/node";
 import { takeRows } from "../data/csr.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import { evaluate } from "../metrics/evaluate.ts";
+import { type PercentMetrics, percentDepth, percentMetrics } from "../metrics/percent.ts";
 import { readArray, type StoredModel, saveSnapshot, snapshotOf } from "../model/folder.ts";
 import { predict } from "../model/predict.ts";
 import type { TrainOptions } from "./options.ts";
@@ -29,7 +30,8 @@ export interface RunProgress {
   readonly phase: "refresh" | "train";
   readonly done: number;
   readonly total: number;
-  readonly heldOutPrecision: number | null;
+  /** The last epoch that was finished. */
+  readonly last: RunEpoch | null;
 }
 
 /** An epoch with what was seen on the held-out slice (P@1, 0 … 1). */
@@ -43,6 +45,8 @@ export interface RunResult {
   /** Epoch that a resumed run started from; 0 for a new one. */
   readonly resumedFrom: number;
   readonly stoppedEarly: boolean;
+  /** Metrics on the held-out points; null where there are none. */
+  readonly heldOut: PercentMetrics | null;
 }
 
 function holdOut(split: Split, count: number, seed: number): { train: Split; held: Split | null } {
@@ -85,11 +89,13 @@ interface Progressed {
 export async function trainModel(dataset: Dataset, options: RunOptions): Promise<RunResult> {
   const { train, held } = holdOut(dataset.train, options.heldOut, options.train.seed);
   const trainer = new Trainer(train, options.train);
-  const stored: StoredModel = {
+  const stored = (): StoredModel => ({
     model: trainer.model,
     vectorizer: dataset.vectorizer,
     labelTexts: dataset.labelTexts,
-  };
+    removed: new Set(),
+    sample: trainer.sample(samplePoints),
+  });
   const mark = fingerprint(options, dataset.train);
   const epochs: RunEpoch[] =
     options.resume && options.out !== null ? [...restore(trainer, options.out, mark)] : [];
@@ -100,7 +106,7 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
     });
   let stoppedEarly = false;
   while (trainer.epoch < options.train.epochs && !stoppedEarly) {
-    const last = epochs.at(-1)?.heldOutPrecision ?? null;
+    const last = epochs.at(-1) ?? null;
     const report = await trainer.runEpoch(
       (phase, done, total) =>
         options.onProgress?.({
@@ -108,7 +114,7 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
           phase,
           done,
           total,
-          heldOutPrecision: last,
+          last,
         }),
       options.signal,
     );
@@ -119,11 +125,23 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
             cutoffs: [1],
           }).at[0]?.precision ?? null);
     epochs.push({ ...report, heldOutPrecision: seen });
-    if (options.out !== null) snapshot(options.out, trainer, stored, { fingerprint: mark, epochs });
+    if (options.out !== null)
+      snapshot(options.out, trainer, stored(), { fingerprint: mark, epochs });
     stoppedEarly = outOfPatience(epochs, options.patience);
   }
-  return { stored, epochs, resumedFrom, stoppedEarly };
+  const heldOut =
+    held === null
+      ? null
+      : percentMetrics(
+          predict(trainer.model, held.features, percentDepth, held.filter),
+          held,
+          train,
+        );
+  return { stored: stored(), epochs, resumedFrom, stoppedEarly, heldOut };
 }
+
+/** Enough for a recall within a percent. */
+const samplePoints = 1024;
 
 function outOfPatience(epochs: readonly RunEpoch[], patience: number): boolean {
   if (patience === 0 || epochs.length <= patience) return false;
@@ -140,7 +158,12 @@ function snapshot(
   saveSnapshot(out, `epoch-${String(trainer.epoch).padStart(4, "0")}`, stored, {
     arrays: {
       "accumulators.f32": trainer.encoder.accumulators.view,
-      ...(trainer.shortlists === null ? {} : { "shortlists.i32": trainer.shortlists.labels }),
+      ...(trainer.shortlists === null
+        ? {}
+        : {
+            "shortlists.i32": trainer.shortlists.labels,
+            "shortlists.f32": trainer.shortlists.scores,
+          }),
     },
     texts: { "run.json": `${canonicalJson(progressed)}\n` },
   });
@@ -162,8 +185,10 @@ function restore(trainer: Trainer, out: string, mark: string): readonly RunEpoch
   if (existsSync(lists)) {
     const k = trainer.options.shortlist;
     const labels = new Int32Array(trainer.points * k);
+    const scores = new Float32Array(labels.length);
     readArray(lists, labels);
-    trainer.shortlists = { k, labels };
+    readArray(join(folder, "shortlists.f32"), scores);
+    trainer.shortlists = { k, labels, scores, scanned: 0 };
   }
   trainer.epoch = progressed.epochs.length;
   return progressed.epochs;

@@ -7,6 +7,7 @@ import { invariant, Rng } from "@millrace/core";
 import type { Split } from "../data/dataset.ts";
 import { type Block, floats, Heap, ints } from "../kernels/heap.ts";
 import { createModel, encodeRow, type HeapRows, loadRows, type Model } from "../model/model.ts";
+import { ImportanceDraw } from "../negatives/importance.ts";
 import {
   notNegatives,
   overlap,
@@ -15,6 +16,7 @@ import {
 } from "../negatives/shortlists.ts";
 import { EncoderStep } from "./encoder-step.ts";
 import type { TrainOptions } from "./options.ts";
+import { probe } from "./probe.ts";
 import { GroupStep } from "./uniform.ts";
 
 /** What one epoch did. Pairs are (point, label) scores of training; the scan of a refresh is counted apart. */
@@ -24,9 +26,29 @@ export interface EpochReport {
   readonly scanPairsPerPoint: number;
   /** Share of the new shortlists that the old ones held; null without a refresh, or at the first. */
   readonly kept: number | null;
-  /** CPU seconds of this process, user and system. */
+  /** On a fixed sample of training points, after the epoch. */
+  readonly loss: number;
+  readonly coverage: number | null;
+  readonly fresh: number | null;
+  /** Wall seconds, probe included. */
+  readonly seconds: number;
+  /** CPU seconds of this process, user and system; the probe is not among them. */
   readonly trainCpuSeconds: number;
   readonly refreshCpuSeconds: number;
+}
+
+/** What a point's own labels mean for the uniform draws: `none` have no gradient there, `listed` a smaller one. */
+interface Met {
+  readonly none: Int32Array;
+  readonly listed: Int32Array | null;
+  readonly factors: Float32Array | null;
+}
+
+/** A change to the gradient at one place (label of the pass × group + point): g ← factor g - less. */
+interface Fix {
+  readonly at: number;
+  readonly factor: number;
+  readonly less: number;
 }
 
 /** Batches between two looks at the rest of the process. */
@@ -54,6 +76,9 @@ export class Trainer {
   readonly #weights: Block<Float32Array>;
   readonly #rescored: Block<Float32Array>;
   readonly #hard: Int32Array;
+  readonly #importance: ImportanceDraw;
+  /** Of the generator of dropout. */
+  readonly #state: Block<Int32Array>;
   #pairs = 0;
 
   constructor(split: Split, options: TrainOptions, heap = new Heap()) {
@@ -85,6 +110,8 @@ export class Trainer {
     this.#weights = floats(heap, most + options.shortlist);
     this.#rescored = floats(heap, options.shortlist);
     this.#hard = new Int32Array(options.shortlist);
+    this.#state = ints(heap, 4);
+    this.#importance = new ImportanceDraw(options.shortlist);
   }
 
   get #uniformLabels(): number {
@@ -107,8 +134,9 @@ export class Trainer {
     const { options } = this;
     const { epoch } = this;
     const start = process.cpuUsage();
+    const started = performance.now();
     let kept: number | null = null;
-    const hardened = options.sampler === "mixture" || options.sampler === "hard";
+    const hardened = options.sampler !== "full" && options.sampler !== "uniform";
     const refresh = hardened && epoch >= 1 && (epoch - 1) % options.refreshEvery === 0;
     if (refresh) {
       const before = this.shortlists;
@@ -116,6 +144,7 @@ export class Trainer {
         this.model,
         this.#rows,
         options.shortlist,
+        options.index,
         this.#excluded,
         async (done) => {
           onStep("refresh", done, this.#rows.rows);
@@ -142,20 +171,60 @@ export class Trainer {
     }
     this.epoch++;
     const end = process.cpuUsage(start);
+    const seen = probe(
+      this.model,
+      this.#rows,
+      (point) => this.#own(point),
+      this.#excluded,
+      this.shortlists,
+    );
     const refreshCpuSeconds = (middle.user + middle.system) / 1e6;
     return {
       epoch: this.epoch,
       pairsPerPoint: this.#pairs / Math.max(this.#rows.rows, 1),
-      scanPairsPerPoint: refresh ? this.model.labels : 0,
+      scanPairsPerPoint: refresh ? (this.shortlists?.scanned ?? 0) : 0,
       kept,
+      ...seen,
+      seconds: (performance.now() - started) / 1e3,
       trainCpuSeconds: (end.user + end.system) / 1e6 - refreshCpuSeconds,
       refreshCpuSeconds,
     };
   }
 
+  /** True labels of a point. */
+  #own(point: number): Int32Array {
+    const { indices, indptr } = this.#split.labels;
+    return indices.subarray(indptr[point], indptr[point + 1]);
+  }
+
+  /** z of up to `count` evenly spaced training points, rows of dim. */
+  sample(count: number): Float32Array {
+    const { heap, dim } = this.model;
+    const n = Math.min(count, this.#rows.rows);
+    const mark = heap.used;
+    const z = floats(heap, n * dim);
+    for (let i = 0; i < n; i++)
+      encodeRow(this.model, this.#rows, Math.floor((i * this.#rows.rows) / n), z, i * dim);
+    const sample = z.view.slice();
+    heap.release(mark);
+    return sample;
+  }
+
   /** Training points. */
   get points(): number {
     return this.#rows.rows;
+  }
+
+  /**
+   * The gradient with respect to z of some points (at most a batch) as a step with the draws of `rng` would see it, points × dim;
+   * nothing is trained. What an estimator's mean and spread are measured with.
+   */
+  gradientOf(ids: Int32Array, rng: Rng): Float32Array {
+    this.#encode(ids, rng);
+    this.#dz.view.fill(0);
+    for (let first = 0; first < ids.length; first += this.options.group)
+      this.#groupStep(ids.subarray(first, first + this.options.group), first, 0, rng);
+    return this.#dz.view.slice(0, ids.length * this.model.dim);
   }
 
   #step(ids: Int32Array, batch: number, rng: Rng): void {
@@ -169,11 +238,7 @@ export class Trainer {
     for (let first = 0; first < ids.length; first += options.group)
       this.#groupStep(ids.subarray(first, first + options.group), first, lrClassifier, rng);
     // What relu or dropout set to zero passes no gradient; dropout's scale is passed on.
-    const scale = 1 / (1 - options.dropout);
-    const z = this.#z.view;
-    const dz = this.#dz.view;
-    for (let j = 0; j < ids.length * dim; j++)
-      dz[j] = (z[j] as number) > 0 ? (dz[j] as number) * scale : 0;
+    model.heap.kernels.passed(this.#z.at, this.#dz.at, ids.length * dim, 1 / (1 - options.dropout));
     this.encoder.run(this.#rows, ids, this.#dz, lrEncoder);
   }
 
@@ -185,13 +250,14 @@ export class Trainer {
       encodeRow(this.model, this.#rows, ids[i] as number, this.#z, i * dim);
     z.fill(0, ids.length * dim);
     if (dropout === 0) return;
-    const limit = Math.round(dropout * 65536);
-    const scale = 1 / (1 - dropout);
-    for (let j = 0; j < ids.length * dim; j += 2) {
-      const bits = rng.uint32();
-      z[j] = (bits & 0xffff) < limit ? 0 : (z[j] as number) * scale;
-      z[j + 1] = bits >>> 16 < limit ? 0 : (z[j + 1] as number) * scale;
-    }
+    for (let lane = 0; lane < 4; lane++) this.#state.view[lane] = rng.uint32() | 1;
+    this.model.heap.kernels.dropout(
+      this.#z.at,
+      ids.length * dim,
+      this.#state.at,
+      Math.round(dropout * 2 ** 24),
+      1 / (1 - dropout),
+    );
   }
 
   #groupStep(ids: Int32Array, first: number, lr: number, rng: Rng): void {
@@ -201,32 +267,38 @@ export class Trainer {
     const dzAt = this.#dz.at + first * rowBytes;
     const full = options.sampler === "full";
     const uniform = full || options.sampler !== "hard" || this.epoch === 0;
-    const touched: Int32Array[] = [];
+    const met: Met[] = [];
     if (!full)
       for (let i = 0; i < ids.length; i++)
-        touched.push(
-          this.#raggedStep(ids[i] as number, zAt + i * rowBytes, dzAt + i * rowBytes, lr),
+        met.push(
+          this.#raggedStep(ids[i] as number, zAt + i * rowBytes, dzAt + i * rowBytes, lr, rng),
         );
     if (!uniform) return;
     this.#group.load(this.#z, first * model.dim, ids.length);
     if (full) this.#fullPass(ids, zAt, dzAt, lr);
-    else this.#uniformPass(ids, touched, zAt, dzAt, lr, rng);
+    else this.#uniformPass(ids, met, zAt, dzAt, lr, rng);
   }
 
-  /** True labels and hard negatives of one point, applied at once; returns the labels it met. */
-  #raggedStep(id: number, z: number, dz: number, lr: number): Int32Array {
+  /** True labels and hard negatives of one point, applied at once; returns what uniform draws must know of them. */
+  #raggedStep(id: number, z: number, dz: number, lr: number, rng: Rng): Met {
     const { model, options } = this;
-    const { labels } = this.#split;
-    const own = labels.indices.subarray(labels.indptr[id], labels.indptr[id + 1]);
+    const own = this.#own(id);
     const list = this.#list.view;
     list.set(own);
     this.#weights.view.fill(1, 0, own.length);
-    const hard = this.#pickHard(id, z);
     let n = own.length;
-    for (let j = 0; j < hard; j++) {
-      list[n] = this.#hard[j] as number;
-      this.#weights.view[n++] = options.hardWeight;
-    }
+    const importance = options.sampler === "importance" ? this.#drawHard(id, rng) : null;
+    if (importance === null) {
+      const hard = this.#pickHard(id, z);
+      for (let j = 0; j < hard; j++) {
+        list[n] = this.#hard[j] as number;
+        this.#weights.view[n++] = options.hardWeight;
+      }
+    } else
+      for (let j = 0; j < importance.drawn; j++) {
+        list[n] = importance.labels[j] as number;
+        this.#weights.view[n++] = options.hardWeight * (importance.weights[j] as number);
+      }
     model.heap.kernels.ragged(
       z,
       dz,
@@ -240,7 +312,34 @@ export class Trainer {
       lr,
     );
     this.#pairs += n;
-    return list.slice(0, n);
+    return importance === null
+      ? { none: list.slice(0, n), listed: null, factors: null }
+      : {
+          none: list.slice(0, own.length),
+          listed: importance.listed.slice(0, importance.size),
+          factors: importance.factors.slice(0, importance.size),
+        };
+  }
+
+  #drawHard(id: number, rng: Rng): ImportanceDraw {
+    const { options, model } = this;
+    const lists = this.shortlists;
+    const draw = this.#importance;
+    if (lists === null) {
+      draw.drawn = 0;
+      draw.size = 0;
+      return draw;
+    }
+    const [from, to] = [id * lists.k, (id + 1) * lists.k];
+    draw.draw(
+      lists.labels.subarray(from, to),
+      lists.scores.subarray(from, to),
+      options.hardDraws,
+      this.#uniformLabels / model.labels,
+      options.alpha,
+      rng,
+    );
+    return draw;
   }
 
   /** Fills the hard labels of a point from its shortlist; returns how many. */
@@ -284,14 +383,13 @@ export class Trainer {
       hard[at] = label;
     }
     // The caller has put the true labels at the front of the list.
-    const { labels } = this.#split;
-    this.#list.view.set(labels.indices.subarray(labels.indptr[id], labels.indptr[id + 1]));
+    this.#list.view.set(this.#own(id));
     return rescore;
   }
 
   #uniformPass(
     ids: Int32Array,
-    touched: readonly Int32Array[],
+    met: readonly Met[],
     z: number,
     dz: number,
     lr: number,
@@ -300,61 +398,64 @@ export class Trainer {
     const { options, model } = this;
     const count = this.#uniformLabels;
     const drawn = this.#group.drawn.view;
-    for (let u = 0; u < count; u++) {
-      const from = Math.floor((u * model.labels) / count);
-      const to = Math.floor(((u + 1) * model.labels) / count);
-      drawn[u] = from + Math.floor((rng.uint32() / 4294967296) * (to - from));
-    }
+    // One draw in each of `count` equal stretches of the ids: every label is expected count / labels times.
+    for (let u = 0; u < count; u++)
+      drawn[u] = Math.floor(((u + rng.uint32() / 4294967296) * model.labels) / count);
     const weight = (model.labels / count) ** options.alpha;
     this.#pairs += count * ids.length;
-    const masked: number[] = [];
-    const mask = (label: number, point: number): void => {
-      // The one draw of the label's range; ranges differ by one in length, so the neighbour is looked at as well.
-      const guess = Math.floor((label * count) / model.labels);
-      for (let u = guess; u <= Math.min(guess + 1, count - 1); u++)
-        if (drawn[u] === label) masked.push(u * options.group + point);
+    const fixes: Fix[] = [];
+    const fix = (label: number, point: number, factor: number): void => {
+      // The stretches that overlap the label.
+      const least = Math.floor((label * count) / model.labels);
+      const most = Math.min(Math.floor(((label + 1) * count) / model.labels), count - 1);
+      for (let u = least; u <= most; u++)
+        if (drawn[u] === label) fixes.push({ at: u * options.group + point, factor, less: 0 });
     };
     for (let i = 0; i < ids.length; i++) {
-      for (const label of touched[i] as Int32Array) mask(label, i);
+      const { none, listed, factors } = met[i] as Met;
+      for (const label of none) fix(label, i, 0);
+      if (listed !== null && factors !== null)
+        for (let j = 0; j < listed.length; j++) fix(listed[j] as number, i, factors[j] as number);
       const { filter } = this.#split;
       if (filter !== null) {
         const id = ids[i] as number;
         for (let j = filter.indptr[id] as number; j < (filter.indptr[id + 1] as number); j++)
-          mask(filter.indices[j] as number, i);
+          fix(filter.indices[j] as number, i, 0);
       }
     }
-    masked.sort((a, b) => a - b);
-    let next = 0;
-    this.#group.run(z, dz, count, false, weight, lr, (first, n, g) => {
-      const end = (first + n) * options.group;
-      for (; next < masked.length && (masked[next] as number) < end; next++)
-        g[(masked[next] as number) - first * options.group] = 0;
-    });
+    this.#group.run(z, dz, count, false, weight, lr, this.#fixer(fixes));
   }
 
   /** All labels: the exact loss. Filtered pairs have no gradient. */
   #fullPass(ids: Int32Array, z: number, dz: number, lr: number): void {
     const { options, model } = this;
-    const { labels, filter } = this.#split;
+    const { filter } = this.#split;
     this.#pairs += model.labels * ids.length;
-    const fixes: (readonly [number, number])[] = [];
+    const fixes: Fix[] = [];
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] as number;
-      for (let j = labels.indptr[id] as number; j < (labels.indptr[id + 1] as number); j++)
-        fixes.push([(labels.indices[j] as number) * options.group + i, 1]);
+      for (const label of this.#own(id))
+        fixes.push({ at: label * options.group + i, factor: 1, less: 1 });
       if (filter === null) continue;
       for (let j = filter.indptr[id] as number; j < (filter.indptr[id + 1] as number); j++)
-        fixes.push([(filter.indices[j] as number) * options.group + i, 0]);
+        fixes.push({ at: (filter.indices[j] as number) * options.group + i, factor: 0, less: 0 });
     }
-    fixes.sort((a, b) => a[0] - b[0]);
+    this.#group.run(z, dz, model.labels, true, 1, lr, this.#fixer(fixes));
+  }
+
+  /** Applies changes to single gradients, block by block. */
+  #fixer(fixes: Fix[]): (first: number, count: number, gradients: Float32Array) => void {
+    const { group } = this.options;
+    fixes.sort((a, b) => a.at - b.at);
     let next = 0;
-    this.#group.run(z, dz, model.labels, true, 1, lr, (first, n, g) => {
-      const end = (first + n) * options.group;
-      for (; next < fixes.length && (fixes[next]?.[0] as number) < end; next++) {
-        const [at, positive] = fixes[next] as readonly [number, number];
-        const here = at - first * options.group;
-        g[here] = positive === 1 ? (g[here] as number) - 1 : 0;
+    return (first, count, gradients) => {
+      const end = (first + count) * group;
+      for (; next < fixes.length; next++) {
+        const { at, factor, less } = fixes[next] as Fix;
+        if (at >= end) return;
+        const here = at - first * group;
+        gradients[here] = (gradients[here] as number) * factor - less;
       }
-    });
+    };
   }
 }

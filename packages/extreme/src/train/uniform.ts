@@ -15,7 +15,9 @@ export class GroupStep {
   readonly #transposed: Block<Float32Array>;
   readonly #scores: Block<Float32Array>;
   readonly #gathered: Block<Float32Array>;
-  /** The labels of the group, ascending; the caller fills it. */
+  /** Ids of the last block of all labels. */
+  readonly #last: Block<Int32Array>;
+  /** The labels of the group, ascending; the caller fills it. A label that occurs twice in a row is trained once with both gradients. */
   readonly drawn: Block<Int32Array>;
 
   constructor(heap: Heap, model: Model, group: number, drawn: number) {
@@ -24,6 +26,7 @@ export class GroupStep {
     this.#transposed = floats(heap, model.dim * group);
     this.#scores = floats(heap, blockLabels * group);
     this.#gathered = floats(heap, blockLabels * model.dim);
+    this.#last = ints(heap, blockLabels);
     this.drawn = ints(heap, drawn);
   }
 
@@ -55,21 +58,17 @@ export class GroupStep {
     const { heap, dim, classifier, bias } = this.#model;
     const { kernels } = heap;
     const group = this.#group;
-    const w = classifier.view;
-    const rows = this.#gathered.view;
-    const drawn = this.drawn.view;
     const g = this.#scores;
     for (let first = 0; first < n; first += blockLabels) {
       const count = Math.min(blockLabels, n - first);
       // Whole rows of four; the last block of all labels may need padding, which is gathered.
       const padded = Math.ceil(count / 4) * 4;
       const direct = all && padded === count;
+      if (all && !direct) for (let u = 0; u < count; u++) this.#last.view[u] = first + u;
+      const ids = all ? this.#last.at : this.drawn.at + first * 4;
       if (!direct) {
-        for (let u = 0; u < count; u++) {
-          const label = all ? first + u : (drawn[first + u] as number);
-          rows.set(w.subarray(label * dim, label * dim + dim), u * dim);
-        }
-        rows.fill(0, count * dim, padded * dim);
+        kernels.gather(classifier.at, dim * 4, ids, count, this.#gathered.at);
+        this.#gathered.view.fill(0, count * dim, padded * dim);
       }
       const at = direct ? classifier.at + first * dim * 4 : this.#gathered.at;
       g.view.fill(0, 0, padded * group);
@@ -89,13 +88,54 @@ export class GroupStep {
       kernels.gradients(g.at, padded * group, bias, weight);
       g.view.fill(0, count * group, padded * group);
       fix(first, count, g.view);
+      if (!all) this.#mergeTwins(first, count);
       kernels.gemm(group, dim, padded, g.at, 4, group * 4, at, dim * 4, dz, dim * 4, 1);
       kernels.gemm(padded, dim, group, g.at, group * 4, 4, z, dim * 4, at, dim * 4, -lr);
-      if (direct) continue;
-      for (let u = 0; u < count; u++) {
-        const label = all ? first + u : (drawn[first + u] as number);
-        w.set(rows.subarray(u * dim, u * dim + dim), label * dim);
+      if (!direct) kernels.scatter(classifier.at, dim * 4, ids, count, this.#gathered.at);
+    }
+  }
+
+  /** A label that was drawn twice in a row gets both gradients in its first row. */
+  #mergeTwins(first: number, count: number): void {
+    const drawn = this.drawn.view;
+    const g = this.#scores.view;
+    const group = this.#group;
+    for (let u = count - 1; u > 0; u--) {
+      if (drawn[first + u] !== drawn[first + u - 1]) continue;
+      for (let i = u * group; i < (u + 1) * group; i++) {
+        g[i - group] = (g[i - group] as number) + (g[i] as number);
+        g[i] = 0;
       }
     }
+  }
+
+  /** σ of the loaded points for all labels, into `out` (labels rounded up to 8 × group, point fastest). Nothing is trained. */
+  probabilities(out: Block<Float32Array>): void {
+    const { heap, dim, classifier, bias, labels } = this.#model;
+    const group = this.#group;
+    const whole = labels - (labels % 4);
+    out.view.fill(0);
+    const product = (rows: number, at: number, to: number): void =>
+      heap.kernels.gemm(
+        rows,
+        group,
+        dim,
+        at,
+        dim * 4,
+        4,
+        this.#transposed.at,
+        group * 4,
+        out.at + to * group * 4,
+        group * 4,
+        1,
+      );
+    if (whole > 0) product(whole, classifier.at, 0);
+    if (whole < labels) {
+      const rows = this.#gathered.view;
+      rows.fill(0, 0, 4 * dim);
+      rows.set(classifier.view.subarray(whole * dim, labels * dim));
+      product(4, this.#gathered.at, whole);
+    }
+    heap.kernels.gradients(out.at, Math.ceil(labels / 4) * 4 * group, bias, 1);
   }
 }

@@ -32,7 +32,8 @@ export function usableMemoryBytes(limits: Limits = readLimits()): number {
   return Math.min(limits.memoryLimitBytes ?? Number.POSITIVE_INFINITY, limits.physicalBytes);
 }
 
-interface Mount {
+/** A mounted hierarchy of cgroups. */
+export interface CgroupMount {
   readonly root: string;
   readonly point: string;
   readonly kind: "v1" | "v2";
@@ -40,7 +41,7 @@ interface Mount {
 }
 
 /** Lines `id:controllers:path`; the v2 line has id 0 and no controllers. */
-function parseGroups(text: string): ReadonlyMap<string, string> {
+export function parseGroups(text: string): ReadonlyMap<string, string> {
   const groups = new Map<string, string>();
   for (const line of text.split("\n")) {
     const [, controllers, ...path] = line.split(":");
@@ -51,8 +52,8 @@ function parseGroups(text: string): ReadonlyMap<string, string> {
 }
 
 /** Lines `… root point … - type source options`; spaces in paths are written \040. */
-function parseMounts(text: string): readonly Mount[] {
-  const mounts: Mount[] = [];
+export function parseMounts(text: string): readonly CgroupMount[] {
+  const mounts: CgroupMount[] = [];
   for (const line of text.split("\n")) {
     const [before, after] = line.split(" - ");
     const [, , , root, point] = before?.split(" ") ?? [];
@@ -76,7 +77,7 @@ function unescapePath(path: string): string {
 }
 
 /** Folders of the process's group and all above it, innermost first. */
-function folders(mount: Mount, path: string): readonly string[] {
+export function groupFolders(mount: CgroupMount, path: string): readonly string[] {
   // Inside a container the mount may show only a part of the tree: its root is then a prefix of the path, or not at all.
   const inside = relative(mount.root, path);
   const parts = inside.startsWith("..") ? [] : inside.split("/").filter((part) => part !== "");
@@ -87,7 +88,7 @@ function folders(mount: Mount, path: string): readonly string[] {
 
 function find(
   groups: ReadonlyMap<string, string>,
-  mounts: readonly Mount[],
+  mounts: readonly CgroupMount[],
   kind: "v1" | "v2",
   controller: string,
 ): readonly string[] {
@@ -95,13 +96,13 @@ function find(
   const mount = mounts.find(
     (one) => one.kind === kind && (kind === "v2" || one.controllers.includes(controller)),
   );
-  return path === undefined || mount === undefined ? [] : folders(mount, path);
+  return path === undefined || mount === undefined ? [] : groupFolders(mount, path);
 }
 
 function memoryLimit(
   read: ReadText,
   groups: ReadonlyMap<string, string>,
-  mounts: readonly Mount[],
+  mounts: readonly CgroupMount[],
   physicalBytes: number,
 ): Pick<Limits, "cgroup" | "memoryLimitBytes" | "memoryUsedBytes"> {
   for (const [kind, limitFile, usedFile] of [
@@ -136,7 +137,7 @@ function memoryLimit(
 function cpuQuota(
   read: ReadText,
   groups: ReadonlyMap<string, string>,
-  mounts: readonly Mount[],
+  mounts: readonly CgroupMount[],
 ): number | null {
   const quotas: number[] = [];
   for (const folder of find(groups, mounts, "v2", "cpu")) {

@@ -33,44 +33,114 @@ function writeSet(): string {
 test("train, resume, evaluate and predict from raw text", async () => {
   const data = writeSet();
   const out = join(folder, "model");
-  const flags = ["--dim", "16", "--lr-classifier", "0.3", "--held-out", "20", "--json"];
-  const first = await millrace("extreme", "train", data, "--out", out, "--epochs", "4", ...flags);
+  const train = (...more: string[]) =>
+    millrace(
+      ...["extreme", "train", "--data", data, "--out", out, "--trainer", "astra", "--epochs", "4"],
+      ...["--seed", "3", "--dim", "16", "--lr-classifier", "0.3", "--held-out", "20", "--json"],
+      ...more,
+    );
+  const first = await train();
+  expect(first.err).toBe("");
   expect(first.exit).toBe(0);
-  expect(JSON.parse(first.out)).toMatchObject({
+  const trained = JSON.parse(first.out);
+  expect(trained).toMatchObject({
     schema: "millrace.extreme-train/1",
+    trainer: "astra",
     resumedFrom: 0,
+    metrics: { p1: 100, psp1: 100, ndcg5: 100 },
   });
-  const again = await millrace(
-    "extreme",
-    "train",
-    data,
-    "--out",
-    out,
-    "--epochs",
-    "4",
-    "--resume",
-    ...flags,
+  expect(trained.metrics.p5).toBeCloseTo(20, 9);
+  expect(trained.epochs.map((e: { epoch: number }) => e.epoch)).toEqual([1, 2, 3, 4]);
+  expect(trained.epochs.at(-1).loss).toBeLessThan(trained.epochs[0].loss);
+  expect(JSON.parse((await train("--resume")).out)).toMatchObject({ resumedFrom: 4 });
+  const scores = join(folder, "scores.txt");
+  const written = await millrace(
+    ...["extreme", "predict", "-m", out, "-d", data, "-k", "2", "-o", scores],
   );
-  expect(JSON.parse(again.out)).toMatchObject({ resumedFrom: 4 });
-  const evaluated = await millrace("extreme", "evaluate", out, data, "--cutoffs", "1,2", "--json");
-  expect(JSON.parse(evaluated.out)).toMatchObject({
-    points: 40,
-    at: [
-      { k: 1, precision: 1 },
-      { k: 2, precision: 0.5 },
-    ],
-  });
-  const predicted = await millrace("extreme", "predict", out, "--text", "an owl", "-k", "1");
+  expect(written.exit).toBe(0);
+  for (const source of [
+    ["--predictions", scores],
+    ["--model", out],
+  ] as const) {
+    const evaluated = await millrace(
+      ...["extreme", "eval", "--data", data, ...source, "--cutoffs", "1,2", "--json"],
+    );
+    expect(JSON.parse(evaluated.out)).toMatchObject({
+      schema: "millrace.extreme-eval/1",
+      points: 40,
+      metrics: { p1: 100, p2: 50, recall2: 100 },
+    });
+  }
+  const predicted = await millrace("extreme", "predict", "-m", out, "--text", "an owl", "-k", "1");
   expect(predicted.out).toMatch(/an owl\n {2}owl 0\.\d+/);
+});
+
+test("labels are added and removed as new model folders", async () => {
+  const [from, more, less] = [join(folder, "new.txt"), join(folder, "more"), join(folder, "less")];
+  writeFileSync(from, "emu\tthe number 3\tnumber 3\n");
+  const model = join(folder, "model");
+  const added = await millrace("extreme", "add-labels", "-m", model, "--from", from, "-o", more);
+  expect(added.err).toBe("");
+  expect(added.out).toContain("5 labels can be ranked");
+  const removed = await millrace(
+    ...["extreme", "remove-labels", "-m", more, "--ids", "2", "-o", less, "--json"],
+  );
+  expect(JSON.parse(removed.out)).toMatchObject({ removed: 1, labels: 4 });
+  const ranked = await millrace(
+    ...["extreme", "predict", "-m", less, "--text", "owl number 3", "-k", "5", "--json"],
+  );
+  const names = JSON.parse(ranked.out).points[0].labels.map((l: { name: string }) => l.name);
+  expect(names).toContain("emu");
+  expect(names).not.toContain("owl");
+  const again = await millrace("extreme", "add-labels", "-m", model, "--from", from, "-o", more);
+  expect(again.err).toMatch(/holds a model already/);
+  const unknown = await millrace("extreme", "remove-labels", "-m", model, "--ids", "9", "-o", "x");
+  expect(unknown.err).toMatch(/there is no label 9/);
+});
+
+test("predictions of others: ties, filtered pairs, and what is wrong with a file", async () => {
+  const data = mkdtempSync(join(folder, "ties-"));
+  const put = (name: string, text: string): string => {
+    writeFileSync(join(data, name), text);
+    return join(data, name);
+  };
+  put("trn_X_Xf.txt", "2 2\n0:1\n1:1\n");
+  put("trn_X_Y.txt", "2 3\n0:1\n1:1 2:1\n");
+  put("tst_X_Xf.txt", "2 2\n0:1\n1:1\n");
+  put("tst_X_Y.txt", "2 3\n2:1\n0:1\n");
+  put("filter_labels_test.txt", "1 1\n");
+  const evaluate = (text: string, ...more: string[]) =>
+    millrace(
+      ...["extreme", "eval", "--data", data, "--predictions", put("p.txt", text)],
+      ...["--cutoffs", "1", "--json", ...more],
+    );
+  const p1 = async (text: string, ...more: string[]): Promise<number> =>
+    JSON.parse((await evaluate(text, ...more)).out).metrics.p1;
+  // Point 0 ties labels 0 and 2; point 1 puts the filtered label 1 first, then the true label 0.
+  expect(await p1("0:1 2:1\n1:5 0:2\n")).toBe(50);
+  expect(await p1("0:1 2:1\n1:5 0:2\n", "--compat", "pyxclib")).toBe(100);
+  for (const [text, message] of [
+    ["0:1\n", /p\.txt:2: the file ends after 1 of 2 test points/],
+    ["0:1\n0:1\n0:1\n", /p\.txt:3: there are more lines than the 2 test points/],
+    ["0:1\n3:1\n", /p\.txt:2: id 3 is out of range/],
+    ["0:x\n\n", /p\.txt:1: the value of .*0:x.* is not a finite number/],
+  ] as const) {
+    const { exit, err } = await evaluate(text);
+    expect(exit).toBe(2);
+    expect(err).toMatch(message);
+  }
 });
 
 test("mistakes are told before any work is done", async () => {
   const cases = [
-    [["train", folder], /no folder is named/],
-    [["train", join(folder, "none"), "--out", "x"], /is not a folder with a data set/],
-    [["train", folder, "--out", "x", "--dim", "12"], /--dim: expected a multiple of 8/],
-    [["train", folder, "--out", "x", "--patience", "2"], /--patience needs points to watch/],
-    [["predict", folder, "--text", "a"], /holds no model/],
+    [["train", "--data", folder], /no folder is named/],
+    [["train", "--out", "x"], /no data set is named/],
+    [["train", "-d", join(folder, "none"), "--out", "x"], /is not a folder with a data set/],
+    [["train", "-d", folder, "--out", "x", "--dim", "12"], /--dim: expected a multiple of 8/],
+    [["train", "-d", folder, "--out", "x", "--patience", "2"], /--patience needs points to watch/],
+    [["train", "-d", folder, "--out", "x", "--trainer", "astro"], /astro/],
+    [["predict", "-m", folder, "--text", "a"], /holds no model/],
+    [["eval", "-d", folder], /name one of --predictions and --model/],
   ] as const;
   for (const [args, message] of cases) {
     const { exit, err } = await millrace("extreme", ...args);

@@ -2,20 +2,28 @@
 import { formatNumber, MillraceError } from "@millrace/core";
 import {
   type Csr,
+  type IndexKind,
   loadModel,
+  Predictor,
   predict,
-  readDataset,
+  rankedLabels,
   readTexts,
   type StoredModel,
   vectorize,
+  writePredictions,
 } from "@millrace/extreme";
 import type { Session } from "../../session.ts";
+import { datasetOf } from "./points.ts";
 
 interface PredictFlags {
+  readonly model?: string;
+  readonly out?: string;
   readonly text?: readonly string[];
   readonly input?: string;
   readonly data?: string;
   readonly top?: number;
+  readonly index?: IndexKind;
+  readonly recall?: number;
 }
 
 /** What to rank labels for. */
@@ -27,28 +35,29 @@ interface Points {
 
 export async function extremePredictCommand(
   session: Session,
-  path: string,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as PredictFlags;
-  const stored = loadModel(path);
+  if (flags.model === undefined)
+    throw new MillraceError("USAGE", "no model is named", { hint: "add --model DIR" });
+  const stored = loadModel(flags.model);
   const points = await pointsOf(stored, flags);
   const k = Math.min(flags.top ?? 5, stored.model.labels);
-  const ranking = predict(stored.model, points.features, k, points.filter);
+  const { index = "exact" } = flags;
+  const ranking =
+    index === "exact" || points.filter !== null
+      ? predict(stored.model, points.features, k, points.filter, stored.removed)
+      : new Predictor(stored, {
+          index,
+          ...(flags.recall === undefined ? {} : { recall: flags.recall }),
+        }).rankRows(points.features, k);
+  if (flags.out !== undefined) {
+    writePredictions(flags.out, ranking);
+    session.note(`${ranking.points} lines of label:score in ${flags.out}`);
+    return 0;
+  }
   const rows = Array.from({ length: ranking.points }, (_, i) =>
-    Array.from({ length: k }, (_, r) => i * k + r)
-      .filter((at) => (ranking.labels[at] as number) >= 0)
-      .map((at) => {
-        const label = ranking.labels[at] as number;
-        const score = ranking.scores[at] as number;
-        const name = stored.labelTexts?.[label];
-        return {
-          label,
-          ...(name === undefined ? {} : { name }),
-          score,
-          probability: 1 / (1 + Math.exp(-score)),
-        };
-      }),
+    rankedLabels(ranking, i, stored.labelTexts),
   );
   if (session.json) {
     session.printJson({
@@ -75,26 +84,14 @@ async function pointsOf(stored: StoredModel, flags: PredictFlags): Promise<Point
   if ([text.length > 0, input !== undefined, data !== undefined].filter(Boolean).length !== 1)
     throw new MillraceError("USAGE", "name one of --text, --input and --data");
   if (data !== undefined) {
-    const { test } = await readDataset(
-      data,
-      stored.vectorizer === null ? {} : { fromText: true, vectorizer: stored.vectorizer },
-    );
+    const { test } = await datasetOf(stored, data);
     if (test === null) throw new MillraceError("DATASET_INVALID", `${data} has no test points`);
-    checkColumns(stored, test.features.cols, data);
     return { features: test.features, filter: test.filter, texts: null };
   }
   if (stored.vectorizer === null)
     throw new MillraceError("USAGE", "this model was trained on feature files and reads no text", {
-      hint: "rank the test points of a data set with --data, or train with --from-text",
+      hint: "rank the test points of a data set with --data, or train on raw text",
     });
   const texts = input === undefined ? text : await readTexts(input === "-" ? "/dev/stdin" : input);
   return { features: vectorize(stored.vectorizer, texts), filter: null, texts };
-}
-
-function checkColumns(stored: StoredModel, columns: number, data: string): void {
-  if (columns !== stored.model.vocabulary)
-    throw new MillraceError(
-      "DATASET_INVALID",
-      `${data} has ${columns} features, the model reads ${stored.model.vocabulary}`,
-    );
 }

@@ -1,56 +1,93 @@
 /** `millrace extreme train`: a model from a data set. */
 import { formatCount, formatNumber, formatSeconds, MillraceError } from "@millrace/core";
 import {
+  type Dataset,
   defaultTrainOptions,
+  type PercentMetrics,
   type Preset,
+  percentDepth,
+  percentMetrics,
+  predict,
+  presetFor,
   presets,
   type RunEpoch,
+  type RunResult,
   readDataset,
+  type TrainerName,
   type TrainOptions,
+  trainers,
   trainModel,
 } from "@millrace/extreme";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 
-interface TrainFlags extends Partial<Omit<TrainOptions, "batch" | "group" | "alpha">> {
+export interface TrainFlags extends Partial<Omit<TrainOptions, "batch" | "group" | "sampler">> {
+  readonly data?: string;
   readonly out?: string;
+  readonly trainer?: TrainerName;
   readonly preset?: Preset;
   readonly heldOut?: number;
   readonly patience?: number;
-  readonly fromText?: boolean;
+  readonly features?: "text" | "files";
   readonly resume?: boolean;
+  readonly test?: boolean;
 }
 
-function optionsOf(flags: TrainFlags): TrainOptions {
-  const { out, preset = "fast", heldOut, patience, fromText, resume, ...own } = flags;
+/** Settings: what flags say, over the trainer's recipe, over the preset for the size of the data. */
+export function trainOptionsOf(flags: TrainFlags, dataset: Dataset): TrainOptions {
   const names = Object.keys(defaultTrainOptions);
-  const given = Object.fromEntries(Object.entries(own).filter(([name]) => names.includes(name)));
-  return { ...defaultTrainOptions, ...presets[preset], ...given };
+  const given = Object.fromEntries(Object.entries(flags).filter(([name]) => names.includes(name)));
+  return {
+    ...defaultTrainOptions,
+    ...presets[flags.preset ?? presetFor(dataset.train.labels.rows, dataset.train.labels.cols)],
+    ...trainers[flags.trainer ?? "astra"],
+    ...given,
+  };
+}
+
+/** One line that says what a trainer does with these settings. */
+export function describeOptions(name: string, o: TrainOptions): string {
+  const hard =
+    o.rescore > 0
+      ? `the best ${o.rescore} of a shortlist of ${o.shortlist}, scored afresh`
+      : `${o.shortlist} of the shortlist`;
+  const uniform = `${o.uniform} uniform labels per ${o.group} points (weight exponent ${o.alpha})`;
+  const refresh = `refreshed every ${o.refreshEvery} epochs`;
+  const parts = {
+    full: "every label, exactly",
+    uniform,
+    hard: `hard labels: ${hard} (weight ${o.hardWeight}), ${refresh}`,
+    stratified: `hard labels: ${hard} (weight ${o.hardWeight}), ${refresh}; ${uniform}`,
+    importance: `hard labels drawn by stale score: ${o.hardDraws} of ${o.shortlist}, ${refresh}; ${uniform}`,
+  }[o.sampler];
+  return `${name}: ${parts}; ${o.dim} dimensions, ${o.epochs} epochs, learning rates ${o.lrClassifier} and ${o.lrEncoder}, dropout ${o.dropout}, seed ${o.seed}`;
 }
 
 export async function extremeTrainCommand(
   session: Session,
-  data: string,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as TrainFlags;
-  const { out, heldOut = 0, patience = 0, resume = false } = flags;
+  const { data, out, heldOut = 0, patience = 0, resume = false, trainer = "astra" } = flags;
+  if (data === undefined)
+    throw new MillraceError("USAGE", "no data set is named", {
+      hint: "add --data DIR, a folder in a form of the Extreme Classification Repository",
+    });
   if (out === undefined)
     throw new MillraceError("USAGE", "no folder is named for the model", {
-      hint: `add --out, e.g. millrace extreme train ${data} --out model`,
+      hint: `add --out, e.g. millrace extreme train --data ${data} --out model`,
     });
   if (patience > 0 && heldOut === 0)
     throw new MillraceError("USAGE", "--patience needs points to watch", {
       hint: "add --held-out 1000",
     });
-  const options = optionsOf(flags);
   const progress = session.progress();
-  const result = await session.interruptible(async (signal) => {
+  const { dataset, options, result } = await session.interruptible(async (signal) => {
     progress.update({ phase: "reading", done: 0, total: 0, note: data });
     const dataset = await readDataset(data, {
-      trainOnly: true,
       signal,
-      fromText: flags.fromText === true,
+      trainOnly: flags.test === false,
+      ...(flags.features === undefined ? {} : { features: flags.features }),
     });
     const { train } = dataset;
     if (heldOut >= train.labels.rows)
@@ -58,45 +95,86 @@ export async function extremeTrainCommand(
         "USAGE",
         `--held-out ${heldOut} leaves none of the ${train.labels.rows} points to train on`,
       );
+    const options = trainOptionsOf(flags, dataset);
     session.note(
-      `${formatCount(train.labels.rows)} points, ${formatCount(train.labels.cols)} labels, ${formatCount(train.features.cols)} features; ${options.sampler}, ${options.dim} dimensions, ${options.epochs} epochs, seed ${options.seed}`,
+      `${formatCount(train.labels.rows)} points, ${formatCount(train.labels.cols)} labels, ${formatCount(train.features.cols)} features`,
     );
-    return trainModel(dataset, {
+    session.note(describeOptions(trainer, options));
+    const result = await trainModel(dataset, {
       train: options,
       heldOut,
       patience,
       out,
       resume,
       signal,
-      onProgress: ({ epoch, phase, done, total, heldOutPrecision }) =>
+      onProgress: ({ epoch, phase, done, total, last }) =>
         progress.update({
           phase: `epoch ${epoch}/${options.epochs} ${phase}`,
           done,
           total,
-          ...(heldOutPrecision === null ? {} : { note: `P@1 ${percent(heldOutPrecision)}` }),
+          ...(last === null ? {} : { note: noteOf(last) }),
         }),
     });
+    progress.update({ phase: "testing", done: 0, total: 0 });
+    return { dataset, options, result };
   });
+  const metrics = testMetrics(dataset, result);
   progress.end();
-  const { epochs, resumedFrom, stoppedEarly } = result;
+  const trainSeconds = result.epochs.reduce((sum, e) => sum + e.seconds, 0);
   if (session.json)
     session.printJson({
       schema: "millrace.extreme-train/1",
       data,
       out,
+      trainer,
       options,
-      resumedFrom,
-      stoppedEarly,
-      epochs,
+      resumedFrom: result.resumedFrom,
+      stoppedEarly: result.stoppedEarly,
+      epochs: result.epochs,
+      metrics,
+      heldOut: result.heldOut,
+      trainSeconds,
+      trainCpuSeconds: cpuSeconds(result.epochs),
     });
-  else {
-    session.print(epochTable(epochs, session));
-    const seconds = epochs.reduce((sum, e) => sum + e.trainCpuSeconds + e.refreshCpuSeconds, 0);
-    session.note(
-      `${stoppedEarly ? "stopped early; " : ""}${formatSeconds(seconds)} of CPU; the model is in ${out}`,
-    );
-  }
+  else printRun(session, out, result, metrics, trainSeconds);
   return 0;
+}
+
+const cpuSeconds = (epochs: readonly RunEpoch[]): number =>
+  epochs.reduce((sum, e) => sum + e.trainCpuSeconds + e.refreshCpuSeconds, 0);
+
+function noteOf(epoch: RunEpoch): string {
+  const seen = epoch.heldOutPrecision;
+  return `loss ${formatNumber(epoch.loss)}${seen === null ? "" : `, P@1 ${percent(seen)}`}`;
+}
+
+/** Metrics of the trained model on the test points; null where there are none. */
+function testMetrics(dataset: Dataset, { stored }: RunResult): PercentMetrics | null {
+  const { test, train } = dataset;
+  if (test === null) return null;
+  return percentMetrics(
+    predict(stored.model, test.features, percentDepth, test.filter),
+    test,
+    train,
+  );
+}
+
+function printRun(
+  session: Session,
+  out: string,
+  { epochs, stoppedEarly }: RunResult,
+  metrics: PercentMetrics | null,
+  trainSeconds: number,
+): void {
+  session.print(epochTable(epochs, session));
+  if (metrics !== null)
+    session.print([
+      "",
+      `test  P@1 ${formatNumber(metrics.p1)}  P@3 ${formatNumber(metrics.p3)}  P@5 ${formatNumber(metrics.p5)}  PSP@1 ${formatNumber(metrics.psp1)}  PSP@5 ${formatNumber(metrics.psp5)} %`,
+    ]);
+  session.note(
+    `${stoppedEarly ? "stopped early; " : ""}${formatSeconds(trainSeconds)}, ${formatSeconds(cpuSeconds(epochs))} of CPU; the model is in ${out}`,
+  );
 }
 
 const percent = (share: number): string => formatNumber(100 * share);
@@ -107,18 +185,24 @@ function epochTable(epochs: readonly RunEpoch[], session: Session): readonly str
   return table(
     [
       right("epoch"),
-      right("pairs per point"),
+      right("loss"),
+      right("pairs per point", 4),
       right("scanned", 2),
-      right("kept %", 3),
-      right("CPU train"),
-      right("CPU refresh"),
+      right("fresh %", 3),
+      right("mass %", 3),
+      right("seconds"),
+      right("CPU train", 5),
+      right("CPU refresh", 5),
       right("P@1 held out", 1),
     ],
     epochs.map((e) => [
       String(e.epoch),
+      formatNumber(e.loss),
       formatNumber(e.pairsPerPoint),
-      e.scanPairsPerPoint === 0 ? "–" : formatCount(e.scanPairsPerPoint),
-      e.kept === null ? "–" : percent(e.kept),
+      e.scanPairsPerPoint === 0 ? "–" : formatCount(Math.round(e.scanPairsPerPoint)),
+      e.fresh === null ? "–" : percent(e.fresh),
+      e.coverage === null ? "–" : percent(e.coverage),
+      formatSeconds(e.seconds),
       formatSeconds(e.trainCpuSeconds),
       formatSeconds(e.refreshCpuSeconds),
       e.heldOutPrecision === null ? "–" : percent(e.heldOutPrecision),

@@ -1,0 +1,103 @@
+/** From a trace and published profiles to jobs that the simulator can run. */
+import type { ServerState } from "../contracts.ts";
+import { type SpeedOptions, speedOptions } from "../profile/options.ts";
+import { shareTerms } from "../profile/share.ts";
+import { checkSpeedProfile, type SpeedProfile } from "../profile/speed-profile.ts";
+import type { TraceJob } from "../trace/job-trace.ts";
+import type { JobSpec } from "./sim-job.ts";
+
+/** A model: its curve, and what an iteration at the proportional share takes. */
+export interface Model {
+  readonly profile: SpeedProfile;
+  readonly iterationSeconds: number;
+}
+
+/** Terms that a trace does not say, the same for all its jobs. */
+export interface JobTerms {
+  readonly restartSeconds: number;
+  readonly refillSeconds: number;
+  readonly resize: JobSpec["resize"];
+  readonly preemptible: boolean;
+  readonly spanFactor: number;
+  /** Real gain over believed gain of a row of the trace; 1 for true profiles. */
+  readonly gainFactor: (row: number) => number;
+  readonly tenant: (row: number) => string;
+}
+
+export const idealTerms: JobTerms = {
+  restartSeconds: 0,
+  refillSeconds: 0,
+  resize: "restart",
+  preemptible: true,
+  spanFactor: 1,
+  gainFactor: () => 1,
+  tenant: () => "all",
+};
+
+/** Equal servers. */
+export function uniformServers(
+  count: number,
+  gpus: number,
+  cpus: number,
+  hostBytes: number,
+): readonly ServerState[] {
+  return Array.from({ length: count }, (_, i) => ({
+    name: `s${i}`,
+    gpus,
+    cpus,
+    hostBytes,
+    condition: "up" as const,
+    numa: [],
+  }));
+}
+
+/** The jobs that can run on these servers, and those that cannot, named. */
+export function jobSpecs(
+  trace: readonly TraceJob[],
+  models: ReadonlyMap<string, Model>,
+  servers: readonly ServerState[],
+  terms: JobTerms,
+): {
+  readonly jobs: readonly JobSpec[];
+  readonly rejected: readonly { readonly id: number; readonly reason: string }[];
+} {
+  const share = shareTerms(servers);
+  const gpus = servers.reduce((sum, server) => sum + server.gpus, 0);
+  const options = new Map<string, SpeedOptions>();
+  const jobs: JobSpec[] = [];
+  const rejected: { id: number; reason: string }[] = [];
+  trace.forEach((job, row) => {
+    const model = models.get(job.model);
+    if (model === undefined || job.gpus > gpus) {
+      const reason =
+        model === undefined
+          ? `no profile of model ${job.model}`
+          : `needs ${job.gpus} GPUs of ${gpus}`;
+      rejected.push({ id: job.id, reason });
+      return;
+    }
+    const key = `${job.gpus} ${job.model}`;
+    let choices = options.get(key);
+    if (choices === undefined) {
+      choices = speedOptions(checkSpeedProfile(model.profile), job.gpus, share);
+      options.set(key, choices);
+    }
+    jobs.push({
+      id: String(job.id),
+      tenant: terms.tenant(row),
+      model: job.model,
+      arrivedAt: job.arrivalSeconds,
+      gpus: job.gpus,
+      workSeconds: job.iterations * model.iterationSeconds,
+      options: choices,
+      gainFactor: terms.gainFactor(row),
+      preemptible: terms.preemptible,
+      resize: terms.resize,
+      restartSeconds: terms.restartSeconds,
+      refillSeconds: terms.refillSeconds,
+      dataset: null,
+      spanFactor: terms.spanFactor,
+    });
+  });
+  return { jobs, rejected };
+}

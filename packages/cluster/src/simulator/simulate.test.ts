@@ -1,0 +1,168 @@
+import { describe, expect, test } from "vitest";
+import { allocators } from "../allocator/registry.ts";
+import { planProblem } from "../plan-check.ts";
+import type { SpeedProfile } from "../profile/speed-profile.ts";
+import { generateTrace, gpuCounts, synergyMix } from "../trace/generate.ts";
+import type { TraceJob } from "../trace/job-trace.ts";
+import { idealTerms, type JobTerms, jobSpecs, type Model, uniformServers } from "./from-trace.ts";
+import { type SimulationSpec, simulate, simulateLater } from "./simulate.ts";
+
+const curve = (name: string, rate: readonly number[]): SpeedProfile => ({
+  name,
+  cpus: [1, 3, 6, 12],
+  hostBytes: [20e9],
+  rate: rate.map((r) => [r]),
+});
+const models = new Map<string, Model>([
+  ["flat", { profile: curve("flat", [1, 1, 1, 1]), iterationSeconds: 1 }],
+  ["hungry", { profile: curve("hungry", [0.4, 1, 2, 4]), iterationSeconds: 1 }],
+]);
+
+function specOf(
+  trace: readonly TraceJob[],
+  over: Partial<SimulationSpec> = {},
+  terms: Partial<JobTerms> = {},
+  count = 1,
+): SimulationSpec {
+  const servers = uniformServers(count, 8, 24, 500e9);
+  const { jobs } = jobSpecs(trace, models, servers, { ...idealTerms, ...terms });
+  return {
+    jobs,
+    servers,
+    tenants: [],
+    policy: "fifo",
+    roundSeconds: 300,
+    decisions: "rounds",
+    starvationSeconds: 1e9,
+    serverEvents: [],
+    ...over,
+  };
+}
+
+const job = (
+  id: number,
+  model: string,
+  arrivalSeconds: number,
+  iterations: number,
+  gpus = 1,
+): TraceJob => ({
+  id,
+  model,
+  arrivalSeconds,
+  iterations,
+  gpus,
+});
+
+describe("the simulator, worked by hand", () => {
+  test("jobs start at rounds and end when they end", () => {
+    const { finish } = simulate(specOf([job(0, "flat", 10, 500)]), allocators.tune("none"));
+    expect([...finish]).toEqual([800]);
+  });
+
+  test("with events they start when they arrive", () => {
+    const spec = specOf([job(0, "flat", 10, 500, 8), job(1, "flat", 20, 100, 8)], {
+      decisions: "events",
+    });
+    expect([...simulate(spec, allocators.tune("none")).finish]).toEqual([510, 610]);
+  });
+
+  test("speed follows the grant: 12 CPUs alone, 3 at the share", () => {
+    const alone = specOf([job(0, "hungry", 0, 1000)]);
+    expect([...simulate(alone, allocators.tune("none")).finish]).toEqual([250]);
+    expect([...simulate(alone, allocators.proportional("none")).finish]).toEqual([1000]);
+  });
+
+  test("a preempted job pays for its restart and for its cold cache, a job that stays pays nothing", () => {
+    // The short job takes all GPUs for one round; the long one comes back at 600 and sits out 30 + 20 seconds.
+    const trace = [job(0, "flat", 0, 1000), job(1, "flat", 300, 100, 8)];
+    const spec = specOf(trace, { policy: "srtf" }, { restartSeconds: 30, refillSeconds: 20 });
+    const { finish, preemptions, restarts } = simulate(spec, allocators.waterfill());
+    // Start-up of a cold cache (20 s), 280 s of work, a round off, 50 s, 720 s of work.
+    expect([...finish]).toEqual([1370, 420]);
+    expect([...preemptions]).toEqual([1, 0]);
+    expect([...restarts]).toEqual([0, 0]);
+  });
+
+  test("wrong profiles make gains smaller than believed", () => {
+    const spec = specOf([job(0, "hungry", 0, 1000)], {}, { gainFactor: () => 0.5 });
+    expect([...simulate(spec, allocators.tune("none")).finish]).toEqual([400]);
+  });
+
+  test("a lost server gives its jobs back to the queue; they go on elsewhere", () => {
+    const spec = specOf(
+      [job(0, "flat", 0, 1000)],
+      { serverEvents: [{ at: 450, server: 0, condition: "down" }] },
+      { restartSeconds: 30 },
+      2,
+    );
+    const { finish, restarts } = simulate(spec, allocators.waterfill());
+    expect([...restarts]).toEqual([1]);
+    // The loss shows at the next round.
+    expect([...finish]).toEqual([1030]);
+  });
+
+  test("a job that waits too long gets its turn", () => {
+    const short = Array.from({ length: 40 }, (_, i) => job(i + 1, "flat", i * 300, 290, 8));
+    const trace = [job(0, "flat", 0, 600, 8), ...short];
+    const patient = simulate(specOf(trace, { policy: "srtf" }), allocators.tune("none"));
+    const guarded = simulate(
+      specOf(trace, { policy: "srtf", starvationSeconds: 1500 }),
+      allocators.tune("none"),
+    );
+    expect(patient.finish[0]).toBeGreaterThan(12_000);
+    expect(guarded.finish[0]).toBeLessThan(2700);
+  });
+
+  test("jobs that can never run end the run instead of hanging it", () => {
+    const spec = specOf([job(0, "flat", 0, 10)], {
+      serverEvents: [{ at: 0, server: 0, condition: "down" }],
+    });
+    expect(simulate(spec, allocators.tune("none")).finish[0]).toBeNaN();
+  });
+});
+
+describe("generated traces", () => {
+  const trace = generateTrace({
+    jobs: 150,
+    seed: 7,
+    arrivals: { kind: "poisson", jobsPerHour: 9 },
+    classes: [
+      { name: "flat", models: ["flat"], part: 60 },
+      { name: "hungry", models: ["hungry"], part: 40 },
+    ],
+    gpus: gpuCounts.multi,
+    iterationSeconds: () => 1,
+  });
+
+  test("same seed, same bytes; mixes are kept to the job", () => {
+    expect(trace.filter((j) => j.model === "hungry")).toHaveLength(60);
+    const spec = {
+      jobs: 200,
+      seed: 1,
+      arrivals: { kind: "philly", jobsPerHour: 5 },
+      classes: synergyMix(20, 70, 10),
+      gpus: gpuCounts.philly,
+      iterationSeconds: () => 0.5,
+    } as const;
+    expect(generateTrace(spec)).toEqual(generateTrace(spec));
+    const hours = (generateTrace({ ...spec, jobs: 4000 }).at(-1)?.arrivalSeconds ?? 0) / 3600;
+    expect(4000 / hours).toBeGreaterThan(4);
+    expect(4000 / hours).toBeLessThan(6);
+  });
+
+  test.each(Object.keys(allocators) as (keyof typeof allocators)[])(
+    "%s: every job ends, every plan holds, two runs are equal",
+    async (name) => {
+      const allocate = allocators[name]("consolidate");
+      const spec = specOf(trace, { policy: "srtf" }, { restartSeconds: 30, spanFactor: 0.9 }, 2);
+      const checked = simulate(spec, (state, order) => {
+        const plan = allocate(state, order);
+        if (plan.executable) expect(planProblem(state, plan)).toBeNull();
+        return plan;
+      });
+      expect(checked.finish.every((at) => at > 0)).toBe(true);
+      const again = await simulateLater(spec, allocate);
+      expect([...again.finish]).toEqual([...checked.finish]);
+    },
+  );
+});

@@ -1,0 +1,16 @@
+/** The few parts of the WebAssembly API that are used; the type library of Node leaves them out. */
+export interface WasmMemory {
+  readonly buffer: ArrayBufferLike;
+  grow(pages: number): number;
+}
+
+interface WasmApi {
+  readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => WasmMemory;
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (
+    module: object,
+    imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+  ) => { readonly exports: object };
+}
+
+export const wasm = (globalThis as unknown as { readonly WebAssembly: WasmApi }).WebAssembly;

@@ -1,0 +1,114 @@
+/**
+ * Clusters of label vectors by direction (spherical k-means on an evenly spaced sample). By direction, because the norms of
+ * trained vectors spread by a factor of four and more, and plain k-means then makes one heap of all short ones.
+ */
+import { type Block, floats, type Heap, shorts } from "../kernels/heap.ts";
+import { PackedVectors, toFixed } from "./fixed-point.ts";
+
+const tile = 64;
+
+export interface Clusters {
+  /** The cluster of each vector. */
+  readonly of: Int32Array;
+  readonly count: number;
+}
+
+/** Makes `count` clusters of `n` vectors; `sample` bounds the vectors that each of `rounds` looks at. */
+export function clusterByDirection(
+  heap: Heap,
+  vectors: Block<Float32Array>,
+  n: number,
+  dim: number,
+  count: number,
+  rounds = 4,
+  sample = count * 32,
+): Clusters {
+  const mark = heap.used;
+  const centroids = floats(heap, count * dim);
+  const packed = new PackedVectors(heap, count, dim);
+  const fixed = shorts(heap, tile * dim);
+  const scores = floats(heap, tile * packed.places);
+  const spread = (of: number, i: number): number => Math.floor(((i + 0.5) * n) / of);
+  for (let c = 0; c < count; c++) {
+    const from = spread(count, c) * dim;
+    centroids.view.set(vectors.view.subarray(from, from + dim), c * dim);
+  }
+  const gathered = new Float32Array(tile * dim);
+  /** The nearest centroid of each listed vector. */
+  const assign = (ids: (i: number) => number, length: number, to: Int32Array): void => {
+    for (let c = 0; c < count; c++) {
+      normalize(centroids.view, c * dim, dim);
+      packed.set(c, centroids.view, c * dim);
+    }
+    for (let first = 0; first < length; first += tile) {
+      const here = Math.min(tile, length - first);
+      for (let i = 0; i < here; i++) {
+        const from = ids(first + i) * dim;
+        gathered.set(vectors.view.subarray(from, from + dim), i * dim);
+      }
+      toFixed(gathered, 0, here, dim, fixed.view);
+      packed.scan(heap, fixed.at, here, 0, packed.places / 8, scores.at, packed.places);
+      for (let i = 0; i < here; i++)
+        to[first + i] = largestOf(scores.view, i * packed.places, count);
+    }
+  };
+  const looked = Math.min(n, sample);
+  const sampled = (i: number): number => spread(looked, i);
+  const nearest = new Int32Array(looked);
+  const sizes = new Int32Array(count);
+  for (let round = 0; round < rounds; round++) {
+    assign(sampled, looked, nearest);
+    centroids.view.fill(0);
+    sizes.fill(0);
+    for (let i = 0; i < looked; i++) {
+      const c = nearest[i] as number;
+      sizes[c] = (sizes[c] as number) + 1;
+      addDirection(centroids.view, c * dim, vectors.view, sampled(i) * dim, dim);
+    }
+    // An empty cluster starts again from a vector of the largest one's kind: any sampled vector, taken in turn.
+    for (let c = 0; c < count; c++)
+      if (sizes[c] === 0) {
+        const from = spread(count, (c * 7 + round) % count) * dim;
+        centroids.view.set(vectors.view.subarray(from, from + dim), c * dim);
+      }
+  }
+  const of = new Int32Array(n);
+  assign((i) => i, n, of);
+  heap.release(mark);
+  return { of, count };
+}
+
+function normalize(rows: Float32Array, from: number, dim: number): void {
+  let square = 0;
+  for (let j = from; j < from + dim; j++) square += (rows[j] as number) ** 2;
+  if (square === 0) return;
+  const scale = 1 / Math.sqrt(square);
+  for (let j = from; j < from + dim; j++) rows[j] = (rows[j] as number) * scale;
+}
+
+function addDirection(
+  to: Float32Array,
+  at: number,
+  rows: Float32Array,
+  from: number,
+  dim: number,
+): void {
+  let square = 0;
+  for (let j = from; j < from + dim; j++) square += (rows[j] as number) ** 2;
+  const scale = square === 0 ? 0 : 1 / Math.sqrt(square);
+  for (let j = 0; j < dim; j++)
+    to[at + j] = (to[at + j] as number) + (rows[from + j] as number) * scale;
+}
+
+function largestOf(values: Float32Array, from: number, n: number): number {
+  let best = 0;
+  let most = Number.NEGATIVE_INFINITY;
+  for (let j = 0; j < n; j++) {
+    const v = values[from + j] as number;
+    if (v > most) {
+      most = v;
+      best = j;
+    }
+  }
+  return best;
+}

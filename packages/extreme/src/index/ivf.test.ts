@@ -1,0 +1,93 @@
+import { Rng } from "@millrace/core";
+import { expect, test } from "vitest";
+import { floats, Heap } from "../kernels/heap.ts";
+import { ExactIndex } from "./exact.ts";
+import { IvfIndex } from "./ivf.ts";
+
+/** Vectors around `topics` directions, with norms that spread as those of trained ones do; points near single labels. */
+function topical(labels: number, points: number, dim: number, topics: number, seed: string) {
+  const rng = new Rng(seed);
+  const heap = new Heap();
+  const w = floats(heap, labels * dim);
+  const z = floats(heap, points * dim);
+  const centre = Float32Array.from({ length: topics * dim }, () => rng.normal());
+  for (let l = 0; l < labels; l++) {
+    const norm = Math.exp(rng.normal(0, 0.5));
+    for (let j = 0; j < dim; j++)
+      w.view[l * dim + j] = norm * (centre[(l % topics) * dim + j]! + rng.normal(0, 0.5));
+  }
+  for (let p = 0; p < points; p++) {
+    const near = rng.int(0, labels - 1);
+    for (let j = 0; j < dim; j++)
+      z.view[p * dim + j] = w.view[near * dim + j]! + rng.normal(0, 0.5);
+  }
+  return { heap, w, z };
+}
+
+test("with every list looked into, it finds what the exact index finds", () => {
+  for (const [labels, points, lists, k] of [
+    [5, 3, 2, 4],
+    [1037, 67, 9, 10],
+    [640, 2100, 40, 3],
+  ] as const) {
+    const { heap, w, z } = topical(labels, points, 24, 7, `all ${labels}`);
+    const excluded = (point: number) => [point % labels, (point * 5 + 2) % labels];
+    const exact = new ExactIndex(heap, labels, 24);
+    exact.build(w);
+    const index = new IvfIndex(heap, labels, 24, { lists, probes: lists });
+    index.build(w);
+    const used = heap.used;
+    const found = index.search(z, points, w, k, excluded);
+    expect(heap.used).toBe(used);
+    const truth = exact.search(z, points, w, k, excluded);
+    expect(found.labels).toEqual(truth.labels);
+    expect(found.scores).toEqual(truth.scores);
+  }
+});
+
+test("a sixteenth of the lists holds most of the best labels of clustered vectors", () => {
+  const { heap, w, z } = topical(6000, 200, 32, 150, "some");
+  const exact = new ExactIndex(heap, 6000, 32);
+  exact.build(w);
+  const index = new IvfIndex(heap, 6000, 32);
+  index.build(w);
+  const found = index.search(z, 200, w, 10);
+  const truth = exact.search(z, 200, w, 10);
+  let same = 0;
+  for (let p = 0; p < 200; p++) {
+    const own = new Set(found.labels.subarray(p * 10, p * 10 + 10));
+    for (let j = 0; j < 10; j++) if (own.has(truth.labels[p * 10 + j]!)) same++;
+  }
+  expect(same / 2000).toBeGreaterThan(0.9);
+  expect(found.scanned).toBeLessThan(6000 / 6);
+});
+
+test("building twice from the same vectors gives the same answers, and a rebuilt index follows them", () => {
+  const { heap, w, z } = topical(900, 20, 16, 30, "twice");
+  const index = new IvfIndex(heap, 900, 16);
+  index.build(w);
+  const first = index.search(z, 20, w, 5);
+  index.build(w);
+  expect(index.search(z, 20, w, 5)).toEqual(first);
+  // The best label of point 0 is turned round: it is no longer found.
+  const best = first.labels[0]!;
+  for (let j = best * 16; j < best * 16 + 16; j++) w.view[j] = -w.view[j]!;
+  index.build(w);
+  expect([...index.search(z, 1, w, 5).labels]).not.toContain(best);
+});
+
+test("removed labels are never found, by either index", () => {
+  const { heap, w, z } = topical(500, 10, 16, 20, "removed");
+  for (const index of [
+    new ExactIndex(heap, 500, 16),
+    new IvfIndex(heap, 500, 16, { lists: 16, probes: 16 }),
+  ]) {
+    index.build(w);
+    const before = index.search(z, 10, w, 3).labels;
+    const removed = new Set(before);
+    index.build(w, removed);
+    const after = index.search(z, 10, w, 497).labels;
+    for (const label of after) expect(removed.has(label)).toBe(false);
+    expect(after.filter((label) => label >= 0).length).toBe(10 * (500 - removed.size));
+  }
+});

@@ -1,0 +1,221 @@
+/**
+ * The inverted-file index: labels in lists by direction; a point looks only into the lists whose mean vectors score highest.
+ * Works list by list for many points at once, so that the scan kernel sees dense tiles.
+ */
+import { type Block, floats, type Heap, ints, shorts } from "../kernels/heap.ts";
+import { clusterByDirection } from "./clusters.ts";
+import { PackedVectors, toFixed } from "./fixed-point.ts";
+import { type Excluded, type Found, type LabelIndex, rescore } from "./label-index.ts";
+import { Picker, pickerBlock } from "./picker.ts";
+
+export interface IvfOptions {
+  readonly lists: number;
+  /** Lists that a point looks into. */
+  readonly probes: number;
+}
+
+/** About 30 labels a list, of which a sixteenth is looked into: measured on trained vectors, see docs/benchmarks.md. */
+export function ivfOptionsFor(labels: number): IvfOptions {
+  const lists = Math.max(8, Math.min(Math.ceil(labels / 16), Math.round(5.5 * Math.sqrt(labels))));
+  return { lists, probes: Math.max(4, Math.ceil(lists / 16)) };
+}
+
+/** Points searched together; bounds the memory of their candidates. */
+const chunkPoints = 2048;
+const tilePoints = 64;
+
+export class IvfIndex implements LabelIndex {
+  readonly kind = "ivf";
+  readonly labels: number;
+  readonly dim: number;
+  readonly lists: number;
+  /** Lists that a point looks into; may be changed between searches. */
+  probes: number;
+  readonly #heap: Heap;
+  /** All labels, list by list, each list padded to whole blocks of 8. */
+  readonly #vectors: PackedVectors;
+  readonly #means: PackedVectors;
+  /** The label at each place; -1 is padding. */
+  readonly #labelAt: Int32Array;
+  /** Place where each list starts, and (lists + 1) the end; #ends: after its last label. */
+  readonly #starts: Int32Array;
+  readonly #ends: Int32Array;
+
+  /** Takes heap memory of 2 bytes per weight and up to 7 labels of padding a list. */
+  constructor(heap: Heap, labels: number, dim: number, options = ivfOptionsFor(labels)) {
+    const lists = Math.min(options.lists, labels);
+    this.lists = lists;
+    this.probes = Math.min(options.probes, lists);
+    this.#heap = heap;
+    this.labels = labels;
+    this.dim = dim;
+    this.#vectors = new PackedVectors(heap, labels + lists * 7, dim);
+    this.#means = new PackedVectors(heap, lists, dim);
+    this.#labelAt = new Int32Array(this.#vectors.places);
+    this.#starts = new Int32Array(lists + 1);
+    this.#ends = new Int32Array(lists);
+  }
+
+  build(classifier: Block<Float32Array>, removed?: ReadonlySet<number>): void {
+    const { dim, labels } = this;
+    const { lists } = this;
+    const { of } = clusterByDirection(this.#heap, classifier, labels, dim, lists);
+    const sizes = new Int32Array(lists);
+    const means = new Float32Array(lists * dim);
+    for (let label = 0; label < labels; label++) {
+      if (removed?.has(label) === true) continue;
+      const list = of[label] as number;
+      sizes[list] = (sizes[list] as number) + 1;
+      const [to, from] = [list * dim, label * dim];
+      for (let j = 0; j < dim; j++)
+        means[to + j] = (means[to + j] as number) + (classifier.view[from + j] as number);
+    }
+    for (let list = 0; list < lists; list++) {
+      const size = sizes[list] as number;
+      const start = this.#starts[list] as number;
+      this.#ends[list] = start;
+      this.#starts[list + 1] = start + Math.ceil(size / 8) * 8;
+      for (let j = list * dim; j < (list + 1) * dim; j++)
+        means[j] = (means[j] as number) / Math.max(size, 1);
+      this.#means.set(list, means, list * dim);
+    }
+    this.#labelAt.fill(-1);
+    for (let label = 0; label < labels; label++) {
+      if (removed?.has(label) === true) continue;
+      const list = of[label] as number;
+      const place = this.#ends[list] as number;
+      this.#ends[list] = place + 1;
+      this.#labelAt[place] = label;
+      this.#vectors.set(place, classifier.view, label * dim);
+    }
+    for (let list = 0; list < lists; list++)
+      for (let p = this.#ends[list] as number; p < (this.#starts[list + 1] as number); p++)
+        this.#vectors.clear(p);
+  }
+
+  search(
+    z: Block<Float32Array>,
+    points: number,
+    classifier: Block<Float32Array>,
+    k: number,
+    excluded: Excluded = () => undefined,
+    spare = 8,
+  ): Found {
+    const labels = new Int32Array(points * k).fill(-1);
+    const scores = new Float32Array(points * k).fill(Number.NaN);
+    const heap = this.#heap;
+    const mark = heap.used;
+    let most = 0;
+    for (let i = 0; i < points; i++) most = Math.max(most, excluded(i)?.length ?? 0);
+    const size = Math.min(chunkPoints, points);
+    const pickers = Array.from({ length: size }, () => new Picker(heap, k + spare + most));
+    const fixed = shorts(heap, Math.ceil(size / 4) * 4 * this.dim);
+    let scanned = 0;
+    for (let first = 0; first < points; first += chunkPoints) {
+      const count = Math.min(chunkPoints, points - first);
+      toFixed(z.view, first * this.dim, count, this.dim, fixed.view);
+      const inner = heap.used;
+      const probes = this.#probe(fixed, count);
+      for (let i = 0; i < count; i++)
+        (pickers[i] as Picker).reset(k + spare + (excluded(first + i)?.length ?? 0));
+      scanned += this.#scanLists(fixed, probes, pickers);
+      heap.release(inner);
+      for (let i = 0; i < count; i++) {
+        const picker = pickers[i] as Picker;
+        const best = picker.best();
+        for (let j = 0; j < best.length; j++) best[j] = this.#labelAt[best[j] as number] as number;
+        rescore(
+          heap,
+          picker,
+          best,
+          z.at + (first + i) * this.dim * 4,
+          this.dim,
+          classifier.at,
+          excluded(first + i),
+          k,
+          labels,
+          scores,
+          (first + i) * k,
+        );
+      }
+    }
+    heap.release(mark);
+    return { labels, scores, scanned: this.lists + scanned / Math.max(points, 1) };
+  }
+
+  /** Points of each list, as lists of their numbers; the heap memory of the result is the caller's to release. */
+  #probe(fixed: Block<Int16Array>, count: number): Probes {
+    const heap = this.#heap;
+    const { lists, probes } = this;
+    const mark = heap.used;
+    const width = this.#means.places;
+    const out = floats(heap, tilePoints * width);
+    const picker = new Picker(heap, probes);
+    const chosen = new Int32Array(count * probes);
+    const starts = new Int32Array(lists + 1);
+    for (let first = 0; first < count; first += tilePoints) {
+      const here = Math.min(tilePoints, count - first);
+      this.#means.scan(heap, fixed.at + first * this.dim * 2, here, 0, width / 8, out.at, width);
+      for (let i = 0; i < here; i++) {
+        picker.reset(probes);
+        for (let at = 0; at < width; at += pickerBlock)
+          picker.add(out.at + (i * width + at) * 4, Math.min(pickerBlock, width - at), at, lists);
+        const best = picker.best();
+        chosen.set(best, (first + i) * probes);
+        for (const list of best) starts[list + 1] = (starts[list + 1] as number) + 1;
+      }
+    }
+    for (let list = 0; list < lists; list++)
+      starts[list + 1] = (starts[list + 1] as number) + (starts[list] as number);
+    const next = starts.slice();
+    heap.release(mark);
+    const points = ints(heap, chosen.length);
+    for (let at = 0; at < chosen.length; at++) {
+      const list = chosen[at] as number;
+      const to = next[list] as number;
+      next[list] = to + 1;
+      points.view[to] = Math.floor(at / probes);
+    }
+    return { starts, points };
+  }
+
+  /** Scans every list for its points; the pairs scored. */
+  #scanLists(fixed: Block<Int16Array>, probes: Probes, pickers: readonly Picker[]): number {
+    const heap = this.#heap;
+    const { dim } = this;
+    const mark = heap.used;
+    const tile = shorts(heap, tilePoints * dim);
+    const out = floats(heap, tilePoints * pickerBlock);
+    let pairs = 0;
+    for (let list = 0; list < this.lists; list++) {
+      const start = this.#starts[list] as number;
+      const end = this.#ends[list] as number;
+      const to = probes.starts[list + 1] as number;
+      if (end === start) continue;
+      for (let first = probes.starts[list] as number; first < to; first += tilePoints) {
+        const here = Math.min(tilePoints, to - first);
+        heap.kernels.gather(fixed.at, dim * 2, probes.points.at + first * 4, here, tile.at);
+        for (let place = start; place < end; place += pickerBlock) {
+          const n = Math.min(pickerBlock, Math.ceil((end - place) / 8) * 8);
+          this.#vectors.scan(heap, tile.at, here, place / 8, n / 8, out.at, pickerBlock);
+          for (let i = 0; i < here; i++)
+            (pickers[probes.points.view[first + i] as number] as Picker).add(
+              out.at + i * pickerBlock * 4,
+              n,
+              place,
+              end,
+            );
+          pairs += n * here;
+        }
+      }
+    }
+    heap.release(mark);
+    return pairs;
+  }
+}
+
+/** Points by list: numbers `points[starts[list] … starts[list + 1]]`. */
+interface Probes {
+  readonly starts: Int32Array;
+  readonly points: Block<Int32Array>;
+}
