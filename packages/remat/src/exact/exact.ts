@@ -15,7 +15,8 @@ export interface ExactOptions {
   readonly maxStates?: number;
   /** Ignores time: any feasible plan will do. */
   readonly anyPlan?: boolean;
-  readonly signal?: AbortSignal;
+  /** Asked now and then; true gives up. */
+  readonly stop?: () => boolean;
 }
 
 /** What a search ended with. `unknown`: it gave up; no plan is faster than `bound` all the same. */
@@ -55,7 +56,7 @@ class Search {
   private readonly budget: number;
   private readonly maxStates: number;
   private readonly anyPlan: boolean;
-  private readonly signal: AbortSignal | undefined;
+  private readonly stop: (() => boolean) | undefined;
   /** Stage n: the loss is still to come. Stage b < n: backward of b is next. Stage -1 is kept at index n + 1. */
   private readonly steps: Step[] = [];
   private readonly outputs: number[] = [];
@@ -73,7 +74,7 @@ class Search {
     this.budget = budget * (1 + 1e-12);
     this.maxStates = options.maxStates ?? 200_000;
     this.anyPlan = options.anyPlan === true;
-    this.signal = options.signal;
+    this.stop = options.stop;
     this.closed = Array.from({ length: bits.count + 1 }, () => []);
     const least = (moves: readonly { readonly time: number }[]): number =>
       moves.reduce((time, move) => Math.min(time, move.time), Number.POSITIVE_INFINITY);
@@ -101,7 +102,7 @@ class Search {
       if (cost > (this.best.get(this.key(stage, outputs, auxiliaries)) as number)) continue;
       if (this.dominated(stage, outputs, auxiliaries, cost)) continue;
       (this.closed[stage] as number[]).push(at);
-      if (++taken > this.maxStates || (taken % 1024 === 0 && this.signal?.aborted))
+      if (++taken > this.maxStates || (taken % 1024 === 0 && this.stop?.() === true))
         return {
           status: "unknown",
           bound: this.anyPlan ? Number.NEGATIVE_INFINITY : bound,

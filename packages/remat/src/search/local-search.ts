@@ -15,6 +15,8 @@ export interface LocalSearchOptions {
   /** No plan is faster: the search ends when it gets there. */
   readonly bound?: number;
   readonly layout?: Layout;
+  /** Further starting points, such as what a relaxation suggests; tried first. */
+  readonly from?: readonly Genes[];
   /** Told each better plan. */
   readonly onBetter?: (plan: Plan, time: number) => void;
 }
@@ -72,11 +74,11 @@ export function localSearch(
       options.onBetter?.(best, time);
     }
   };
-  for (const start of starts(problem, layout)) {
+  const origin = [...(options.from ?? []), ...starts(problem, layout)];
+  for (const start of origin) {
     if (tries >= options.tries || time <= bound || (best !== null && options.stop?.())) break;
     attempt(start);
   }
-  const origin = starts(problem, layout);
   while (tries < options.tries && time > bound && !options.stop?.()) {
     const parent: Genes = genes ?? (origin[rng.int(0, origin.length - 1)] as Genes);
     attempt(mutate(parent, problem, layout, rng));
