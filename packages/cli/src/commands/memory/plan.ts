@@ -16,7 +16,8 @@ export function unitsOf(source: Source): {
     : { size: formatNumber, time: formatNumber };
 }
 
-function proofText(result: PlanResult): string {
+/** How far from optimal, in words. */
+export function proofText(result: PlanResult): string {
   const among = result.boundScope === "stage-ordered plans" ? " among stage-ordered plans" : "";
   if (result.proof === "optimal") return `optimal${among}`;
   if (result.gap !== null) return `within ${formatPercent(result.gap)} of the optimum${among}`;
