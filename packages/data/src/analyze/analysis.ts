@@ -1,0 +1,183 @@
+/**
+ * The analysis of a job: measured rates, the split of its epoch into compute, prep stall and fetch stall by the
+ * differential method of DS-Analyzer (three runs that differ in one stage each), and the stall model's answers.
+ */
+
+import { type MachineFacts, machineFacts } from "../experiments/bounds.ts";
+import { JobProcess } from "../experiments/job-process.ts";
+import type { JobSpec } from "../experiments/job-protocol.ts";
+import { type EpochEstimate, estimateEpoch, type Setting } from "../stall-model/epoch.ts";
+import { type CachePolicy, cachePolicies } from "../stall-model/hit-rate.ts";
+import type { JobRates } from "../stall-model/rates.ts";
+import {
+  type Resource,
+  type Sufficient,
+  smallestSufficient,
+  whatIf,
+} from "../stall-model/what-if.ts";
+import { difference, type Measured, measured } from "./interval.ts";
+import {
+  jobRates,
+  type MeasuredRates,
+  type MeasureRatesOptions,
+  measureRates,
+} from "./measure-rates.ts";
+
+export interface AnalyzeOptions extends MeasureRatesOptions {
+  /** Samples of the whole data set and the samples per second of the job's accelerators. */
+  readonly samples: number;
+  readonly ingestionRate: number;
+  /** What the job has, or would have. */
+  readonly setting: Setting;
+  /** Further questions: a resource at a value. */
+  readonly questions?: readonly { readonly resource: Resource; readonly value: number }[];
+}
+
+/** Where an epoch's time goes, scaled to the whole data set; seconds. */
+export interface EpochSplit {
+  readonly compute: number;
+  readonly prepStall: Measured;
+  readonly fetchStall: Measured;
+  /** The epoch without any cache, as measured. */
+  readonly coldEpoch: Measured;
+  /** With everything cached. */
+  readonly cachedEpoch: Measured;
+}
+
+/** `millrace.data-analyze/1`. */
+export interface DataAnalysis {
+  readonly schema: "millrace.data-analyze/1";
+  readonly dataset: { readonly path: string; readonly samples: number; readonly bytes: number };
+  readonly machine: MachineFacts;
+  readonly date: string;
+  readonly storageKind: "measured" | "emulated";
+  readonly rates: JobRates;
+  readonly measuredRates: MeasuredRates;
+  readonly split: EpochSplit;
+  readonly setting: Setting;
+  /** The epoch that the model expects of this setting. */
+  readonly now: EpochEstimate;
+  /** For each resource the least that suffices, all else as it is. */
+  readonly sufficient: readonly Sufficient[];
+  readonly questions: readonly {
+    readonly resource: Resource;
+    readonly value: number;
+    readonly estimate: EpochEstimate;
+  }[];
+  /** Throughput over cached shares, by policy. */
+  readonly cacheCurve: readonly {
+    readonly policy: CachePolicy;
+    readonly points: readonly { readonly share: number; readonly samplesPerSecond: number }[];
+  }[];
+  /** Several jobs on this server: samples per second of each, apart and coordinated. */
+  readonly jobs: readonly {
+    readonly jobs: number;
+    readonly apart: number;
+    readonly coordinated: number;
+  }[];
+  readonly seed: number;
+}
+
+/** Measures (minutes) and answers. Throws MillraceError of the data set or of a job that could not run. */
+export async function analyzeData(options: AnalyzeOptions, date: string): Promise<DataAnalysis> {
+  const { samples, ingestionRate, setting, seed, signal } = options;
+  const measuredRates = await measureRates(options);
+  const rates = jobRates(measuredRates, samples, ingestionRate);
+  const split = await splitEpoch(options, samples);
+  signal?.throwIfAborted();
+  const resources: readonly Resource[] = [
+    "cacheBytes",
+    "cores",
+    "storage",
+    "accelerator",
+    ...(rates.networkBytesPerSecond !== undefined && (setting.servers ?? 1) > 1
+      ? (["network"] as const)
+      : []),
+  ];
+  const bytes = samples * measuredRates.bytesPerSample;
+  const shares = Array.from({ length: 21 }, (_, i) => i / 20);
+  return {
+    schema: "millrace.data-analyze/1",
+    dataset: { path: options.dataset, samples, bytes },
+    machine: machineFacts(),
+    date,
+    storageKind: measuredRates.storageKind,
+    rates,
+    measuredRates,
+    split,
+    setting,
+    now: estimateEpoch(rates, setting),
+    sufficient: resources.map((resource) => smallestSufficient(rates, setting, resource)),
+    questions: (options.questions ?? []).map(({ resource, value }) => ({
+      resource,
+      value,
+      estimate: whatIf(rates, setting, resource, value),
+    })),
+    cacheCurve: cachePolicies
+      .filter((policy) => policy !== "none")
+      .map((policy) => ({
+        policy,
+        points: shares.map((share) => ({
+          share,
+          samplesPerSecond: estimateEpoch(rates, { ...setting, policy, cacheBytes: share * bytes })
+            .samplesPerSecond,
+        })),
+      })),
+    jobs: [1, 2, 4, 8].map((jobs) => ({
+      jobs,
+      apart: estimateEpoch(rates, { ...setting, jobs, coordinated: false }).samplesPerSecond,
+      coordinated: estimateEpoch(rates, { ...setting, jobs, coordinated: true }).samplesPerSecond,
+    })),
+    seed,
+  };
+}
+
+/** The three runs: computing alone is known by its rate; with everything cached; with nothing cached. */
+async function splitEpoch(options: AnalyzeOptions, samples: number): Promise<EpochSplit> {
+  const { ingestionRate, setting, epochs = 3, seed } = options;
+  const cores = Math.max(1, Math.min(Math.floor(setting.cores), options.cores.at(-1) ?? 1));
+  const run = async (cache: JobSpec["cache"]): Promise<number[]> => {
+    options.signal?.throwIfAborted();
+    options.onProgress?.(
+      0,
+      1,
+      cache === "none" ? "epochs without a cache" : "epochs from the cache",
+    );
+    await using job = await JobProcess.start(
+      {
+        dataset: options.dataset,
+        items: options.items ?? 2000,
+        prep: options.prep,
+        batchSize: options.batchSize,
+        workers: cores,
+        inFlight: options.inFlight,
+        seed,
+        cache,
+        cacheBytes: cache === "none" ? 0 : 2 ** 40,
+        shuffle: true,
+        ...(options.storage && {
+          storage: cache === "none" ? options.storage : { bytesPerSecond: 1e15 },
+        }),
+      },
+      { cores: Array.from({ length: cores }, (_, i) => i) },
+    );
+    await job.epoch(Number.POSITIVE_INFINITY);
+    const seconds: number[] = [];
+    for (let i = 0; i < epochs; i++) {
+      options.signal?.throwIfAborted();
+      // Scaled from the items that were used to the whole data set.
+      seconds.push(((await job.epoch(ingestionRate)).seconds * samples) / job.items);
+    }
+    return seconds;
+  };
+  const cached = await run("minio");
+  const cold = await run("none");
+  const compute = samples / ingestionRate;
+  return {
+    compute,
+    prepStall: difference(cached, [compute], seed),
+    fetchStall: difference(cold, cached, seed),
+    coldEpoch: measured(cold, seed),
+    cachedEpoch: measured(cached, seed),
+  };
+}

@@ -1,0 +1,10 @@
+/** Experiments and analysis, which start processes: @millrace/data/experiments. */
+export * from "../analyze/analysis.ts";
+export * from "../analyze/measure-rates.ts";
+export { type ProfileOptions, profileOf } from "../analyze/profile.ts";
+export * from "./bounds.ts";
+export * from "./cache-experiment.ts";
+export type { EpochReport, JobSpec } from "./job-protocol.ts";
+export * from "./coordinated-experiment.ts";
+export * from "./model-accuracy.ts";
+export * from "./partitioned-experiment.ts";

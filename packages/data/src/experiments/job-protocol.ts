@@ -1,0 +1,66 @@
+/** What an experiment and the process of one of its jobs say to each other. */
+import type { MemberCounts } from "../peers/partitioned-reader.ts";
+import type { StorageModel } from "../storage/emulated-storage.ts";
+import type { EpochTimes } from "./accelerator.ts";
+
+/** Where raw items are kept between epochs. */
+export type JobCache = "minio" | "lru" | "page-cache" | "none";
+
+/** A job. */
+export interface JobSpec {
+  /** Folder of classes. */
+  readonly dataset: string;
+  /** Use so many items of it, drawn by the seed; default all. */
+  readonly items?: number;
+  /** image: decode, random crop of 224, flip, normalise to f32; none: the bytes as they are. */
+  readonly prep: "image" | "none";
+  readonly batchSize: number;
+  readonly workers: number;
+  readonly inFlight: number;
+  readonly seed: number;
+  readonly cache: JobCache;
+  /** Of minio and lru; what bounds the page cache is the job's group. */
+  readonly cacheBytes: number;
+  /** False: file order in every epoch. */
+  readonly shuffle: boolean;
+  readonly rank?: number;
+  readonly world?: number;
+  /** Emulated storage in front of the real one. */
+  readonly storage?: StorageModel;
+  /** Socket of a preparation service that gives the batches; data set, preparation and seed are its own then. */
+  readonly service?: string;
+  /** Stores of the servers' cache, by address. */
+  readonly members?: readonly {
+    readonly name: string;
+    readonly bytes: number;
+    readonly url: string;
+  }[];
+}
+
+/** An epoch of a job. */
+export interface EpochReport extends EpochTimes {
+  readonly epoch: number;
+  /** Bytes that storage gave by the reader's account, and by the kernel's (page cache hits are in neither). */
+  readonly storageBytes: number;
+  readonly kernelReadBytes: number;
+  readonly hits: number;
+  readonly misses: number;
+  /** CPU time of the job's process, all threads. */
+  readonly coreSeconds: number;
+  readonly cacheUsedBytes: number;
+  readonly members: readonly MemberCounts[];
+}
+
+export type ToJob =
+  | { readonly kind: "open"; readonly spec: JobSpec }
+  /** Runs some batches of epoch 0, so that buffers and threads are there. */
+  | { readonly kind: "warm"; readonly batches: number }
+  /** Runs what is left of the epoch. `storage` changes the emulated storage first. */
+  | { readonly kind: "epoch"; readonly samplesPerSecond: number; readonly storage?: StorageModel }
+  | { readonly kind: "close" };
+
+export type FromJob =
+  | { readonly kind: "ready"; readonly items: number; readonly datasetBytes: number }
+  | { readonly kind: "warmed"; readonly cacheUsedBytes: number }
+  | { readonly kind: "epoch"; readonly report: EpochReport }
+  | { readonly kind: "failed"; readonly message: string; readonly hint?: string };
