@@ -14,6 +14,7 @@ export { readFilter } from "./data/filters.ts";
 export { type Points, readMatrix, readOneFile, readPredictions } from "./data/sparse.ts";
 export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";
 export { writeMatrix, writeOneFile, writePredictions, writeTexts } from "./data/write.ts";
+export { calibrate, type IndexCheck, recallOf } from "./index/calibrate.ts";
 export { createIndex, type IndexKind, indexKinds } from "./index/create.ts";
 export { ExactIndex } from "./index/exact.ts";
 export { IvfIndex, type IvfOptions, ivfOptionsFor } from "./index/ivf.ts";
@@ -29,9 +30,17 @@ export {
 export { type PercentMetrics, percentDepth, percentMetrics } from "./metrics/percent.ts";
 export { inversePropensity, type PropensityModel, propensityModels } from "./metrics/propensity.ts";
 export { type Ranking, rank, type TieOrder, TopK } from "./metrics/ranking.ts";
-export { loadModel, type StoredModel } from "./model/folder.ts";
+export { addLabels, type NewLabel, removeLabels } from "./model/edit-labels.ts";
+export { loadModel, type StoredModel, saveModel, snapshotOf } from "./model/folder.ts";
 export { createModel, type Model, type ModelShape } from "./model/model.ts";
 export { predict } from "./model/predict.ts";
+export {
+  Predictor,
+  type PredictorOptions,
+  type RankedLabel,
+  rankedLabels,
+} from "./serve/predictor.ts";
+export { defaultServeOptions, ExtremeServer, type ServeOptions } from "./serve/server.ts";
 export { type Generated, type GenerateOptions, generate } from "./synthetic/generate.ts";
 export {
   defaultVectorizer,

@@ -2,11 +2,23 @@
 import { MillraceError } from "@millrace/core";
 import { dataFlag, extremeTrain } from "./extreme-train.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
-import { wholeNumber } from "./values.ts";
+import { decimal, wholeNumber } from "./values.ts";
 
 const group = "Extreme classification:";
 
 const modelFlag: FlagSpec = { flags: "-m, --model <dir>", text: "folder of the trained model" };
+
+const indexFlag: FlagSpec = {
+  flags: "--index <name>",
+  text: "exact, or lists of similar labels (default: auto, exact for few labels)",
+  choices: ["auto", "exact", "ivf"],
+};
+
+const recallFlag: FlagSpec = {
+  flags: "--recall <x>",
+  text: "recall of the best 5 that the index is set to (default: 0.95)",
+  parse: decimal("--recall", 0, 1),
+};
 
 const topFlag: FlagSpec = {
   flags: "-k, --top <n>",
@@ -24,6 +36,8 @@ const predict: CommandSpec = {
     { flags: "--input <file>", text: "one text a line, also .gz" },
     { ...dataFlag, text: "a data set: its test points" },
     topFlag,
+    indexFlag,
+    recallFlag,
     { flags: "-o, --out <file>", text: "write predictions instead of printing them" },
   ],
   examples: [
@@ -81,6 +95,59 @@ const generate: CommandSpec = {
     (await import("../commands/extreme/generate.ts")).extremeGenerateCommand(session, flags),
 };
 
+const serve: CommandSpec = {
+  usage: "serve",
+  summary: "answer over HTTP with the best labels",
+  text: "POST /v1/predict {text | features, k} and /v1/predict/batch {texts | points, k}; GET /health and /metrics. At the start the index is checked against the exact scan on training points and set to the recall that is asked for. Stops on Ctrl-C.",
+  flags: [
+    modelFlag,
+    { flags: "--host <h>", text: "default: 127.0.0.1" },
+    { flags: "--port <n>", text: "default: 8089; 0: a free one", parse: wholeNumber("--port", 0) },
+    indexFlag,
+    recallFlag,
+    {
+      flags: "--max-batch <n>",
+      text: "points of a batch (default: 4096)",
+      parse: wholeNumber("--max-batch", 1),
+    },
+  ],
+  examples: [["millrace extreme serve -m model/ --port 8089", ""]],
+  run: async (session, { flags }) =>
+    (await import("../commands/extreme/serve.ts")).extremeServeCommand(session, flags),
+};
+
+const addLabels: CommandSpec = {
+  usage: "add-labels",
+  summary: "new labels from names or a few examples, without retraining",
+  text: "Reads a label a line, its name and then, after tabs, example texts. Each label's vector is fitted by itself: its name and examples are true, a sample of the training points is not. Writes a new model folder; the ids of old labels stay.",
+  flags: [
+    modelFlag,
+    { flags: "--from <file>", text: "labels, one a line: name, or name<TAB>example<TAB>example" },
+    { flags: "-o, --out <dir>", text: "folder of the new model" },
+  ],
+  examples: [["millrace extreme add-labels -m model/ --from new.txt -o model2/", ""]],
+  run: async (session, { flags }) =>
+    (await import("../commands/extreme/edit-labels.ts")).extremeAddLabelsCommand(session, flags),
+};
+
+const removeLabels: CommandSpec = {
+  usage: "remove-labels",
+  summary: "labels that are never ranked again, without retraining",
+  text: "Writes a new model folder; the ids of the other labels stay.",
+  flags: [
+    modelFlag,
+    { flags: "--ids <list>", text: "label ids, separated by commas", parse: ids },
+    { flags: "-o, --out <dir>", text: "folder of the new model" },
+  ],
+  examples: [["millrace extreme remove-labels -m model/ --ids 17,4 -o model2/", ""]],
+  run: async (session, { flags }) =>
+    (await import("../commands/extreme/edit-labels.ts")).extremeRemoveLabelsCommand(session, flags),
+};
+
+function ids(value: string): readonly number[] {
+  return value.split(",").map((part) => wholeNumber("--ids", 0)(part.trim()));
+}
+
 function cutoffs(value: string): readonly number[] {
   return value.split(",").map((part) => wholeNumber("--cutoffs", 1)(part.trim()));
 }
@@ -91,7 +158,7 @@ export const extremeCommands: readonly CommandSpec[] = [
     group,
     summary: "train and use classifiers over very many labels",
     text: "Extreme classification: hundreds of thousands of labels on one machine, trained on the few labels that matter per point (ASTRA).",
-    commands: [extremeTrain, predict, evaluate, generate],
+    commands: [extremeTrain, predict, evaluate, serve, addLabels, removeLabels, generate],
     run: async () => {
       throw new MillraceError("USAGE", "extreme needs a verb, e.g. train", {
         hint: "millrace extreme train --data DIR --out MODEL",

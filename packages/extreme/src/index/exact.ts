@@ -13,6 +13,9 @@ export class ExactIndex implements LabelIndex {
   readonly dim: number;
   readonly #heap: Heap;
   readonly #vectors: PackedVectors;
+  /** The label at each place. */
+  readonly #labelAt: Int32Array;
+  #kept = 0;
 
   /** Takes heap memory of 2 bytes per weight. */
   constructor(heap: Heap, labels: number, dim: number) {
@@ -20,11 +23,16 @@ export class ExactIndex implements LabelIndex {
     this.labels = labels;
     this.dim = dim;
     this.#vectors = new PackedVectors(heap, labels, dim);
+    this.#labelAt = new Int32Array(labels);
   }
 
-  build(classifier: Block<Float32Array>): void {
-    for (let label = 0; label < this.labels; label++)
-      this.#vectors.set(label, classifier.view, label * this.dim);
+  build(classifier: Block<Float32Array>, removed?: ReadonlySet<number>): void {
+    this.#kept = 0;
+    for (let label = 0; label < this.labels; label++) {
+      if (removed?.has(label) === true) continue;
+      this.#labelAt[this.#kept] = label;
+      this.#vectors.set(this.#kept++, classifier.view, label * this.dim);
+    }
   }
 
   search(
@@ -53,10 +61,12 @@ export class ExactIndex implements LabelIndex {
       this.#scanTile(fixed.at, count, out.at, pickers);
       pickers.forEach((picker, i) => {
         const at = (first + i) * k;
+        const best = picker.best();
+        for (let j = 0; j < best.length; j++) best[j] = this.#labelAt[best[j] as number] as number;
         rescore(
           heap,
           picker,
-          picker.best(),
+          best,
           z.at + (first + i) * dim * 4,
           dim,
           classifier.at,
@@ -70,16 +80,16 @@ export class ExactIndex implements LabelIndex {
       heap.release(inner);
     }
     heap.release(mark);
-    return { labels, scores, scanned: this.labels };
+    return { labels, scores, scanned: this.#kept };
   }
 
   #scanTile(fixed: number, count: number, out: number, pickers: readonly Picker[]): void {
-    const all = this.#vectors.places / 8;
+    const all = Math.ceil(this.#kept / 8);
     for (let block = 0; block < all; block += pickerBlock / 8) {
       const blocks = Math.min(pickerBlock / 8, all - block);
       this.#vectors.scan(this.#heap, fixed, count, block, blocks, out, pickerBlock);
       for (let i = 0; i < count; i++)
-        (pickers[i] as Picker).add(out + i * pickerBlock * 4, blocks * 8, block * 8, this.labels);
+        (pickers[i] as Picker).add(out + i * pickerBlock * 4, blocks * 8, block * 8, this.#kept);
     }
   }
 }

@@ -75,3 +75,19 @@ test("building twice from the same vectors gives the same answers, and a rebuilt
   index.build(w);
   expect([...index.search(z, 1, w, 5).labels]).not.toContain(best);
 });
+
+test("removed labels are never found, by either index", () => {
+  const { heap, w, z } = topical(500, 10, 16, 20, "removed");
+  for (const index of [
+    new ExactIndex(heap, 500, 16),
+    new IvfIndex(heap, 500, 16, { lists: 16, probes: 16 }),
+  ]) {
+    index.build(w);
+    const before = index.search(z, 10, w, 3).labels;
+    const removed = new Set(before);
+    index.build(w, removed);
+    const after = index.search(z, 10, w, 497).labels;
+    for (const label of after) expect(removed.has(label)).toBe(false);
+    expect(after.filter((label) => label >= 0).length).toBe(10 * (500 - removed.size));
+  }
+});

@@ -28,7 +28,9 @@ export class IvfIndex implements LabelIndex {
   readonly kind = "ivf";
   readonly labels: number;
   readonly dim: number;
-  readonly options: IvfOptions;
+  readonly lists: number;
+  /** Lists that a point looks into; may be changed between searches. */
+  probes: number;
   readonly #heap: Heap;
   /** All labels, list by list, each list padded to whole blocks of 8. */
   readonly #vectors: PackedVectors;
@@ -42,7 +44,8 @@ export class IvfIndex implements LabelIndex {
   /** Takes heap memory of 2 bytes per weight and up to 7 labels of padding a list. */
   constructor(heap: Heap, labels: number, dim: number, options = ivfOptionsFor(labels)) {
     const lists = Math.min(options.lists, labels);
-    this.options = { lists, probes: Math.min(options.probes, lists) };
+    this.lists = lists;
+    this.probes = Math.min(options.probes, lists);
     this.#heap = heap;
     this.labels = labels;
     this.dim = dim;
@@ -53,13 +56,14 @@ export class IvfIndex implements LabelIndex {
     this.#ends = new Int32Array(lists);
   }
 
-  build(classifier: Block<Float32Array>): void {
+  build(classifier: Block<Float32Array>, removed?: ReadonlySet<number>): void {
     const { dim, labels } = this;
-    const { lists } = this.options;
+    const { lists } = this;
     const { of } = clusterByDirection(this.#heap, classifier, labels, dim, lists);
     const sizes = new Int32Array(lists);
     const means = new Float32Array(lists * dim);
     for (let label = 0; label < labels; label++) {
+      if (removed?.has(label) === true) continue;
       const list = of[label] as number;
       sizes[list] = (sizes[list] as number) + 1;
       const [to, from] = [list * dim, label * dim];
@@ -77,6 +81,7 @@ export class IvfIndex implements LabelIndex {
     }
     this.#labelAt.fill(-1);
     for (let label = 0; label < labels; label++) {
+      if (removed?.has(label) === true) continue;
       const list = of[label] as number;
       const place = this.#ends[list] as number;
       this.#ends[list] = place + 1;
@@ -135,13 +140,13 @@ export class IvfIndex implements LabelIndex {
       }
     }
     heap.release(mark);
-    return { labels, scores, scanned: this.options.lists + scanned / Math.max(points, 1) };
+    return { labels, scores, scanned: this.lists + scanned / Math.max(points, 1) };
   }
 
   /** Points of each list, as lists of their numbers; the heap memory of the result is the caller's to release. */
   #probe(fixed: Block<Int16Array>, count: number): Probes {
     const heap = this.#heap;
-    const { lists, probes } = this.options;
+    const { lists, probes } = this;
     const mark = heap.used;
     const width = this.#means.places;
     const out = floats(heap, tilePoints * width);
@@ -182,7 +187,7 @@ export class IvfIndex implements LabelIndex {
     const tile = shorts(heap, tilePoints * dim);
     const out = floats(heap, tilePoints * pickerBlock);
     let pairs = 0;
-    for (let list = 0; list < this.options.lists; list++) {
+    for (let list = 0; list < this.lists; list++) {
       const start = this.#starts[list] as number;
       const end = this.#ends[list] as number;
       const to = probes.starts[list + 1] as number;

@@ -21,8 +21,8 @@ export type Excluded = (point: number) => ArrayLike<number> | undefined;
 /** An index. `build` may be called any number of times; `search` takes heap memory and gives it back. */
 export interface LabelIndex {
   readonly kind: "exact" | "ivf" | "hnsw";
-  /** Copies the classifier vectors (labels × dim). */
-  build(classifier: Block<Float32Array>): void;
+  /** Copies the classifier vectors (labels × dim), but for those of removed labels, which are never found. */
+  build(classifier: Block<Float32Array>, removed?: ReadonlySet<number>): void;
   /**
    * The `k` best labels for each of `points` vectors at `z` (rows of dim floats in the heap), scored afresh in f32 against
    * `classifier`. `spare` more are searched for than asked for, so that rounding cannot lose one that belongs to the best.

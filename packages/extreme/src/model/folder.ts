@@ -29,6 +29,8 @@ const headSchema = z.object({
   labels: z.int().min(1),
   dim: z.int().min(8).multipleOf(8),
   bias: z.number(),
+  /** Labels that keep their ids and are never ranked. */
+  removed: z.array(z.int().min(0)),
   /** Null: the model reads sparse rows of its own feature ids. */
   vectorizer: z
     .object({ bigrams: z.boolean(), chars: z.int().min(0), minCount: z.int().min(1) })
@@ -40,6 +42,10 @@ export interface StoredModel {
   readonly model: Model;
   readonly vectorizer: VectorizerState | null;
   readonly labelTexts: readonly string[] | null;
+  /** Labels that keep their ids and are never ranked. */
+  readonly removed: ReadonlySet<number>;
+  /** z of some training points, rows of dim: what an index is checked with and new labels are set against. */
+  readonly sample: Float32Array;
 }
 
 /** Arrays that are stored as they lie in memory. */
@@ -93,7 +99,7 @@ function syncFolder(path: string): void {
 
 /** Writes the snapshot `name` below `out` and then points `out/latest` at it; keeps the newest two. */
 export function saveSnapshot(out: string, name: string, stored: StoredModel, extras: Extras): void {
-  const { model, vectorizer, labelTexts } = stored;
+  const { model, vectorizer, labelTexts, removed, sample } = stored;
   const temporary = join(out, `.${name}.${process.pid}.tmp`);
   rmSync(temporary, { recursive: true, force: true });
   mkdirSync(temporary, { recursive: true });
@@ -103,10 +109,12 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     labels: model.labels,
     dim: model.dim,
     bias: model.bias,
+    removed: [...removed].sort((a, b) => a - b),
     vectorizer: vectorizer?.options ?? null,
   };
   writeArray(join(temporary, "embedding.f32"), model.embedding.view);
   writeArray(join(temporary, "classifier.f32"), model.classifier.view);
+  writeArray(join(temporary, "sample.f32"), sample);
   if (vectorizer !== null) {
     writeArray(join(temporary, "idf.f32"), vectorizer.idf);
     writeArray(join(temporary, "features.u32"), vectorizer.hashes);
@@ -132,6 +140,11 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     .reverse()
     .slice(1);
   for (const other of old) rmSync(join(out, other), { recursive: true, force: true });
+}
+
+/** Writes a model that is no snapshot of a run as the folder's only one. */
+export function saveModel(out: string, stored: StoredModel): void {
+  saveSnapshot(out, "epoch-0000", stored, { arrays: {}, texts: {} });
 }
 
 function snapshots(out: string): string[] {
@@ -186,5 +199,9 @@ export function loadModel(path: string, heap = new Heap()): StoredModel {
   const labelTexts = existsSync(names)
     ? readTextFile(names).split("\n").slice(0, head.labels)
     : null;
-  return { model, vectorizer, labelTexts };
+  const sampleFile = join(folder, "sample.f32");
+  const points = existsSync(sampleFile) ? statSync(sampleFile).size / (4 * head.dim) : 0;
+  const sample = new Float32Array(Math.floor(points) * head.dim);
+  readArray(sampleFile, sample);
+  return { model, vectorizer, labelTexts, removed: new Set(head.removed), sample };
 }

@@ -7,18 +7,19 @@ import { encodeRow, loadRows, type Model } from "./model.ts";
 
 const chunk = 1024;
 
-/** The `k` best labels of each row of `features`, exactly; pairs of `filter` are left out. Scores are z·w + b, before the sigmoid. */
+/** The `k` best labels of each row of `features`, exactly; pairs of `filter` and removed labels are left out. Scores are z·w + b, before the sigmoid. */
 export function predict(
   model: Model,
   features: Csr,
   k: number,
   filter: Csr | null = null,
+  removed?: ReadonlySet<number>,
 ): Ranking {
   const { heap, dim } = model;
   const mark = heap.used;
   const rows = loadRows(heap, features);
   const index = new ExactIndex(heap, model.labels, dim);
-  index.build(model.classifier);
+  index.build(model.classifier, removed);
   const z = floats(heap, chunk * dim);
   const labels = new Int32Array(rows.rows * k);
   const scores = new Float32Array(rows.rows * k);

@@ -89,11 +89,13 @@ interface Progressed {
 export async function trainModel(dataset: Dataset, options: RunOptions): Promise<RunResult> {
   const { train, held } = holdOut(dataset.train, options.heldOut, options.train.seed);
   const trainer = new Trainer(train, options.train);
-  const stored: StoredModel = {
+  const stored = (): StoredModel => ({
     model: trainer.model,
     vectorizer: dataset.vectorizer,
     labelTexts: dataset.labelTexts,
-  };
+    removed: new Set(),
+    sample: trainer.sample(samplePoints),
+  });
   const mark = fingerprint(options, dataset.train);
   const epochs: RunEpoch[] =
     options.resume && options.out !== null ? [...restore(trainer, options.out, mark)] : [];
@@ -123,7 +125,8 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
             cutoffs: [1],
           }).at[0]?.precision ?? null);
     epochs.push({ ...report, heldOutPrecision: seen });
-    if (options.out !== null) snapshot(options.out, trainer, stored, { fingerprint: mark, epochs });
+    if (options.out !== null)
+      snapshot(options.out, trainer, stored(), { fingerprint: mark, epochs });
     stoppedEarly = outOfPatience(epochs, options.patience);
   }
   const heldOut =
@@ -134,8 +137,11 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
           held,
           train,
         );
-  return { stored, epochs, resumedFrom, stoppedEarly, heldOut };
+  return { stored: stored(), epochs, resumedFrom, stoppedEarly, heldOut };
 }
+
+/** Enough for a recall within a percent. */
+const samplePoints = 1024;
 
 function outOfPatience(epochs: readonly RunEpoch[], patience: number): boolean {
   if (patience === 0 || epochs.length <= patience) return false;

@@ -197,6 +197,19 @@ export class Trainer {
     return indices.subarray(indptr[point], indptr[point + 1]);
   }
 
+  /** z of up to `count` evenly spaced training points, rows of dim. */
+  sample(count: number): Float32Array {
+    const { heap, dim } = this.model;
+    const n = Math.min(count, this.#rows.rows);
+    const mark = heap.used;
+    const z = floats(heap, n * dim);
+    for (let i = 0; i < n; i++)
+      encodeRow(this.model, this.#rows, Math.floor((i * this.#rows.rows) / n), z, i * dim);
+    const sample = z.view.slice();
+    heap.release(mark);
+    return sample;
+  }
+
   /** Training points. */
   get points(): number {
     return this.#rows.rows;

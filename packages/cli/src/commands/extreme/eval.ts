@@ -152,5 +152,8 @@ async function fromModel(data: string, path: string, depth: number): Promise<Ran
       "USAGE",
       `--cutoffs goes to ${depth}, and there are ${stored.model.labels} labels`,
     );
-  return { dataset, ranking: predict(stored.model, test.features, depth, test.filter) };
+  return {
+    dataset,
+    ranking: predict(stored.model, test.features, depth, test.filter, stored.removed),
+  };
 }

@@ -75,6 +75,29 @@ test("train, resume, evaluate and predict from raw text", async () => {
   expect(predicted.out).toMatch(/an owl\n {2}owl 0\.\d+/);
 });
 
+test("labels are added and removed as new model folders", async () => {
+  const [from, more, less] = [join(folder, "new.txt"), join(folder, "more"), join(folder, "less")];
+  writeFileSync(from, "emu\tthe number 3\tnumber 3\n");
+  const model = join(folder, "model");
+  const added = await millrace("extreme", "add-labels", "-m", model, "--from", from, "-o", more);
+  expect(added.err).toBe("");
+  expect(added.out).toContain("5 labels can be ranked");
+  const removed = await millrace(
+    ...["extreme", "remove-labels", "-m", more, "--ids", "2", "-o", less, "--json"],
+  );
+  expect(JSON.parse(removed.out)).toMatchObject({ removed: 1, labels: 4 });
+  const ranked = await millrace(
+    ...["extreme", "predict", "-m", less, "--text", "owl number 3", "-k", "5", "--json"],
+  );
+  const names = JSON.parse(ranked.out).points[0].labels.map((l: { name: string }) => l.name);
+  expect(names).toContain("emu");
+  expect(names).not.toContain("owl");
+  const again = await millrace("extreme", "add-labels", "-m", model, "--from", from, "-o", more);
+  expect(again.err).toMatch(/holds a model already/);
+  const unknown = await millrace("extreme", "remove-labels", "-m", model, "--ids", "9", "-o", "x");
+  expect(unknown.err).toMatch(/there is no label 9/);
+});
+
 test("predictions of others: ties, filtered pairs, and what is wrong with a file", async () => {
   const data = mkdtempSync(join(folder, "ties-"));
   const put = (name: string, text: string): string => {

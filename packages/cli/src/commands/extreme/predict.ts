@@ -2,8 +2,11 @@
 import { formatNumber, MillraceError } from "@millrace/core";
 import {
   type Csr,
+  type IndexKind,
   loadModel,
+  Predictor,
   predict,
+  rankedLabels,
   readTexts,
   type StoredModel,
   vectorize,
@@ -19,6 +22,8 @@ interface PredictFlags {
   readonly input?: string;
   readonly data?: string;
   readonly top?: number;
+  readonly index?: IndexKind;
+  readonly recall?: number;
 }
 
 /** What to rank labels for. */
@@ -38,26 +43,21 @@ export async function extremePredictCommand(
   const stored = loadModel(flags.model);
   const points = await pointsOf(stored, flags);
   const k = Math.min(flags.top ?? 5, stored.model.labels);
-  const ranking = predict(stored.model, points.features, k, points.filter);
+  const { index = "exact" } = flags;
+  const ranking =
+    index === "exact" || points.filter !== null
+      ? predict(stored.model, points.features, k, points.filter, stored.removed)
+      : new Predictor(stored, {
+          index,
+          ...(flags.recall === undefined ? {} : { recall: flags.recall }),
+        }).rankRows(points.features, k);
   if (flags.out !== undefined) {
     writePredictions(flags.out, ranking);
     session.note(`${ranking.points} lines of label:score in ${flags.out}`);
     return 0;
   }
   const rows = Array.from({ length: ranking.points }, (_, i) =>
-    Array.from({ length: k }, (_, r) => i * k + r)
-      .filter((at) => (ranking.labels[at] as number) >= 0)
-      .map((at) => {
-        const label = ranking.labels[at] as number;
-        const score = ranking.scores[at] as number;
-        const name = stored.labelTexts?.[label];
-        return {
-          label,
-          ...(name === undefined ? {} : { name }),
-          score,
-          probability: 1 / (1 + Math.exp(-score)),
-        };
-      }),
+    rankedLabels(ranking, i, stored.labelTexts),
   );
   if (session.json) {
     session.printJson({

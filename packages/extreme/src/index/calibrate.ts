@@ -1,0 +1,104 @@
+/** The check of an index on the vectors that it was built from: recall against the exact scan, and the cheapest setting that has it. */
+import { type Block, floats, type Heap } from "../kernels/heap.ts";
+import { ExactIndex } from "./exact.ts";
+import { IvfIndex } from "./ivf.ts";
+import type { LabelIndex } from "./label-index.ts";
+
+/** Share of the exact best `k` that the index finds for the sample, 0 … 1. */
+export interface IndexCheck {
+  readonly recall: number;
+  readonly k: number;
+  readonly points: number;
+  /** Lists that were looked into; null for indexes without lists. */
+  readonly probes: number | null;
+}
+
+/** Mean recall over the rows of `sample`. */
+export function recallOf(
+  heap: Heap,
+  index: LabelIndex,
+  classifier: Block<Float32Array>,
+  labels: number,
+  dim: number,
+  sample: Float32Array,
+  k: number,
+  removed?: ReadonlySet<number>,
+): number {
+  const mark = heap.used;
+  const { z, points } = load(heap, sample, dim);
+  const truth = exactBest(heap, z, points, classifier, labels, dim, k, removed);
+  const recall = shared(truth, index.search(z, points, classifier, k).labels, k);
+  heap.release(mark);
+  return recall;
+}
+
+/**
+ * Sets the probes of an inverted-file index to the fewest (by doubling) whose recall@k on the sample reaches `target`; all lists
+ * where none does. Other indexes are only measured.
+ */
+export function calibrate(
+  heap: Heap,
+  index: LabelIndex,
+  classifier: Block<Float32Array>,
+  labels: number,
+  dim: number,
+  sample: Float32Array,
+  k: number,
+  target: number,
+  removed?: ReadonlySet<number>,
+): IndexCheck {
+  const mark = heap.used;
+  const { z, points } = load(heap, sample, dim);
+  const truth = exactBest(heap, z, points, classifier, labels, dim, k, removed);
+  const measure = (): number => shared(truth, index.search(z, points, classifier, k).labels, k);
+  let recall = measure();
+  if (index instanceof IvfIndex)
+    while (recall < target && index.probes < index.lists) {
+      index.probes = Math.min(index.lists, Math.ceil(index.probes * 1.5));
+      recall = measure();
+    }
+  heap.release(mark);
+  return { recall, k, points, probes: index instanceof IvfIndex ? index.probes : null };
+}
+
+function load(
+  heap: Heap,
+  sample: Float32Array,
+  dim: number,
+): { z: Block<Float32Array>; points: number } {
+  const z = floats(heap, sample.length);
+  z.view.set(sample);
+  return { z, points: sample.length / dim };
+}
+
+function exactBest(
+  heap: Heap,
+  z: Block<Float32Array>,
+  points: number,
+  classifier: Block<Float32Array>,
+  labels: number,
+  dim: number,
+  k: number,
+  removed: ReadonlySet<number> | undefined,
+): Int32Array {
+  const mark = heap.used;
+  const exact = new ExactIndex(heap, labels, dim);
+  exact.build(classifier, removed);
+  const found = exact.search(z, points, classifier, k);
+  heap.release(mark);
+  return found.labels;
+}
+
+function shared(truth: Int32Array, found: Int32Array, k: number): number {
+  let [same, all] = [0, 0];
+  for (let from = 0; from < truth.length; from += k) {
+    const own = new Set(found.subarray(from, from + k));
+    for (let j = from; j < from + k; j++) {
+      const label = truth[j] as number;
+      if (label < 0) continue;
+      all++;
+      if (own.has(label)) same++;
+    }
+  }
+  return all === 0 ? 1 : same / all;
+}
