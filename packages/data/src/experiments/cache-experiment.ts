@@ -29,9 +29,11 @@ export interface CacheExperimentOptions {
   readonly bounds: Bounds;
   readonly workers: number;
   readonly seed: number;
-  /** Memory beside the cache that every variant gets, for the process to breathe; default 6 MB. */
+  /** Memory beside the cache that every variant gets, for the process to breathe; default 8 MB. */
   readonly slackBytes?: number;
   readonly signal?: AbortSignal;
+  /** Called with each row as it is there. */
+  readonly onRow?: (row: CacheRow) => void;
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
 
@@ -92,7 +94,9 @@ export async function runCacheExperiment(
       signal?.throwIfAborted();
       options.onProgress?.(rows.length, total, `${variant} at ${Math.round(share * 100)} %`);
       const bytes = { share, datasetBytes: source.totalBytes, items: source.length };
-      rows.push(await runVariant(options, variant, bytes, paths, kernel));
+      const row = await runVariant(options, variant, bytes, paths, kernel);
+      rows.push(row);
+      options.onRow?.(row);
     }
   options.onProgress?.(total, total, "done");
   return {
@@ -118,7 +122,7 @@ async function runVariant(
   paths: readonly string[],
   kernel: boolean,
 ): Promise<CacheRow> {
-  const { bounds, storage, samplesPerSecond, slackBytes = 6e6, workers, seed } = options;
+  const { bounds, storage, samplesPerSecond, slackBytes = 8e6, workers, seed } = options;
   const cacheBytes = Math.round(share * datasetBytes);
   const spec: JobSpec = {
     dataset: options.dataset,

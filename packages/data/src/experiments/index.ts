@@ -8,3 +8,6 @@ export type { EpochReport, JobSpec } from "./job-protocol.ts";
 export * from "./coordinated-experiment.ts";
 export * from "./model-accuracy.ts";
 export * from "./partitioned-experiment.ts";
+export { dataAnalysisReport, resourceNames, stageNames, sufficientSentence, writeAmount } from "../analyze/report.ts";
+export { dataBenchReport, variantNames } from "./bench-report.ts";
+export * from "./bench-result.ts";

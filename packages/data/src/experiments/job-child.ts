@@ -75,6 +75,8 @@ async function batchesOf(
     ...(spec.world !== undefined && { world: spec.world }),
     cache,
     reader,
+    // Small enough to be in use as a whole from the start: memory that grows later would count against a bound.
+    arenaBytes: 16 << 20,
     // Two on loan (computing and queued), the others being prepared.
     slots: 6,
   });
