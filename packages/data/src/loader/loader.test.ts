@@ -146,6 +146,15 @@ test("a batch on loan stays whole until it is released, and holds the loader bac
   expect(print(first.batch)).toBe(text);
 });
 
+test("a call that waits when the loader is closed is told so", async () => {
+  const loader = make(1, { slots: 2 });
+  await loader.next();
+  await loader.next();
+  const waiting = expect(loader.next()).rejects.toThrow("the loader was closed");
+  await loader[Symbol.asyncDispose]();
+  await waiting;
+});
+
 describe("bad samples", () => {
   const broken = join(folder, "..", `${folder.split("/").at(-1)}-bad`);
   makeJpegSet(broken, { count: 20, classes: 2, width: 80 });
