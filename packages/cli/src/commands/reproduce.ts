@@ -67,6 +67,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
       load: async () => (await import("@millrace/bench/reproduce")).reproduceMetron,
     },
   ],
+  [
+    "coordl",
+    {
+      title: "CoorDL and DS-Analyzer (VLDB 2021): training without data stalls",
+      load: async () => (await import("@millrace/data/experiments")).reproduceCoordl,
+    },
+  ],
 ]);
 
 /** The simulated experiments of a paper, then those on the engine of this machine. */

@@ -14,9 +14,9 @@ const seedFlag: FlagSpec = {
 };
 
 const analyze: CommandSpec = {
-  usage: "analyze <dataset>",
+  usage: "analyze <dataset> [command...]",
   summary: "what a training job waits for, and how much of what would be enough",
-  text: "Measures the stages of a job on this machine, each with the others out of the way: preparation per core, the cache, storage, and other servers' caches. Splits an epoch into compute, prep stall and fetch stall by runs that differ in one stage, and answers with a model of the stages: the least cache, cores, storage speed or network that is enough, the fastest accelerator that data keeps up with, other cache policies, several jobs. The profile it writes is what `millrace cluster` schedules by. Takes a minute or two; run it while nothing else runs.",
+  text: 'Measures the stages of a job on this machine, each with the others out of the way: preparation per core, the cache, storage, and other servers\' caches. Splits an epoch into compute, prep stall and fetch stall by runs that differ in one stage, and answers with a model of the stages: the least cache, cores, storage speed or network that is enough, the fastest accelerator that data keeps up with, other cache policies, several jobs. The profile it writes is what `millrace cluster` schedules by. Behind -- a training command may follow: it is run three times (without a page cache, with everything in it, and with synthetic input) and tells the accelerators\' rate and its own stalls; its source is wrapped by instrument() of @millrace/data, or it appends {"samples": n, "seconds": s} per step to the file MILLRACE_ANALYZE_OUT. Takes a minute or two; run it while nothing else runs.',
   flags: [
     {
       flags: "--ingestion-rate <n>",
@@ -54,7 +54,11 @@ const analyze: CommandSpec = {
       text: "store of another server (redis:// or memcached://), to measure the network by",
       repeat: true,
     },
-    { flags: "--jobs <n>", text: "jobs on this server (default: 1)", parse: wholeNumber("--jobs", 1) },
+    {
+      flags: "--jobs <n>",
+      text: "jobs on this server (default: 1)",
+      parse: wholeNumber("--jobs", 1),
+    },
     { flags: "--coordinated", text: "they prepare each batch once, together" },
     {
       flags: "--what-if <question>",
@@ -91,9 +95,18 @@ const analyze: CommandSpec = {
       "millrace data analyze imagenet/train --ingestion-rate 1500 --what-if cores=16 --profile resnet.json",
       "with twice the cores; keep the profile for the cluster scheduler",
     ],
+    [
+      "millrace data analyze imagenet/train --cache 64GB -- python3 train.py --data imagenet/train",
+      "the rate and the stalls of a training program",
+    ],
   ],
   run: async (session, { args, flags }) =>
-    (await import("../commands/data/analyze.ts")).dataAnalyzeCommand(session, args[0] ?? "", flags),
+    (await import("../commands/data/analyze.ts")).dataAnalyzeCommand(
+      session,
+      args[0] ?? "",
+      (args[1] ?? []) as readonly string[],
+      flags,
+    ),
 };
 
 const bench: CommandSpec = {
@@ -136,7 +149,10 @@ const bench: CommandSpec = {
       text: "epochs per figure (default: 3)",
       parse: wholeNumber("--epochs", 1),
     },
-    { flags: "--emulated", text: "emulate storage and memory bounds although this user might not need to" },
+    {
+      flags: "--emulated",
+      text: "emulate storage and memory bounds although this user might not need to",
+    },
     seedFlag,
     { flags: "-o, --out <dir>", text: "write result.json and report.html" },
   ],

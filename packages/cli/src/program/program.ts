@@ -7,6 +7,7 @@ import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
 import { benchCommands } from "./bench.ts";
 import { catalogueCommands } from "./catalogue.ts";
 import { clusterCommands } from "./cluster.ts";
+import { dataCommands } from "./data.ts";
 import { engineCommands } from "./engine.ts";
 import { extremeCommands } from "./extreme.ts";
 import { modelCommands } from "./models.ts";
@@ -50,6 +51,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
     ...engineCommands,
     ...modelCommands,
     ...extremeCommands,
+    ...dataCommands,
     ...clusterCommands,
     ...catalogueCommands,
     ...setupCommands,

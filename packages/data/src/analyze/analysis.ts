@@ -3,6 +3,7 @@
  * differential method of DS-Analyzer (three runs that differ in one stage each), and the stall model's answers.
  */
 
+import { InvariantError, mean } from "@millrace/core";
 import { type MachineFacts, machineFacts } from "../experiments/bounds.ts";
 import { JobProcess } from "../experiments/job-process.ts";
 import type { JobSpec } from "../experiments/job-protocol.ts";
@@ -15,6 +16,7 @@ import {
   smallestSufficient,
   whatIf,
 } from "../stall-model/what-if.ts";
+import type { CommandTimes } from "./command.ts";
 import { difference, type Measured, measured } from "./interval.ts";
 import {
   jobRates,
@@ -26,7 +28,10 @@ import {
 export interface AnalyzeOptions extends MeasureRatesOptions {
   /** Samples of the whole data set and the samples per second of the job's accelerators. */
   readonly samples: number;
-  readonly ingestionRate: number;
+  /** Null: the command tells. */
+  readonly ingestionRate: number | null;
+  /** Times of a real training command (timeCommand): its ingestion rate and its split instead of an emulated job's. */
+  readonly command?: CommandTimes;
   /** What the job has, or would have. */
   readonly setting: Setting;
   /** Further questions: a resource at a value. */
@@ -54,6 +59,8 @@ export interface DataAnalysis {
   readonly rates: JobRates;
   readonly measuredRates: MeasuredRates;
   readonly split: EpochSplit;
+  /** Whose split it is: of a job of ours with an emulated accelerator, or of the user's own command. */
+  readonly splitOf: "emulated accelerator" | "command";
   readonly setting: Setting;
   /** The epoch that the model expects of this setting. */
   readonly now: EpochEstimate;
@@ -80,10 +87,14 @@ export interface DataAnalysis {
 
 /** Measures (minutes) and answers. Throws MillraceError of the data set or of a job that could not run. */
 export async function analyzeData(options: AnalyzeOptions, date: string): Promise<DataAnalysis> {
-  const { samples, ingestionRate, setting, seed, signal } = options;
+  const { samples, setting, seed, signal } = options;
+  const ingestionRate = ingestionOf(options);
   const measuredRates = await measureRates(options);
   const rates = jobRates(measuredRates, samples, ingestionRate);
-  const split = await splitEpoch(options, samples);
+  const split =
+    options.command === undefined
+      ? await splitEpoch(options, samples, ingestionRate)
+      : splitOf(options.command, samples, seed);
   signal?.throwIfAborted();
   const resources: readonly Resource[] = [
     "cacheBytes",
@@ -105,6 +116,7 @@ export async function analyzeData(options: AnalyzeOptions, date: string): Promis
     rates,
     measuredRates,
     split,
+    splitOf: options.command === undefined ? "emulated accelerator" : "command",
     setting,
     now: estimateEpoch(rates, setting),
     sufficient: resources.map((resource) => smallestSufficient(rates, setting, resource)),
@@ -132,9 +144,33 @@ export async function analyzeData(options: AnalyzeOptions, date: string): Promis
   };
 }
 
+function ingestionOf({ ingestionRate, command }: AnalyzeOptions): number {
+  if (ingestionRate !== null) return ingestionRate;
+  if (command === undefined) throw new InvariantError("neither a rate nor a command is given");
+  return 1 / mean(command.synthetic);
+}
+
+/** From seconds per sample of a command's steps. */
+function splitOf(times: CommandTimes, samples: number, seed: number): EpochSplit {
+  const epochs = (phase: keyof CommandTimes) => times[phase].map((each) => each * samples);
+  const cold = epochs("cold");
+  const cached = epochs("cached");
+  return {
+    compute: mean(epochs("synthetic")),
+    prepStall: difference(cached, epochs("synthetic"), seed),
+    fetchStall: difference(cold, cached, seed),
+    coldEpoch: measured(cold, seed),
+    cachedEpoch: measured(cached, seed),
+  };
+}
+
 /** The three runs: computing alone is known by its rate; with everything cached; with nothing cached. */
-async function splitEpoch(options: AnalyzeOptions, samples: number): Promise<EpochSplit> {
-  const { ingestionRate, setting, epochs = 3, seed } = options;
+async function splitEpoch(
+  options: AnalyzeOptions,
+  samples: number,
+  ingestionRate: number,
+): Promise<EpochSplit> {
+  const { setting, epochs = 3, seed } = options;
   const cores = Math.max(1, Math.min(Math.floor(setting.cores), options.cores.at(-1) ?? 1));
   const run = async (cache: JobSpec["cache"]): Promise<number[]> => {
     options.signal?.throwIfAborted();

@@ -29,7 +29,8 @@ export const resourceNames: Readonly<Record<Resource, string>> = {
 
 /** An amount of a resource, for people. */
 export function writeAmount(resource: Resource, value: number): string {
-  if (resource === "cores") return `${writeNumber(value, "whole")} ${value === 1 ? "core" : "cores"}`;
+  if (resource === "cores")
+    return `${writeNumber(value, "whole")} ${value === 1 ? "core" : "cores"}`;
   if (resource === "cacheBytes") return writeNumber(value, "bytes");
   if (resource === "accelerator") return `${writeNumber(value)} samples/s`;
   return `${writeNumber(value, "bytes")}/s`;
@@ -44,7 +45,10 @@ export function sufficientSentence({ resource, value, now, estimate }: Sufficien
   return `${writeAmount(resource, value)} would be enough: then an epoch takes ${writeNumber(estimate.epochSeconds, "seconds")} and waits for ${stageNames[estimate.bottleneck]}`;
 }
 
-export function dataAnalysisReport(analysis: DataAnalysis, context: ReportContext = {}): ReportDocument {
+export function dataAnalysisReport(
+  analysis: DataAnalysis,
+  context: ReportContext = {},
+): ReportDocument {
   const { now, rates, dataset, machine, split, setting, storageKind } = analysis;
   const share = Math.min(1, setting.cacheBytes / dataset.bytes);
   return {
@@ -67,18 +71,31 @@ export function dataAnalysisReport(analysis: DataAnalysis, context: ReportContex
       detail: `With ${writeAmount("cores", setting.cores)} and ${writeNumber(setting.cacheBytes, "bytes")} of cache (${writeNumber(share, "percent")} of the data set, ${setting.policy}).`,
       figures: [
         { label: "Epoch, predicted", value: writeNumber(now.epochSeconds, "seconds") },
-        { label: "Throughput, predicted", value: writeNumber(now.samplesPerSecond), unit: "samples/s" },
+        {
+          label: "Throughput, predicted",
+          value: writeNumber(now.samplesPerSecond),
+          unit: "samples/s",
+        },
         { label: "Prep stall", value: writeNumber(now.prepStallSeconds, "seconds") },
         { label: "Fetch stall", value: writeNumber(now.fetchStallSeconds, "seconds") },
       ],
     },
-    sections: [stagesSection(analysis), whatIfSection(analysis), cacheSection(analysis), jobsSection(analysis)],
+    sections: [
+      stagesSection(analysis),
+      whatIfSection(analysis),
+      cacheSection(analysis),
+      jobsSection(analysis),
+    ],
     footnote: `Rates are measured${storageKind === "emulated" ? " (storage is emulated)" : ""}; epochs of other settings are predicted from them.`,
     data: analysis,
   };
 
   function stagesSection({ measuredRates }: DataAnalysis): Section {
-    const interval = ({ value, low, high }: { value: number; low: number; high: number }) => ({ value, low, high });
+    const interval = ({ value, low, high }: { value: number; low: number; high: number }) => ({
+      value,
+      low,
+      high,
+    });
     return {
       id: "stages",
       heading: "What each stage can do",
@@ -104,7 +121,10 @@ export function dataAnalysisReport(analysis: DataAnalysis, context: ReportContex
             },
             {
               title: "The epoch without a cache, measured",
-              caption: "differences of runs with one stage each",
+              caption:
+                analysis.splitOf === "command"
+                  ? "of the command: differences of its runs"
+                  : "of a job with an emulated accelerator: differences of its runs",
               svg: barChart({
                 title: "Compute, prep stall and fetch stall without a cache",
                 width: 430,
@@ -128,12 +148,21 @@ export function dataAnalysisReport(analysis: DataAnalysis, context: ReportContex
           ],
           rows: [
             { cells: ["accelerators", rates.ingestionRate, "samples/s", null] },
-            ...measuredRates.prep.map(({ cores, samplesPerSecond }): Row => ({
-              cells: [`preparation, ${writeAmount("cores", cores)}`, interval(samplesPerSecond), "samples/s", samplesPerSecond.n],
-            })),
+            ...measuredRates.prep.map(
+              ({ cores, samplesPerSecond }): Row => ({
+                cells: [
+                  `preparation, ${writeAmount("cores", cores)}`,
+                  interval(samplesPerSecond),
+                  "samples/s",
+                  samplesPerSecond.n,
+                ],
+              }),
+            ),
             mega("cache", measuredRates.cacheBytesPerSecond),
             mega(`storage (${storageKind})`, measuredRates.storageBytesPerSecond),
-            ...(measuredRates.networkBytesPerSecond === null ? [] : [mega("other servers' caches", measuredRates.networkBytesPerSecond)]),
+            ...(measuredRates.networkBytesPerSecond === null
+              ? []
+              : [mega("other servers' caches", measuredRates.networkBytesPerSecond)]),
           ],
           note: "Intervals hold the mean with 95 % (bootstrap over epochs).",
         },
@@ -144,7 +173,12 @@ export function dataAnalysisReport(analysis: DataAnalysis, context: ReportContex
 
 function mega(name: string, rate: { value: number; low: number; high: number; n: number }): Row {
   return {
-    cells: [name, { value: rate.value / 1e6, low: rate.low / 1e6, high: rate.high / 1e6 }, "MB/s", rate.n],
+    cells: [
+      name,
+      { value: rate.value / 1e6, low: rate.low / 1e6, high: rate.high / 1e6 },
+      "MB/s",
+      rate.n,
+    ],
   };
 }
 
@@ -176,12 +210,19 @@ function whatIfSection({ sufficient, questions, now }: DataAnalysis): Section {
             cells: [
               resourceNames[answer.resource],
               writeAmount(answer.resource, answer.now),
-              answer.value === null ? "no amount suffices" : `${writeAmount(answer.resource, answer.value)} suffices`,
+              answer.value === null
+                ? "no amount suffices"
+                : `${writeAmount(answer.resource, answer.value)} suffices`,
               ...estimateCells(answer.estimate),
             ],
           })),
           ...questions.map(({ resource, value, estimate }) => ({
-            cells: [resourceNames[resource], "", writeAmount(resource, value), ...estimateCells(estimate)],
+            cells: [
+              resourceNames[resource],
+              "",
+              writeAmount(resource, value),
+              ...estimateCells(estimate),
+            ],
           })),
         ],
         note: "All else as it is. Of accelerators: the fastest that data keeps up with.",
@@ -208,7 +249,10 @@ function cacheSection({ cacheCurve, setting, dataset }: DataAnalysis): Section {
               width: 860,
               series: cacheCurve.map(({ policy, points }) => ({
                 name: policy === "minio" ? "MinIO" : policy === "lru" ? "LRU" : policy,
-                points: points.map(({ share, samplesPerSecond }) => ({ x: share, y: samplesPerSecond })),
+                points: points.map(({ share, samplesPerSecond }) => ({
+                  x: share,
+                  y: samplesPerSecond,
+                })),
               })),
               x: { label: "cached", format: "percent" },
               y: { label: "samples/s", format: "number" },

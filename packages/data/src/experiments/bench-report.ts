@@ -29,7 +29,10 @@ export function dataBenchReport(bench: DataBench, context: ReportContext = {}): 
     ...(cache === null
       ? []
       : speedUps(cache)
-          .filter(({ over }) => over === (cache.rows.some((r) => r.variant === "page-cache") ? "page-cache" : "lru"))
+          .filter(
+            ({ over }) =>
+              over === (cache.rows.some((r) => r.variant === "page-cache") ? "page-cache" : "lru"),
+          )
           .map(({ share, over, measured, predicted }) => ({
             label: `MinIO over ${over === "lru" ? "LRU" : "page cache"}, ${writeNumber(share, "percent")} cached`,
             value: times(measured),
@@ -53,14 +56,18 @@ export function dataBenchReport(bench: DataBench, context: ReportContext = {}): 
     subtitle: `${writeNumber(dataset.items, "whole")} images, ${writeNumber(dataset.bytes, "bytes")}; jobs are real processes, their accelerator is emulated.`,
     ...(context.command !== undefined && { command: context.command }),
     madeWith: [
-      { label: "machine", value: `${machine.cpu}, ${machine.cores} cores, ${writeNumber(machine.hostMemoryBytes, "bytes")}` },
+      {
+        label: "machine",
+        value: `${machine.cpu}, ${machine.cores} cores, ${writeNumber(machine.hostMemoryBytes, "bytes")}`,
+      },
       { label: "node", value: machine.node },
       { label: "seed", value: String(bench.seed) },
       { label: "date", value: bench.date },
     ],
     verdict: {
       tone: "neutral",
-      headline: figures[0] === undefined ? "Nothing was run." : `${figures[0].label}: ${figures[0].value}`,
+      headline:
+        figures[0] === undefined ? "Nothing was run." : `${figures[0].label}: ${figures[0].value}`,
       figures,
     },
     sections: [
@@ -131,13 +138,18 @@ function cacheSection(experiment: CacheExperiment): Section {
         cells: [
           row.share,
           variantNames[row.variant],
-          { value: row.epochSeconds.median, low: row.epochSeconds.low, high: row.epochSeconds.high },
+          {
+            value: row.epochSeconds.median,
+            low: row.epochSeconds.low,
+            high: row.epochSeconds.high,
+          },
           row.predicted.epochSeconds,
           row.stallShare,
           row.storageBytes,
           row.hitRate,
           row.predicted.hitRate,
-          speedUps(experiment).find((s) => s.share === row.share && s.over === row.variant)?.measured ?? null,
+          speedUps(experiment).find((s) => s.share === row.share && s.over === row.variant)
+            ?.measured ?? null,
         ],
       })),
       note: "Hits are 1 - bytes from storage / bytes of the data set; padding of direct reads and read-ahead count as bytes from storage. Predictions take the LRU formula for both page cache and LRU; the kernel's two lists do a little better.",

@@ -29,7 +29,7 @@ export interface CacheExperimentOptions {
   readonly bounds: Bounds;
   readonly workers: number;
   readonly seed: number;
-  /** Memory beside the cache that every variant gets, for the process to breathe; default 8 MB. */
+  /** Memory that MinIO's process may grow by before its bound ends it; none of it is cache. Default 8 MB. */
   readonly slackBytes?: number;
   readonly signal?: AbortSignal;
   /** Called with each row as it is there. */
@@ -109,6 +109,15 @@ export async function runCacheExperiment(
   };
 }
 
+/**
+ * Leaves so many bytes to the page cache. What the process itself uses shrinks after its start and would become page
+ * cache too, so that the bound is set anew before every epoch.
+ */
+function boundPageCache(group: ControlGroup, cacheBytes: number): void {
+  const { usedBytes, cacheBytes: pages } = group.memory();
+  group.limitMemory(usedBytes - pages + cacheBytes);
+}
+
 interface Size {
   readonly share: number;
   readonly datasetBytes: number;
@@ -145,16 +154,17 @@ async function runVariant(
   await job.warm(16);
   if (spec.cache === "page-cache") {
     dropFilePages(paths);
-    group?.limitMemory(group.memory().usedBytes + cacheBytes + slackBytes);
+    if (group !== null) boundPageCache(group, cacheBytes);
   }
   // The first epoch finds every cache empty, so that it is run at full speed and not counted.
   await job.epoch(Number.POSITIVE_INFINITY);
-  // MinIO has all its memory now: the bound is the same sum as above. LRU counts its bytes itself.
+  // MinIO has all its memory now, and gets no more. LRU counts its bytes itself.
   if (variant === "minio") group?.limitMemory(group.memory().usedBytes + slackBytes);
   if (group !== null && bounds.device !== null) throttle(group, bounds.device, storage);
   const epochs: EpochReport[] = [];
   for (let i = 0; i < options.epochs; i++) {
     options.signal?.throwIfAborted();
+    if (group !== null && spec.cache === "page-cache") boundPageCache(group, cacheBytes);
     epochs.push(await job.epoch(samplesPerSecond, kernel ? undefined : storage));
   }
   const bytesOf = (epoch: EpochReport) => (kernel ? epoch.kernelReadBytes : epoch.storageBytes);

@@ -10,6 +10,7 @@ import { privateFolder, sharedFolder } from "@millrace/system";
 import { startService } from "../daemon/service.ts";
 import { JobProcess } from "./job-process.ts";
 import type { JobSpec } from "./job-protocol.ts";
+import { withMany } from "./many.ts";
 
 export interface CoordinatedExperimentOptions {
   readonly dataset: string;
@@ -72,7 +73,10 @@ async function jobsAlone(options: CoordinatedExperimentOptions, jobs: number): P
   return await measure(options, jobs, spec);
 }
 
-async function jobsTogether(options: CoordinatedExperimentOptions, jobs: number): Promise<Throughput> {
+async function jobsTogether(
+  options: CoordinatedExperimentOptions,
+  jobs: number,
+): Promise<Throughput> {
   const { dataset, seed, cacheBytes, workers } = options;
   // Beside the caches of real services, and away afterwards however it ends.
   const folder = privateFolder(join(sharedFolder(), `experiment-${process.pid}`));
@@ -108,21 +112,21 @@ async function measure(
   jobs: number,
   spec: JobSpec,
 ): Promise<Throughput> {
-  await using stack = new AsyncDisposableStack();
-  const running: JobProcess[] = [];
-  for (let i = 0; i < jobs; i++) running.push(stack.use(await JobProcess.start(spec)));
-  const epoch = async (): Promise<number> => {
-    const began = performance.now();
-    const reports = await Promise.all(running.map((job) => job.epoch(Number.POSITIVE_INFINITY)));
-    const samples = reports.reduce((sum, report) => sum + report.samples, 0);
-    return samples / ((performance.now() - began) / 1000);
-  };
-  // Caches fill and compilers warm up.
-  await epoch();
-  const rates: number[] = [];
-  for (let i = 0; i < options.epochs; i++) {
-    options.signal?.throwIfAborted();
-    rates.push(await epoch());
-  }
-  return { median: median(rates), low: Math.min(...rates), high: Math.max(...rates) };
+  return await withMany<JobProcess, Throughput>(async (running) => {
+    for (let i = 0; i < jobs; i++) running.push(await JobProcess.start(spec));
+    const epoch = async (): Promise<number> => {
+      const began = performance.now();
+      const reports = await Promise.all(running.map((job) => job.epoch(Number.POSITIVE_INFINITY)));
+      const samples = reports.reduce((sum, report) => sum + report.samples, 0);
+      return samples / ((performance.now() - began) / 1000);
+    };
+    // Caches fill and compilers warm up.
+    await epoch();
+    const rates: number[] = [];
+    for (let i = 0; i < options.epochs; i++) {
+      options.signal?.throwIfAborted();
+      rates.push(await epoch());
+    }
+    return { median: median(rates), low: Math.min(...rates), high: Math.max(...rates) };
+  });
 }

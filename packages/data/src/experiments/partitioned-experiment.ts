@@ -13,6 +13,7 @@ import type { StorageModel } from "../storage/emulated-storage.ts";
 import { type Bounds, type StorageUsed, throttle } from "./bounds.ts";
 import { JobProcess } from "./job-process.ts";
 import type { EpochReport, JobSpec } from "./job-protocol.ts";
+import { withMany } from "./many.ts";
 
 export interface PartitionedExperimentOptions {
   readonly dataset: string;
@@ -96,7 +97,8 @@ export async function runPartitionedExperiment(
 }
 
 const storePort = 7379;
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+const mean = (values: readonly number[]): number =>
+  values.reduce((a, b) => a + b, 0) / values.length;
 const throttled = ({ bounds }: PartitionedExperimentOptions): boolean => bounds.device !== null;
 
 /** One job per server, in step; the first epoch at full speed, since it is the same for both. */
@@ -105,10 +107,20 @@ async function runServers(
   net: ServerNamespaces,
   members: NonNullable<JobSpec["members"]>,
 ): Promise<ServersRun> {
+  return await withMany<ControlGroup, ServersRun>((groups) =>
+    withMany<JobProcess, ServersRun>((jobs) => runRanks(options, net, members, groups, jobs)),
+  );
+}
+
+/** Groups are removed after the jobs in them have ended. */
+async function runRanks(
+  options: PartitionedExperimentOptions,
+  net: ServerNamespaces,
+  members: NonNullable<JobSpec["members"]>,
+  groups: ControlGroup[],
+  jobs: JobProcess[],
+): Promise<ServersRun> {
   const { dataset, prep, seed, storage, bounds } = options;
-  await using stack = new AsyncDisposableStack();
-  const jobs: JobProcess[] = [];
-  const groups: ControlGroup[] = [];
   const world = net.servers.length;
   for (let rank = 0; rank < world; rank++) {
     const spec: JobSpec = {
@@ -127,11 +139,11 @@ async function runServers(
       ...(!throttled(options) && { storage: { bytesPerSecond: 1e15 } }),
     };
     const group = throttled(options)
-      ? stack.use(ControlGroup.make(`millrace-server-${process.pid}-${rank}`, ["io"]))
+      ? ControlGroup.make(`millrace-server-${process.pid}-${rank}`, ["io"])
       : null;
     if (group !== null) groups.push(group);
     const prefix = net.command(rank, []);
-    jobs.push(stack.use(await JobProcess.start(spec, { prefix, ...(group && { group }) })));
+    jobs.push(await JobProcess.start(spec, { prefix, ...(group && { group }) }));
   }
   const epoch = async (slow: boolean): Promise<readonly EpochReport[]> => {
     options.signal?.throwIfAborted();
@@ -155,7 +167,10 @@ async function runServers(
 }
 
 /** A store per server, in its namespace. Throws MillraceError ENVIRONMENT_MISSING when it is not installed. */
-async function startStores(kind: "redis" | "memcached", net: ServerNamespaces): Promise<readonly ChildProcess[]> {
+async function startStores(
+  kind: "redis" | "memcached",
+  net: ServerNamespaces,
+): Promise<readonly ChildProcess[]> {
   const started: ChildProcess[] = [];
   try {
     for (const [i, { address }] of net.servers.entries()) {
@@ -165,7 +180,9 @@ async function startStores(kind: "redis" | "memcached", net: ServerNamespaces): 
           : `memcached -l ${address} -p ${storePort} -U 0 -M -I 16m -m 65536 -u root -vv`;
       const words = program.split(" ");
       const command = net.command(i, words);
-      const child = spawn(command[0] as string, command.slice(1), { stdio: ["ignore", "pipe", "pipe"] });
+      const child = spawn(command[0] as string, command.slice(1), {
+        stdio: ["ignore", "pipe", "pipe"],
+      });
       started.push(child);
       await listening(child, words[0] as string);
     }
@@ -187,9 +204,13 @@ function listening(child: ChildProcess, name: string): Promise<void> {
     child.stderr?.on("data", hear);
     child.once("exit", () =>
       reject(
-        new MillraceError("ENVIRONMENT_MISSING", `${name} could not start: ${said.trim().slice(-300)}`, {
-          hint: "apt-get install redis-server, or choose the store memcached",
-        }),
+        new MillraceError(
+          "ENVIRONMENT_MISSING",
+          `${name} could not start: ${said.trim().slice(-300)}`,
+          {
+            hint: "apt-get install redis-server, or choose the store memcached",
+          },
+        ),
       ),
     );
   });

@@ -6,7 +6,7 @@ import { parseStorageModel, type Resource } from "@millrace/data";
 export function sizeOrShare(value: string, whole: number, flag: string): number {
   const percent = /^([\d.]+)\s*%$/.exec(value.trim());
   if (percent === null) return parseBytes(value, flag);
-  return Math.round((shareOf(value, flag) * whole));
+  return Math.round(shareOf(value, flag) * whole);
 }
 
 /** `35%` or `0.35` as a share. Throws MillraceError USAGE outside 0 … 100 %. */
@@ -14,7 +14,10 @@ export function shareOf(value: string, flag: string): number {
   const text = value.trim();
   const share = text.endsWith("%") ? Number(text.slice(0, -1)) / 100 : Number(text);
   if (text !== "" && text !== "%" && share >= 0 && share <= 1) return share;
-  throw new MillraceError("USAGE", `${flag}: expected a share such as 35%, got ${JSON.stringify(value)}`);
+  throw new MillraceError(
+    "USAGE",
+    `${flag}: expected a share such as 35%, got ${JSON.stringify(value)}`,
+  );
 }
 
 /** Whole numbers between commas. Throws MillraceError USAGE. */
@@ -22,7 +25,10 @@ export function counts(value: string, flag: string): readonly number[] {
   return value.split(",").map((part) => {
     const number = Number(part);
     if (/^\s*\d+\s*$/.test(part) && number >= 1) return number;
-    throw new MillraceError("USAGE", `${flag}: expected whole numbers between commas, got ${JSON.stringify(value)}`);
+    throw new MillraceError(
+      "USAGE",
+      `${flag}: expected whole numbers between commas, got ${JSON.stringify(value)}`,
+    );
   });
 }
 
@@ -45,10 +51,14 @@ export function question(
     throw new MillraceError("USAGE", `--what-if: ${JSON.stringify(text)} is no question`, {
       hint: "ask cache=64GB, cores=8, storage=500MB/s, network=1GB/s or accelerator=2000",
     });
-  if (resource === "cacheBytes") return { resource, value: sizeOrShare(amount, datasetBytes, "--what-if cache") };
+  if (resource === "cacheBytes")
+    return { resource, value: sizeOrShare(amount, datasetBytes, "--what-if cache") };
   if (resource === "storage" || resource === "network")
     return { resource, value: parseStorageModel(amount).bytesPerSecond };
   const value = Number(amount.replace(/\/s$/, ""));
   if (value > 0 && Number.isFinite(value)) return { resource, value };
-  throw new MillraceError("USAGE", `--what-if ${name}: expected a number above 0, got ${JSON.stringify(amount)}`);
+  throw new MillraceError(
+    "USAGE",
+    `--what-if ${name}: expected a number above 0, got ${JSON.stringify(amount)}`,
+  );
 }

@@ -1,10 +1,17 @@
 /** `millrace data analyze`. */
-import { join } from "node:path";
-import { formatBytes, formatNumber, formatPercent, formatSeconds, MillraceError } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
-import { openFolder, parseStorageModel, writeJobProfile, type CachePolicy } from "@millrace/data";
-import type { DataAnalysis } from "@millrace/data/experiments";
+
 import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import {
+  formatBytes,
+  formatNumber,
+  formatPercent,
+  formatSeconds,
+  MillraceError,
+} from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
+import { type CachePolicy, openFolder, parseStorageModel, writeJobProfile } from "@millrace/data";
+import type { DataAnalysis } from "@millrace/data/experiments";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
@@ -36,13 +43,14 @@ interface Flags {
 export async function dataAnalyzeCommand(
   session: Session,
   dataset: string,
+  command: readonly string[],
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as Flags;
   const { ingestionRate, batch = 64, servers = 1, jobs = 1, seed = 1, peer = [] } = flags;
-  if (ingestionRate === undefined)
+  if (ingestionRate === undefined && command.length === 0)
     throw new MillraceError("USAGE", "--ingestion-rate is missing", {
-      hint: "say how many samples per second the accelerators take with synthetic input, e.g. --ingestion-rate 1500",
+      hint: "say how many samples per second the accelerators take with synthetic input, e.g. --ingestion-rate 1500, or let a command tell: -- python3 train.py",
     });
   if (servers > 1 && peer.length === 0)
     throw new MillraceError("USAGE", "--servers needs --peer", {
@@ -54,25 +62,43 @@ export async function dataAnalyzeCommand(
   const storage = flags.storage === undefined ? undefined : parseStorageModel(flags.storage);
   const questions = (flags.whatIf ?? []).map((text) => question(text, source.totalBytes));
   const progress = session.progress();
-  const { analyzeData, dataAnalysisReport, profileOf } = await import("@millrace/data/experiments");
-  const analysis = await session.interruptible((signal) =>
-    analyzeData(
+  const { analyzeData, dataAnalysisReport, profileOf, timeCommand } = await import(
+    "@millrace/data/experiments"
+  );
+  const analysis = await session.interruptible(async (signal) => {
+    const tell = (done: number, total: number, what: string) =>
+      progress.update({ phase: "measuring", done, total, note: what });
+    const times =
+      command.length === 0
+        ? null
+        : await timeCommand({
+            command,
+            source,
+            samples: flags.items ?? 2000,
+            signal,
+            onPhase: (phase) => tell(0, 1, `the command, ${phase}`),
+          });
+    return await analyzeData(
       {
         dataset: source.path,
         samples: source.length,
-        ingestionRate,
+        ingestionRate: ingestionRate ?? null,
+        ...(times && { command: times }),
         prep: flags.prep ?? "image",
         batchSize: batch,
         seed,
         items: flags.items ?? 2000,
         epochs: flags.epochs ?? 3,
-        cores: Array.from({ length: Math.min(all, 64) }, (_, i) => i + 1).filter((n) => n <= 2 || Number.isInteger(Math.log2(n)) || n === all),
+        cores: Array.from({ length: Math.min(all, 64) }, (_, i) => i + 1).filter(
+          (n) => n <= 2 || Number.isInteger(Math.log2(n)) || n === all,
+        ),
         inFlight: 16,
         ...(storage && { storage }),
         members: peer.map((url, i) => ({ name: `peer${i}`, url, bytes: 2 ** 40 })),
         setting: {
           cores,
-          cacheBytes: flags.cache === undefined ? 0 : sizeOrShare(flags.cache, source.totalBytes, "--cache"),
+          cacheBytes:
+            flags.cache === undefined ? 0 : sizeOrShare(flags.cache, source.totalBytes, "--cache"),
           policy: flags.policy ?? "minio",
           servers,
           jobs,
@@ -80,11 +106,11 @@ export async function dataAnalyzeCommand(
         },
         questions,
         signal,
-        onProgress: (done, total, what) => progress.update({ phase: "measuring", done, total, note: what }),
+        onProgress: tell,
       },
       new Date().toISOString(),
-    ),
-  );
+    );
+  });
   progress.end();
   const wrote: string[] = [];
   if (flags.profile !== undefined) {
@@ -112,12 +138,17 @@ async function print(session: Session, analysis: DataAnalysis): Promise<void> {
     "@millrace/data/experiments"
   );
   const { paint } = session;
-  const plusMinus = ({ value, low, high }: { value: number; low: number; high: number }, write: (x: number) => string) =>
-    `${write(value)}  (${write(low)} … ${write(high)})`;
+  const plusMinus = (
+    { value, low, high }: { value: number; low: number; high: number },
+    write: (x: number) => string,
+  ) => `${write(value)}  (${write(low)} … ${write(high)})`;
   const rate = (x: number) => `${formatNumber(x)} samples/s`;
   const bytes = (x: number) => `${formatBytes(x)}/s`;
   session.print([
-    paint("strong", `${formatNumber(dataset.samples)} samples, ${formatBytes(dataset.bytes)}; storage ${analysis.storageKind}`),
+    paint(
+      "strong",
+      `${formatNumber(dataset.samples)} samples, ${formatBytes(dataset.bytes)}; storage ${analysis.storageKind}`,
+    ),
     "",
     ...table(
       [{ title: "stage" }, { title: "measured" }, { title: "an epoch of it", align: "right" }],
@@ -128,11 +159,25 @@ async function print(session: Session, analysis: DataAnalysis): Promise<void> {
           plusMinus(samplesPerSecond, rate),
           formatSeconds(dataset.samples / samplesPerSecond.value),
         ]),
-        ["cache", plusMinus(measuredRates.cacheBytesPerSecond, bytes), formatSeconds(dataset.bytes / measuredRates.cacheBytesPerSecond.value)],
-        ["storage", plusMinus(measuredRates.storageBytesPerSecond, bytes), formatSeconds(dataset.bytes / measuredRates.storageBytesPerSecond.value)],
+        [
+          "cache",
+          plusMinus(measuredRates.cacheBytesPerSecond, bytes),
+          formatSeconds(dataset.bytes / measuredRates.cacheBytesPerSecond.value),
+        ],
+        [
+          "storage",
+          plusMinus(measuredRates.storageBytesPerSecond, bytes),
+          formatSeconds(dataset.bytes / measuredRates.storageBytesPerSecond.value),
+        ],
         ...(measuredRates.networkBytesPerSecond === null
           ? []
-          : [["other servers", plusMinus(measuredRates.networkBytesPerSecond, bytes), formatSeconds(dataset.bytes / measuredRates.networkBytesPerSecond.value)]]),
+          : [
+              [
+                "other servers",
+                plusMinus(measuredRates.networkBytesPerSecond, bytes),
+                formatSeconds(dataset.bytes / measuredRates.networkBytesPerSecond.value),
+              ],
+            ]),
       ],
       session,
     ),
@@ -140,7 +185,10 @@ async function print(session: Session, analysis: DataAnalysis): Promise<void> {
     paint("strong", "without a cache, measured"),
     `  compute ${formatSeconds(split.compute)}, prep stall ${plusMinus(split.prepStall, formatSeconds)}, fetch stall ${plusMinus(split.fetchStall, formatSeconds)}`,
     "",
-    paint("strong", `with ${writeAmount("cores", setting.cores)} and ${formatBytes(setting.cacheBytes)} of cache (${setting.policy}), predicted`),
+    paint(
+      "strong",
+      `with ${writeAmount("cores", setting.cores)} and ${formatBytes(setting.cacheBytes)} of cache (${setting.policy}), predicted`,
+    ),
     `  an epoch takes ${formatSeconds(now.epochSeconds)} at ${rate(now.samplesPerSecond)}; it waits for ${stageNames[now.bottleneck]}`,
     `  prep stall ${formatSeconds(now.prepStallSeconds)}, fetch stall ${formatSeconds(now.fetchStallSeconds)}, ${formatPercent(now.stallShare)} of the epoch${now.extrapolated ? "; cores beyond the measured ones are a guess" : ""}`,
     "",

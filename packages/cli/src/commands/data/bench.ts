@@ -2,9 +2,22 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatBytes, formatNumber, formatPercent, formatSeconds, MillraceError } from "@millrace/core";
+import {
+  formatBytes,
+  formatNumber,
+  formatPercent,
+  formatSeconds,
+  MillraceError,
+} from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
-import { makeJpegSet, openFolder, parseStorageModel, type StorageModel, storageModels } from "@millrace/data";
+import {
+  effectiveRate,
+  makeJpegSet,
+  openFolder,
+  parseStorageModel,
+  type StorageModel,
+  storageModels,
+} from "@millrace/data";
 import type { Bounds, DataBench, PartitionedRow } from "@millrace/data/experiments";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
@@ -41,7 +54,8 @@ export async function dataBenchCommand(
   const wanted = chosen(flags.only);
   const progress = session.progress();
   const bench = await session.interruptible(async (signal) => {
-    const made = flags.dataset === undefined ? mkdtempSync(join(tmpdir(), "millrace-data-bench-")) : null;
+    const made =
+      flags.dataset === undefined ? mkdtempSync(join(tmpdir(), "millrace-data-bench-")) : null;
     try {
       if (made !== null) {
         const count = flags.images ?? 3000;
@@ -51,8 +65,12 @@ export async function dataBenchCommand(
           progress: (done) => progress.update({ phase: "making images", done, total: count }),
         });
       }
-      return await run(flags, wanted, flags.dataset ?? (made as string), signal, (phase, done, total, what) =>
-        progress.update({ phase, done, total, note: what }),
+      return await run(
+        flags,
+        wanted,
+        flags.dataset ?? (made as string),
+        signal,
+        (phase, done, total, what) => progress.update({ phase, done, total, note: what }),
       );
     } finally {
       if (made !== null) rmSync(made, { recursive: true, force: true });
@@ -86,21 +104,35 @@ async function run(
   const source = openFolder(dataset);
   const { epochs = 3, seed = 1, prep = "none" } = flags;
   const bounds: Bounds = flags.emulated
-    ? { memory: false, device: null, namespaces: lib.probeBounds(dataset).namespaces, reasons: ["--emulated was given"] }
+    ? {
+        memory: false,
+        device: null,
+        namespaces: lib.probeBounds(dataset).namespaces,
+        reasons: ["--emulated was given"],
+      }
     : lib.probeBounds(dataset);
   const shares = (flags.shares ?? "35%,65%").split(",").map((text) => shareOf(text, "--shares"));
   const given = flags.storage === undefined ? null : parseStorageModel(flags.storage);
   const fetchStorage: StorageModel = given ?? { bytesPerSecond: 60e6 };
-  const onProgress = (phase: string) => (done: number, total: number, what: string) => tell(phase, done, total, what);
+  const onProgress = (phase: string) => (done: number, total: number, what: string) =>
+    tell(phase, done, total, what);
   const most = Math.max(...shares);
   // With the rate that MinIO feeds at the largest share, that share is just what the job needs.
-  const fed = lib.effectiveRate(fetchStorage, source.totalBytes / source.length) / (source.totalBytes / source.length) / Math.max(0.05, 1 - most);
+  const fed =
+    effectiveRate(fetchStorage, source.totalBytes / source.length) /
+    (source.totalBytes / source.length) /
+    Math.max(0.05, 1 - most);
   const cache = wanted.has("cache")
     ? await lib.runCacheExperiment({
         dataset,
         prep,
         shares,
-        variants: ["page-cache", ...(flags.sequential ? (["page-cache-sequential"] as const) : []), "lru", "minio"],
+        variants: [
+          "page-cache",
+          ...(flags.sequential ? (["page-cache-sequential"] as const) : []),
+          "lru",
+          "minio",
+        ],
         epochs,
         samplesPerSecond: flags.accelerator ?? 0.95 * fed,
         storage: fetchStorage,
@@ -117,6 +149,7 @@ async function run(
         jobs: counts(flags.jobs ?? "4,8", "--jobs"),
         epochs,
         workers: availableParallelism(),
+        cacheBytes: source.totalBytes,
         seed,
         signal,
         onProgress: onProgress("jobs"),
@@ -167,7 +200,10 @@ async function write(session: Session, folder: string, bench: DataBench): Promis
   session.note(`wrote ${paths.join(", ")}`);
 }
 
-async function print(session: Session, { cache, coordinated, partitioned, emulated }: DataBench): Promise<void> {
+async function print(
+  session: Session,
+  { cache, coordinated, partitioned, emulated }: DataBench,
+): Promise<void> {
   const { speedUps, variantNames } = await import("@millrace/data/experiments");
   const { paint } = session;
   const x = (value: number | undefined) => (value === undefined ? "" : `${formatNumber(value)}×`);
@@ -175,7 +211,10 @@ async function print(session: Session, { cache, coordinated, partitioned, emulat
     const ups = speedUps(cache);
     const storage = cache.rows[0]?.storage;
     session.print([
-      paint("strong", `one job of ${formatNumber(cache.samplesPerSecond)} samples/s, storage ${storage?.kind} to ${formatBytes(storage?.bytesPerSecond ?? 0)}/s`),
+      paint(
+        "strong",
+        `one job of ${formatNumber(cache.samplesPerSecond)} samples/s, storage ${storage?.kind} to ${formatBytes(storage?.bytesPerSecond ?? 0)}/s`,
+      ),
       ...table(
         [
           { title: "cached", align: "right" },
@@ -218,14 +257,22 @@ async function print(session: Session, { cache, coordinated, partitioned, emulat
           { title: "coordinated", align: "right" },
           { title: "ratio", align: "right" },
         ],
-        coordinated.map((row) => [String(row.jobs), formatNumber(row.alone.median), formatNumber(row.coordinated.median), x(row.ratio)]),
+        coordinated.map((row) => [
+          String(row.jobs),
+          formatNumber(row.alone.median),
+          formatNumber(row.coordinated.median),
+          x(row.ratio),
+        ]),
         session,
       ),
       "",
     ]);
   if (partitioned !== null)
     session.print([
-      paint("strong", `servers with a disk each (${partitioned[0]?.storage.kind}), all on this machine's cores`),
+      paint(
+        "strong",
+        `servers with a disk each (${partitioned[0]?.storage.kind}), all on this machine's cores`,
+      ),
       ...table(
         [
           { title: "servers", align: "right" },
@@ -252,4 +299,5 @@ async function print(session: Session, { cache, coordinated, partitioned, emulat
   for (const reason of emulated) session.warn(`emulated: ${reason}`);
 }
 
-const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
+const mean = (values: readonly number[]): number =>
+  values.reduce((a, b) => a + b, 0) / values.length;
