@@ -207,7 +207,7 @@ async function modelRows(options: ReproduceOptions, dataset: string): Promise<Ro
       high: errors.at(-1) ?? Number.NaN,
       unit: "%",
       n: points.length,
-      note: "jobs on other numbers of cores, caches and (emulated) storages than were measured; the range is that of the points; theirs: "within 4 %" as summaries of the paper give it",
+      note: "jobs on other numbers of cores, caches and (emulated) storages than were measured; the range is that of the points; theirs is 4 % as summaries of the paper give it",
     },
   ];
 }
