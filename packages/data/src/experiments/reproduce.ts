@@ -25,7 +25,7 @@ export async function reproduceCoordl(options: ReproduceOptions): Promise<Reprod
   const { quick, seed } = options;
   const dir = mkdtempSync(join(tmpdir(), "millrace-coordl-"));
   try {
-    const count = quick ? 600 : 4000;
+    const count = quick ? 600 : 3000;
     makeJpegSet(dir, {
       count,
       seed,
@@ -163,7 +163,7 @@ async function serverRows(
     const found = await runPartitionedExperiment({
       ...common(options),
       dataset,
-      servers: [2],
+      servers: options.quick ? [2] : [2, 4],
       epochs: options.quick ? 1 : 2,
       storage: storageModels.hdd,
       bounds,
