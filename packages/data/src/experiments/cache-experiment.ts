@@ -10,7 +10,7 @@ import type { CachePolicy } from "../stall-model/hit-rate.ts";
 import { effectiveRate, type StorageModel } from "../storage/emulated-storage.ts";
 import { type Bounds, type StorageUsed, throttle } from "./bounds.ts";
 import { JobProcess } from "./job-process.ts";
-import type { EpochReport, JobSpec } from "./job-protocol.ts";
+import { aheadBatches, type EpochReport, type JobSpec } from "./job-protocol.ts";
 
 /** Policies of the experiment. */
 export type CacheVariant = "page-cache" | "page-cache-sequential" | "lru" | "minio";
@@ -28,6 +28,8 @@ export interface CacheExperimentOptions {
   readonly storage: StorageModel;
   readonly bounds: Bounds;
   readonly workers: number;
+  /** Default 64. */
+  readonly batchSize?: number;
   readonly seed: number;
   /** Memory that MinIO's process may grow by before its bound ends it; none of it is cache. Default 8 MB. */
   readonly slackBytes?: number;
@@ -136,7 +138,7 @@ async function runVariant(
   const spec: JobSpec = {
     dataset: options.dataset,
     prep: options.prep,
-    batchSize: 64,
+    batchSize: options.batchSize ?? 64,
     workers,
     inFlight: 8,
     seed,
@@ -161,15 +163,19 @@ async function runVariant(
   // MinIO has all its memory now, and gets no more. LRU counts its bytes itself.
   if (variant === "minio") group?.limitMemory(group.memory().usedBytes + slackBytes);
   if (group !== null && bounds.device !== null) throttle(group, bounds.device, storage);
+  await job.warm(aheadBatches, kernel ? undefined : storage);
   const epochs: EpochReport[] = [];
   for (let i = 0; i < options.epochs; i++) {
     options.signal?.throwIfAborted();
     if (group !== null && spec.cache === "page-cache") boundPageCache(group, cacheBytes);
-    epochs.push(await job.epoch(samplesPerSecond, kernel ? undefined : storage));
+    epochs.push(await job.epoch(samplesPerSecond));
   }
-  const bytesOf = (epoch: EpochReport) => (kernel ? epoch.kernelReadBytes : epoch.storageBytes);
-  const seconds = epochs.map((epoch) => epoch.seconds);
-  const storageBytes = median(epochs.map(bytesOf));
+  // The first is short by the warm-up: all are scaled to whole epochs.
+  const whole = (epoch: EpochReport, value: number) => (value * items) / epoch.samples;
+  const seconds = epochs.map((epoch) => whole(epoch, epoch.seconds));
+  const storageBytes = median(
+    epochs.map((epoch) => whole(epoch, kernel ? epoch.kernelReadBytes : epoch.storageBytes)),
+  );
   const predicted = estimateEpoch(
     {
       samples: items,

@@ -79,6 +79,7 @@ async function batchesOf(
     arenaBytes: 16 << 20,
     // Two on loan (computing and queued), the others being prepared.
     slots: 6,
+    ahead: 6,
   });
 }
 
@@ -113,10 +114,9 @@ function transformOf({ prep }: JobSpec, source: Source): TransformSpec {
   return { kind: "bytes", length: most };
 }
 
-async function epoch(samplesPerSecond: number, storage: JobSpec["storage"]): Promise<FromJob> {
+async function epoch(samplesPerSecond: number): Promise<FromJob> {
   if (job === null) throw new InvariantError("no job is open");
-  const { batches, cache, reader, emulated, partitioned } = job;
-  if (storage !== undefined) emulated?.setModel(storage);
+  const { batches, cache, reader, partitioned } = job;
   const before = { storage: reader.counts().storageBytes, ...cache.counts() };
   const kernel = storageBytesRead();
   const cpu = process.cpuUsage();
@@ -137,10 +137,11 @@ async function epoch(samplesPerSecond: number, storage: JobSpec["storage"]): Pro
   return { kind: "epoch", report };
 }
 
-async function warm(count: number): Promise<FromJob> {
+async function warm(count: number, storage: JobSpec["storage"]): Promise<FromJob> {
   if (job === null) throw new InvariantError("no job is open");
+  if (storage !== undefined) job.emulated?.setModel(storage);
   for (let i = 0; i < count; i++) (await job.batches.next())?.release();
-  return { kind: "warmed", cacheUsedBytes: job.cache.counts().usedBytes };
+  return { kind: "warmed" };
 }
 
 async function close(): Promise<void> {
@@ -158,9 +159,9 @@ async function answer(message: ToJob): Promise<FromJob | null> {
     case "open":
       return await open(message.spec);
     case "warm":
-      return await warm(message.batches);
+      return await warm(message.batches, message.storage);
     case "epoch":
-      return await epoch(message.samplesPerSecond, message.storage);
+      return await epoch(message.samplesPerSecond);
     case "close":
       await close();
       process.disconnect();

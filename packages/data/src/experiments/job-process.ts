@@ -80,15 +80,14 @@ export class JobProcess implements AsyncDisposable {
     return this.child.pid ?? -1;
   }
 
-  /** Runs some batches, so that memory is touched; gives the bytes that its cache holds by then. */
-  async warm(batches: number): Promise<number> {
-    return (await ask(this.child, { kind: "warm", batches }, "warmed")).cacheUsedBytes;
+  /** Runs some batches uncounted, from then on with another emulated storage if one is given; see `aheadBatches`. */
+  async warm(batches: number, storage?: StorageModel): Promise<void> {
+    await ask(this.child, { kind: "warm", batches, ...(storage && { storage }) }, "warmed");
   }
 
   /** Runs the rest of the epoch it is in. */
-  async epoch(samplesPerSecond: number, storage?: StorageModel): Promise<EpochReport> {
-    const message: ToJob = { kind: "epoch", samplesPerSecond, ...(storage && { storage }) };
-    return (await ask(this.child, message, "epoch")).report;
+  async epoch(samplesPerSecond: number): Promise<EpochReport> {
+    return (await ask(this.child, { kind: "epoch", samplesPerSecond }, "epoch")).report;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

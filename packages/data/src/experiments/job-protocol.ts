@@ -37,7 +37,13 @@ export interface JobSpec {
   }[];
 }
 
-/** An epoch of a job. */
+/**
+ * Batches of a warm-up after storage has become slower: more than a loader reads ahead. Afterwards a job reads as many
+ * items as it uses, so that the rest of the epoch shows its rate.
+ */
+export const aheadBatches = 8;
+
+/** An epoch of a job, or what was left of it. */
 export interface EpochReport extends EpochTimes {
   readonly epoch: number;
   /** Bytes that storage gave by the reader's account, and by the kernel's (page cache hits are in neither). */
@@ -53,14 +59,14 @@ export interface EpochReport extends EpochTimes {
 
 export type ToJob =
   | { readonly kind: "open"; readonly spec: JobSpec }
-  /** Runs some batches of epoch 0, so that buffers and threads are there. */
-  | { readonly kind: "warm"; readonly batches: number }
-  /** Runs what is left of the epoch. `storage` changes the emulated storage first. */
-  | { readonly kind: "epoch"; readonly samplesPerSecond: number; readonly storage?: StorageModel }
+  /** Runs some batches of the epoch uncounted: buffers fill, and what was read ahead at another speed is used up. */
+  | { readonly kind: "warm"; readonly batches: number; readonly storage?: StorageModel }
+  /** Runs what is left of the epoch. */
+  | { readonly kind: "epoch"; readonly samplesPerSecond: number }
   | { readonly kind: "close" };
 
 export type FromJob =
   | { readonly kind: "ready"; readonly items: number; readonly datasetBytes: number }
-  | { readonly kind: "warmed"; readonly cacheUsedBytes: number }
+  | { readonly kind: "warmed" }
   | { readonly kind: "epoch"; readonly report: EpochReport }
   | { readonly kind: "failed"; readonly message: string; readonly hint?: string };

@@ -6,6 +6,7 @@ import { jobRates, type MeasuredRates, measureRates } from "../analyze/measure-r
 import { estimateEpoch } from "../stall-model/epoch.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
 import { JobProcess } from "./job-process.ts";
+import { aheadBatches } from "./job-protocol.ts";
 
 export interface AccuracyOptions {
   readonly dataset: string;
@@ -88,10 +89,15 @@ export async function modelAccuracy(options: AccuracyOptions): Promise<Accuracy>
           ),
         };
         const estimate = estimateEpoch(model, { cores: count, cacheBytes, policy: "minio" });
+        await process.warm(aheadBatches, storage);
         let seconds = 0;
-        for (let i = 0; i < epochs; i++)
-          seconds += (await process.epoch(ingestionRate, storage)).seconds;
-        const measured = (items * epochs) / seconds;
+        let samples = 0;
+        for (let i = 0; i < epochs; i++) {
+          const report = await process.epoch(ingestionRate);
+          seconds += report.seconds;
+          samples += report.samples;
+        }
+        const measured = samples / seconds;
         points.push({
           cores: count,
           share,

@@ -12,7 +12,7 @@ import { openFolder } from "../source/folder.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
 import { type Bounds, type StorageUsed, throttle } from "./bounds.ts";
 import { JobProcess } from "./job-process.ts";
-import type { EpochReport, JobSpec } from "./job-protocol.ts";
+import { aheadBatches, type EpochReport, type JobSpec } from "./job-protocol.ts";
 import { withMany } from "./many.ts";
 
 export interface PartitionedExperimentOptions {
@@ -126,7 +126,7 @@ async function runRanks(
     const spec: JobSpec = {
       dataset,
       prep,
-      batchSize: 64,
+      batchSize: 32,
       workers: 1,
       inFlight: 16,
       seed,
@@ -145,24 +145,32 @@ async function runRanks(
     const prefix = net.command(rank, []);
     jobs.push(await JobProcess.start(spec, { prefix, ...(group && { group }) }));
   }
-  const epoch = async (slow: boolean): Promise<readonly EpochReport[]> => {
+  const epoch = async (): Promise<readonly EpochReport[]> => {
     options.signal?.throwIfAborted();
-    const model = slow && !throttled(options) ? storage : undefined;
-    return await Promise.all(jobs.map((job) => job.epoch(Number.POSITIVE_INFINITY, model)));
+    return await Promise.all(jobs.map((job) => job.epoch(Number.POSITIVE_INFINITY)));
   };
-  await epoch(false);
+  await epoch();
   if (bounds.device !== null) for (const group of groups) throttle(group, bounds.device, storage);
+  const slower = throttled(options) ? undefined : storage;
+  await Promise.all(jobs.map((job) => job.warm(aheadBatches, slower)));
   const all: (readonly EpochReport[])[] = [];
-  for (let i = 0; i < options.epochs; i++) all.push(await epoch(true));
-  const seconds = all.map((reports) => Math.max(...reports.map((r) => r.seconds)));
-  const sum = (pick: (report: EpochReport) => number) =>
-    all.map((reports) => reports.reduce((total, report) => total + pick(report), 0));
-  const samples = mean(sum((r) => r.samples));
+  for (let i = 0; i < options.epochs; i++) all.push(await epoch());
+  const sum = (reports: readonly EpochReport[], pick: (report: EpochReport) => number) =>
+    reports.reduce((total, report) => total + pick(report), 0);
+  const items = jobs[0]?.items ?? 0;
+  // The first is short by the warm-up: all are scaled to whole epochs; the slowest server ends each.
+  const seconds = all.map(
+    (reports) =>
+      (Math.max(...reports.map((r) => r.seconds)) * items) / sum(reports, (r) => r.samples),
+  );
+  const samples = all.reduce((total, reports) => total + sum(reports, (r) => r.samples), 0);
   return {
     epochSeconds: seconds,
-    samplesPerSecond: samples / mean(seconds),
-    storageBytes: Math.max(...sum((r) => r.storageBytes)),
-    coreMsPerSample: (1e3 * mean(sum((r) => r.coreSeconds))) / samples,
+    samplesPerSecond: items / mean(seconds),
+    storageBytes: Math.max(...all.map((reports) => sum(reports, (r) => r.storageBytes))),
+    coreMsPerSample:
+      (1e3 * all.reduce((total, reports) => total + sum(reports, (r) => r.coreSeconds), 0)) /
+      samples,
   };
 }
 

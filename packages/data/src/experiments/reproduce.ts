@@ -115,8 +115,10 @@ function missRow(
   const row = rows.find((one) => one.variant === variant);
   const percents = (row?.epochs ?? []).map(
     (epoch) =>
-      (100 * (row?.storage.kind === "throttled" ? epoch.kernelReadBytes : epoch.storageBytes)) /
-      datasetBytes,
+      (100 *
+        items *
+        (row?.storage.kind === "throttled" ? epoch.kernelReadBytes : epoch.storageBytes)) /
+      (datasetBytes * epoch.samples),
   );
   return {
     claim,
