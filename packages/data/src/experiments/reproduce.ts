@@ -25,7 +25,7 @@ export async function reproduceCoordl(options: ReproduceOptions): Promise<Reprod
   const { quick, seed } = options;
   const dir = mkdtempSync(join(tmpdir(), "millrace-coordl-"));
   try {
-    const count = quick ? 600 : 3000;
+    const count = quick ? 600 : 2400;
     makeJpegSet(dir, {
       count,
       seed,
