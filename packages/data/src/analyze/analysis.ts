@@ -83,6 +83,8 @@ export interface DataAnalysis {
     readonly coordinated: number;
   }[];
   readonly seed: number;
+  /** What casts doubt on the figures. */
+  readonly remarks: readonly string[];
 }
 
 /** Measures (minutes) and answers. Throws MillraceError of the data set or of a job that could not run. */
@@ -141,7 +143,26 @@ export async function analyzeData(options: AnalyzeOptions, date: string): Promis
       coordinated: estimateEpoch(rates, { ...setting, jobs, coordinated: true }).samplesPerSecond,
     })),
     seed,
+    remarks: remarksOn(measuredRates),
   };
+}
+
+/** Signs that something else used the machine meanwhile. */
+function remarksOn({ prep, storageBytesPerSecond }: MeasuredRates): string[] {
+  const remarks: string[] = [];
+  prep.forEach((point, i) => {
+    const before = prep[i - 1];
+    if (before !== undefined && point.samplesPerSecond.value < before.samplesPerSecond.value)
+      remarks.push(
+        `preparation was slower with ${point.cores} cores than with ${before.cores}: something else used the machine, or its cores share their units`,
+      );
+  });
+  const rates = [...prep.map((point) => point.samplesPerSecond), storageBytesPerSecond];
+  if (rates.some(({ value, low, high }) => high - low > 0.2 * value))
+    remarks.push(
+      "rates differed by more than a fifth between epochs: measure again on an idle machine",
+    );
+  return remarks;
 }
 
 function ingestionOf({ ingestionRate, command }: AnalyzeOptions): number {

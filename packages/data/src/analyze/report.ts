@@ -166,6 +166,7 @@ export function dataAnalysisReport(
           ],
           note: "Intervals hold the mean with 95 % (bootstrap over epochs).",
         },
+        ...analysis.remarks.map((text) => ({ kind: "note", text }) as const),
       ],
     };
   }

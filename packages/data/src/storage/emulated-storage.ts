@@ -3,6 +3,7 @@
  * real one gives. Whatever runs on emulated storage says so in its results: it shows the arithmetic of a device, not its
  * queueing.
  */
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Clock, MillraceError, WallClock } from "@millrace/core";
 import type {
@@ -42,8 +43,11 @@ const burstSeconds = 0.02;
 /** Waits until a number of seconds have passed on the clock. */
 export type Wait = (seconds: number, signal?: AbortSignal) => Promise<void>;
 
-const waitByTimer: Wait = (seconds, signal) =>
-  sleep(seconds * 1000, undefined, signal && { signal });
+const waitByTimer: Wait = (seconds, signal) => {
+  // One listener per read in flight is no leak.
+  if (signal !== undefined) setMaxListeners(0, signal);
+  return sleep(seconds * 1000, undefined, signal && { signal });
+};
 
 /**
  * A reader behind a device of the model. Reads queue for the device in the order they are asked for: each takes the

@@ -126,6 +126,7 @@ export async function dataAnalyzeCommand(
     writeFileAtomic(paths[1], html);
     wrote.push(...paths);
   }
+  for (const remark of analysis.remarks) session.warn(remark);
   if (session.json) session.printJson(analysis);
   else await print(session, analysis);
   if (wrote.length > 0) session.note(`\nwrote ${wrote.join(", ")}`);
