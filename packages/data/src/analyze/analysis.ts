@@ -26,8 +26,10 @@ import {
 } from "./measure-rates.ts";
 
 export interface AnalyzeOptions extends MeasureRatesOptions {
-  /** Samples of the whole data set and the samples per second of the job's accelerators. */
+  /** Samples and bytes of the whole data set. */
   readonly samples: number;
+  readonly bytes: number;
+  /** Samples per second of the job's accelerators. */
   /** Null: the command tells. */
   readonly ingestionRate: number | null;
   /** Times of a real training command (timeCommand): its ingestion rate and its split instead of an emulated job's. */
@@ -92,7 +94,12 @@ export async function analyzeData(options: AnalyzeOptions, date: string): Promis
   const { samples, setting, seed, signal } = options;
   const ingestionRate = ingestionOf(options);
   const measuredRates = await measureRates(options);
-  const rates = jobRates(measuredRates, samples, ingestionRate);
+  const { bytes } = options;
+  // Samples of the data set are of its own mean size, not of that of the items measured with.
+  const rates = {
+    ...jobRates(measuredRates, samples, ingestionRate),
+    bytesPerSample: bytes / samples,
+  };
   const split =
     options.command === undefined
       ? await splitEpoch(options, samples, ingestionRate)
@@ -107,7 +114,6 @@ export async function analyzeData(options: AnalyzeOptions, date: string): Promis
       ? (["network"] as const)
       : []),
   ];
-  const bytes = samples * measuredRates.bytesPerSample;
   const shares = Array.from({ length: 21 }, (_, i) => i / 20);
   return {
     schema: "millrace.data-analyze/1",

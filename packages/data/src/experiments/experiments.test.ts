@@ -128,6 +128,7 @@ it("a small analysis measures, answers, and writes a profile that can be read", 
     {
       dataset: dir,
       samples: source.length,
+      bytes: source.totalBytes,
       ingestionRate: 500,
       prep: "image",
       batchSize: 8,

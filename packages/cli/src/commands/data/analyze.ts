@@ -82,6 +82,7 @@ export async function dataAnalyzeCommand(
       {
         dataset: source.path,
         samples: source.length,
+        bytes: source.totalBytes,
         ingestionRate: ingestionRate ?? null,
         ...(times && { command: times }),
         prep: flags.prep ?? "image",
