@@ -29,8 +29,7 @@ export interface AnalyzeOptions extends MeasureRatesOptions {
   /** Samples and bytes of the whole data set. */
   readonly samples: number;
   readonly bytes: number;
-  /** Samples per second of the job's accelerators. */
-  /** Null: the command tells. */
+  /** Samples per second that the job's accelerators take; null: the command tells. */
   readonly ingestionRate: number | null;
   /** Times of a real training command (timeCommand): its ingestion rate and its split instead of an emulated job's. */
   readonly command?: CommandTimes;

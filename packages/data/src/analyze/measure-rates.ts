@@ -7,6 +7,7 @@ import { JobProcess } from "../experiments/job-process.ts";
 import type { EpochReport, JobSpec } from "../experiments/job-protocol.ts";
 import type { JobRates, PrepPoint } from "../stall-model/rates.ts";
 import { effectiveRate, type StorageModel } from "../storage/emulated-storage.ts";
+import type { AccessPattern, StorageRate } from "../storage/measure-storage.ts";
 import { type Measured, measured } from "./interval.ts";
 
 export interface MeasureRatesOptions {
@@ -35,12 +36,18 @@ export interface MeasuredRates {
   readonly prep: readonly { readonly cores: number; readonly samplesPerSecond: Measured }[];
   readonly cacheBytesPerSecond: Measured;
   readonly storageBytesPerSecond: Measured;
+  /** The same storage read at random by size and number of reads in flight. */
+  readonly storageByPattern: readonly StorageRate[];
   readonly storageKind: "measured" | "emulated";
   readonly networkBytesPerSecond: Measured | null;
   readonly missCoreSeconds: Measured;
   readonly bytesPerSample: number;
   readonly items: number;
 }
+
+const patterns: readonly AccessPattern[] = ([4096, 65_536, "items", 1 << 20] as const).flatMap(
+  (size) => [1, 4, 16].map((depth) => ({ size, depth })),
+);
 
 /** One process after the other; about (cores + 2) × (epochs + 1) epochs of the chosen items. */
 export async function measureRates(options: MeasureRatesOptions): Promise<MeasuredRates> {
@@ -63,10 +70,12 @@ export async function measureRates(options: MeasureRatesOptions): Promise<Measur
   const run = async (
     spec: Pick<JobSpec, "prep" | "cache"> & Partial<JobSpec>,
     onCores: number,
+    byPattern = false,
   ): Promise<{
     readonly epochs: readonly EpochReport[];
     readonly bytes: number;
     readonly items: number;
+    readonly storage: readonly StorageRate[];
   }> => {
     // A cache that anything fits into.
     const cacheBytes = spec.cache === "minio" ? 2 ** 40 : 0;
@@ -81,7 +90,8 @@ export async function measureRates(options: MeasureRatesOptions): Promise<Measur
       options.signal?.throwIfAborted();
       reports.push(await job.epoch(Number.POSITIVE_INFINITY));
     }
-    return { epochs: reports, bytes: job.datasetBytes, items: job.items };
+    const storage = byPattern ? await job.storageRates(patterns, 0.2) : [];
+    return { epochs: reports, bytes: job.datasetBytes, items: job.items, storage };
   };
   const points: { cores: number; samplesPerSecond: Measured }[] = [];
   if (prep !== "none")
@@ -100,7 +110,7 @@ export async function measureRates(options: MeasureRatesOptions): Promise<Measur
   const cached = await run({ prep: "none", cache: "minio" }, most);
   progress("storage");
   const { storage } = options;
-  const cold = await run({ prep: "none", cache: "none" }, most);
+  const cold = await run({ prep: "none", cache: "none" }, most, true);
   let network: Measured | null = null;
   if (members.length > 0) {
     progress("the network");
@@ -130,6 +140,7 @@ export async function measureRates(options: MeasureRatesOptions): Promise<Measur
       emulated === null || emulated > direct.value
         ? direct
         : { value: emulated, low: emulated, high: emulated, n: 1 },
+    storageByPattern: cold.storage,
     storageKind: storage === undefined ? "measured" : "emulated",
     networkBytesPerSecond: network,
     missCoreSeconds: measured(

@@ -166,6 +166,30 @@ export function dataAnalysisReport(
           ],
           note: "Intervals hold the mean with 95 % (bootstrap over epochs).",
         },
+        {
+          kind: "table",
+          caption: "The real storage by size and number of random reads in flight",
+          columns: [
+            { header: "Read", kind: "text" },
+            { header: "In flight", kind: "number", format: "whole" },
+            { header: "Rate", kind: "number", unit: "MB/s" },
+            { header: "Reads", kind: "number", unit: "1/s" },
+            { header: "p50", kind: "number", format: "seconds" },
+            { header: "p99", kind: "number", format: "seconds" },
+          ],
+          rows: measuredRates.storageByPattern.map(
+            (rate): Row => ({
+              cells: [
+                rate.size === "items" ? "whole items" : writeNumber(rate.size, "bytes"),
+                rate.depth,
+                rate.bytesPerSecond / 1e6,
+                rate.operationsPerSecond,
+                rate.latencySeconds.p50,
+                rate.latencySeconds.p99,
+              ],
+            }),
+          ),
+        },
         ...analysis.remarks.map((text) => ({ kind: "note", text }) as const),
       ],
     };

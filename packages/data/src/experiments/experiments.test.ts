@@ -143,6 +143,14 @@ it("a small analysis measures, answers, and writes a profile that can be read", 
     "2026-01-01T00:00:00.000Z",
   );
   expect(analysis.storageKind).toBe("emulated");
+  const patterns = analysis.measuredRates.storageByPattern;
+  expect(patterns.filter(({ size }) => size === "items").map(({ depth }) => depth)).toEqual([
+    1, 4, 16,
+  ]);
+  for (const { reads, bytesPerSecond } of patterns) {
+    expect(reads).toBeGreaterThan(0);
+    expect(bytesPerSecond).toBeGreaterThan(0);
+  }
   expect(analysis.rates.bytesPerSample).toBeCloseTo(source.totalBytes / source.length, 6);
   expect(analysis.rates.storageBytesPerSecond).toBe(1e6);
   // 96 images of about 8 kB through 1 MB/s: much longer than at 500 samples/s.

@@ -18,12 +18,14 @@ import type { TransformSpec } from "../prep/transform.ts";
 import { openFolder } from "../source/folder.ts";
 import type { Source } from "../source/source.ts";
 import { EmulatedStorage } from "../storage/emulated-storage.ts";
+import { measureStorage, type StorageRate } from "../storage/measure-storage.ts";
 import { runEpoch } from "./accelerator.ts";
 import type { EpochReport, FromJob, JobSpec, ToJob } from "./job-protocol.ts";
 import { LruCache } from "./lru-cache.ts";
 import { subsetSource } from "./subset.ts";
 
 interface OpenJob {
+  readonly source: Source;
   readonly batches: BatchSource<Batch>;
   readonly cache: ByteCache;
   readonly reader: StorageReader;
@@ -52,7 +54,7 @@ async function open(spec: JobSpec): Promise<FromJob> {
     members.length === 0 ? null : new PartitionedReader({ source, members, storage });
   const reader = partitioned ?? storage;
   const batches = await batchesOf(spec, source, cache, reader);
-  job = { batches, cache, reader, emulated, partitioned, epoch: 0 };
+  job = { source, batches, cache, reader, emulated, partitioned, epoch: 0 };
   return { kind: "ready", items: source.length, datasetBytes: source.totalBytes };
 }
 
@@ -144,6 +146,19 @@ async function warm(count: number, storage: JobSpec["storage"]): Promise<FromJob
   return { kind: "warmed" };
 }
 
+async function storage({ patterns, seconds }: ToJob & { kind: "storage" }): Promise<FromJob> {
+  if (job === null) throw new InvariantError("no job is open");
+  const rates: StorageRate[] = [];
+  for (const pattern of patterns) {
+    const rate = await measureStorage(job.source, job.reader, pattern, {
+      seconds,
+      seed: rates.length,
+    });
+    if (rate !== null) rates.push(rate);
+  }
+  return { kind: "storage", rates };
+}
+
 async function close(): Promise<void> {
   if (job === null) return;
   const { batches, cache, reader } = job;
@@ -162,6 +177,8 @@ async function answer(message: ToJob): Promise<FromJob | null> {
       return await warm(message.batches, message.storage);
     case "epoch":
       return await epoch(message.samplesPerSecond);
+    case "storage":
+      return await storage(message);
     case "close":
       await close();
       process.disconnect();

@@ -6,6 +6,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { MillraceError } from "@millrace/core";
 import type { ControlGroup } from "@millrace/system";
 import type { StorageModel } from "../storage/emulated-storage.ts";
+import type { AccessPattern, StorageRate } from "../storage/measure-storage.ts";
 import type { EpochReport, FromJob, JobSpec, ToJob } from "./job-protocol.ts";
 
 /** Where a job runs. */
@@ -88,6 +89,14 @@ export class JobProcess implements AsyncDisposable {
   /** Runs the rest of the epoch it is in. */
   async epoch(samplesPerSecond: number): Promise<EpochReport> {
     return (await ask(this.child, { kind: "epoch", samplesPerSecond }, "epoch")).report;
+  }
+
+  /** Rates of the job's storage by size and depth; patterns that no file is large enough for are left out. */
+  async storageRates(
+    patterns: readonly AccessPattern[],
+    seconds: number,
+  ): Promise<readonly StorageRate[]> {
+    return (await ask(this.child, { kind: "storage", patterns, seconds }, "storage")).rates;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,7 @@
 /** What an experiment and the process of one of its jobs say to each other. */
 import type { MemberCounts } from "../peers/partitioned-reader.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
+import type { AccessPattern, StorageRate } from "../storage/measure-storage.ts";
 import type { EpochTimes } from "./accelerator.ts";
 
 /** Where raw items are kept between epochs. */
@@ -63,10 +64,17 @@ export type ToJob =
   | { readonly kind: "warm"; readonly batches: number; readonly storage?: StorageModel }
   /** Runs what is left of the epoch. */
   | { readonly kind: "epoch"; readonly samplesPerSecond: number }
+  /** Reads from the job's storage past its loader, so many seconds per pattern. */
+  | {
+      readonly kind: "storage";
+      readonly patterns: readonly AccessPattern[];
+      readonly seconds: number;
+    }
   | { readonly kind: "close" };
 
 export type FromJob =
   | { readonly kind: "ready"; readonly items: number; readonly datasetBytes: number }
   | { readonly kind: "warmed" }
   | { readonly kind: "epoch"; readonly report: EpochReport }
+  | { readonly kind: "storage"; readonly rates: readonly StorageRate[] }
   | { readonly kind: "failed"; readonly message: string; readonly hint?: string };

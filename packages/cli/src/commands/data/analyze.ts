@@ -184,6 +184,12 @@ async function print(session: Session, analysis: DataAnalysis): Promise<void> {
       session,
     ),
     "",
+    paint("strong", "storage by random reads of whole items, measured"),
+    `  ${measuredRates.storageByPattern
+      .filter(({ size }) => size === "items")
+      .map(({ depth, bytesPerSecond }) => `${bytes(bytesPerSecond)} with ${depth} in flight`)
+      .join(", ")}`,
+    "",
     paint("strong", "without a cache, measured"),
     `  compute ${formatSeconds(split.compute)}, prep stall ${plusMinus(split.prepStall, formatSeconds)}, fetch stall ${plusMinus(split.fetchStall, formatSeconds)}`,
     "",
