@@ -123,7 +123,12 @@ it("intervals hold their mean, and differences are not negative", () => {
   expect(difference([1, 1], [3, 3], 1)).toMatchObject({ value: 0, low: 0, high: 0 });
 });
 
-it("a small analysis measures, answers, and writes a profile that can be read", async () => {
+/** Both start processes, which takes its time on a machine that is busy. */
+const patience = 120_000;
+
+it("a small analysis measures, answers, and writes a profile that can be read", {
+  timeout: patience,
+}, async () => {
   const analysis = await analyzeData(
     {
       dataset: dir,
@@ -134,7 +139,7 @@ it("a small analysis measures, answers, and writes a profile that can be read", 
       batchSize: 8,
       seed: 1,
       cores: [1],
-      epochs: 2,
+      epochs: 1,
       inFlight: 8,
       storage: { bytesPerSecond: 1e6 },
       setting: { cores: 1, cacheBytes: 0, policy: "minio" },
@@ -172,7 +177,9 @@ it("a small analysis measures, answers, and writes a profile that can be read", 
   ]);
 });
 
-it("a small experiment on emulated storage: MinIO reads what the formula says, LRU more", async () => {
+it("a small experiment on emulated storage: MinIO reads what the formula says, LRU more", {
+  timeout: patience,
+}, async () => {
   const bounds = { memory: false, device: null, namespaces: false, reasons: ["for the test"] };
   const cache = await runCacheExperiment({
     dataset: dir,
