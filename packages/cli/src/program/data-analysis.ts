@@ -36,7 +36,7 @@ const analyze: CommandSpec = {
     },
     {
       flags: "--prep <name>",
-      text: "image: decode, random crop of 224, flip, normalise (default); none: bytes as they are",
+      text: "image: decode, random crop of 224, flip, normalise (default); none: fetching alone",
       choices: ["image", "none"],
     },
     {

@@ -116,7 +116,7 @@ export async function analyzeData(options: AnalyzeOptions, date: string): Promis
   const shares = Array.from({ length: 21 }, (_, i) => i / 20);
   return {
     schema: "millrace.data-analyze/1",
-    dataset: { path: options.dataset, samples, bytes },
+    dataset: { path: options.dataset.path, samples, bytes },
     machine: machineFacts(),
     date,
     storageKind: measuredRates.storageKind,

@@ -5,13 +5,14 @@
  */
 import { JobProcess } from "../experiments/job-process.ts";
 import type { EpochReport, JobSpec } from "../experiments/job-protocol.ts";
+import type { OpenOptions } from "../source/open.ts";
 import type { JobRates, PrepPoint } from "../stall-model/rates.ts";
 import { effectiveRate, type StorageModel } from "../storage/emulated-storage.ts";
 import type { AccessPattern, StorageRate } from "../storage/measure-storage.ts";
 import { type Measured, measured } from "./interval.ts";
 
 export interface MeasureRatesOptions {
-  readonly dataset: string;
+  readonly dataset: OpenOptions;
   readonly prep: JobSpec["prep"];
   readonly batchSize: number;
   readonly seed: number;

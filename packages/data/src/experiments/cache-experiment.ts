@@ -136,7 +136,7 @@ async function runVariant(
   const { bounds, storage, samplesPerSecond, slackBytes = 8e6, workers, seed } = options;
   const cacheBytes = Math.round(share * datasetBytes);
   const spec: JobSpec = {
-    dataset: options.dataset,
+    dataset: { path: options.dataset, kind: "folder" },
     prep: options.prep,
     batchSize: options.batchSize ?? 64,
     workers,

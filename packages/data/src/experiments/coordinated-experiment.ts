@@ -64,7 +64,7 @@ async function jobsAlone(options: CoordinatedExperimentOptions, jobs: number): P
   const { dataset, seed, cacheBytes, workers } = options;
   const spec: JobSpec = {
     ...common,
-    dataset,
+    dataset: { path: dataset, kind: "folder" },
     seed,
     workers: Math.max(1, Math.floor(workers / jobs)),
     cache: "minio",
@@ -93,7 +93,7 @@ async function jobsTogether(
     });
     const spec: JobSpec = {
       ...common,
-      dataset,
+      dataset: { path: dataset, kind: "folder" },
       seed,
       workers: 1,
       cache: "none",

@@ -131,7 +131,7 @@ it("a small analysis measures, answers, and writes a profile that can be read", 
 }, async () => {
   const analysis = await analyzeData(
     {
-      dataset: dir,
+      dataset: { path: dir },
       samples: source.length,
       bytes: source.totalBytes,
       ingestionRate: 500,

@@ -1,5 +1,6 @@
 /** What an experiment and the process of one of its jobs say to each other. */
 import type { MemberCounts } from "../peers/partitioned-reader.ts";
+import type { OpenOptions } from "../source/open.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
 import type { AccessPattern, StorageRate } from "../storage/measure-storage.ts";
 import type { EpochTimes } from "./accelerator.ts";
@@ -9,11 +10,10 @@ export type JobCache = "minio" | "lru" | "page-cache" | "none";
 
 /** A job. */
 export interface JobSpec {
-  /** Folder of classes. */
-  readonly dataset: string;
+  readonly dataset: OpenOptions;
   /** Use so many items of it, drawn by the seed; default all. */
   readonly items?: number;
-  /** image: decode, random crop of 224, flip, normalise to f32; none: the bytes as they are. */
+  /** image: decode, random crop of 224, flip, normalise to f32; none: items have to be there, and that is all. */
   readonly prep: "image" | "none";
   readonly batchSize: number;
   readonly workers: number;

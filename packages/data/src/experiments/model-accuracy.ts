@@ -44,7 +44,7 @@ export interface Accuracy {
 export async function modelAccuracy(options: AccuracyOptions): Promise<Accuracy> {
   const { dataset, items, cores, seed, signal, ingestionRate, epochs = 1 } = options;
   const job = {
-    dataset,
+    dataset: { path: dataset, kind: "folder" },
     items,
     prep: "image",
     batchSize: 64,

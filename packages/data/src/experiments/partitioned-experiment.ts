@@ -124,7 +124,7 @@ async function runRanks(
   const world = net.servers.length;
   for (let rank = 0; rank < world; rank++) {
     const spec: JobSpec = {
-      dataset,
+      dataset: { path: dataset, kind: "folder" },
       prep,
       batchSize: 32,
       workers: 1,

@@ -10,7 +10,7 @@ import {
   MillraceError,
 } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
-import { type CachePolicy, openFolder, parseStorageModel, writeJobProfile } from "@millrace/data";
+import { type CachePolicy, openSource, parseStorageModel, writeJobProfile } from "@millrace/data";
 import type { DataAnalysis } from "@millrace/data/experiments";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
@@ -56,7 +56,7 @@ export async function dataAnalyzeCommand(
     throw new MillraceError("USAGE", "--servers needs --peer", {
       hint: "name a store on another server, e.g. --peer redis://host:6379, so that the network can be measured",
     });
-  const source = openFolder(dataset);
+  const source = await openSource({ path: dataset });
   const all = availableParallelism();
   const cores = flags.cores ?? all;
   const storage = flags.storage === undefined ? undefined : parseStorageModel(flags.storage);
@@ -80,7 +80,7 @@ export async function dataAnalyzeCommand(
           });
     return await analyzeData(
       {
-        dataset: source.path,
+        dataset: { path: source.path },
         samples: source.length,
         bytes: source.totalBytes,
         ingestionRate: ingestionRate ?? null,
