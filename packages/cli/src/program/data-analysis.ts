@@ -1,4 +1,5 @@
 /** `millrace data analyze` and `millrace data bench`. */
+import { sourceFlags } from "./data-serving.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
 import { decimal, wholeNumber } from "./values.ts";
 
@@ -65,6 +66,7 @@ const analyze: CommandSpec = {
       text: "cache=64GB, cores=8, storage=500MB/s, network=1GB/s or accelerator=2000; may be repeated",
       repeat: true,
     },
+    ...sourceFlags,
     { ...storageFlag, text: `emulated storage instead of the real one: ${storageFlag.text}` },
     {
       flags: "--items <n>",

@@ -17,8 +17,9 @@ import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { question, sizeOrShare } from "./amounts.ts";
+import { type SourceFlags, sourceOptions } from "./source.ts";
 
-interface Flags {
+interface Flags extends SourceFlags {
   readonly ingestionRate?: number;
   readonly cache?: string;
   readonly cores?: number;
@@ -56,7 +57,8 @@ export async function dataAnalyzeCommand(
     throw new MillraceError("USAGE", "--servers needs --peer", {
       hint: "name a store on another server, e.g. --peer redis://host:6379, so that the network can be measured",
     });
-  const source = await openSource({ path: dataset });
+  const opened = sourceOptions(dataset, flags);
+  const source = await openSource(opened);
   const all = availableParallelism();
   const cores = flags.cores ?? all;
   const storage = flags.storage === undefined ? undefined : parseStorageModel(flags.storage);
@@ -80,7 +82,7 @@ export async function dataAnalyzeCommand(
           });
     return await analyzeData(
       {
-        dataset: { path: source.path },
+        dataset: { ...opened, path: source.path },
         samples: source.length,
         bytes: source.totalBytes,
         ingestionRate: ingestionRate ?? null,
