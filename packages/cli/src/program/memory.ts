@@ -51,6 +51,11 @@ export const effortFlags: readonly FlagSpec[] = [
     choices: ["low", "medium", "high"],
   },
   { flags: "--seed <n>", text: "default: 1", parse: wholeNumber("--seed", 0) },
+  {
+    flags: "--solver <name>",
+    text: "of linear programs: highs (default), or cbc where it is installed",
+    choices: ["highs", "cbc"],
+  },
   { flags: "--time-limit <time>", text: "stop after, e.g. 10s; best effort" },
 ];
 

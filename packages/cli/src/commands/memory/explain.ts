@@ -1,14 +1,13 @@
 /** `millrace memory explain`: why each tensor is kept or recomputed, and what one more MiB would buy. */
 import { formatPercent, MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
-import { HighsSolver } from "@millrace/core/solver";
 import { explainPlan, memoryPrice, planMemory, storeAll } from "@millrace/remat";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { proofText, unitsOf } from "./plan.ts";
-import { budgetOf, type GraphFlags, searchOf, sourceOf } from "./source.ts";
+import { budgetOf, type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
 
 export async function memoryExplainCommand(
   session: Session,
@@ -22,7 +21,7 @@ export async function memoryExplainCommand(
   const { size, time } = unitsOf(source);
   const progress = session.progress();
   progress.update({ phase: "planning", done: 0, total: 0, note: problem.name });
-  await using programs = new HighsSolver();
+  await using programs = programsOf(flags);
   const { result, price } = await session.interruptible(async (signal) => ({
     result: await planMemory(problem, budget, { ...searchOf(flags), signal, programs }),
     price: await memoryPrice(problem, budget, programs, { signal }),

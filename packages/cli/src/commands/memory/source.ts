@@ -2,6 +2,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { MillraceError, parseBytes, parseSeconds, suggestion } from "@millrace/core";
 import { readTextFile } from "@millrace/core/node";
+import { CbcSolver, HighsSolver, hasCbc, type LinearSolver } from "@millrace/core/solver";
 import {
   buildModel,
   type CostModel,
@@ -38,6 +39,7 @@ export interface GraphFlags {
   readonly effort?: Effort;
   readonly seed?: number;
   readonly timeLimit?: string;
+  readonly solver?: "highs" | "cbc";
 }
 
 /** A problem with what is known of where it comes from. */
@@ -211,4 +213,13 @@ export function searchOf(flags: GraphFlags): {
       timeLimitSeconds: parseSeconds(flags.timeLimit, "--time-limit"),
     }),
   };
+}
+
+/** The solver of linear programs that flags name; to be disposed. Throws ENVIRONMENT_MISSING when CBC is not there. */
+export function programsOf(flags: GraphFlags): LinearSolver {
+  if (flags.solver !== "cbc") return new HighsSolver();
+  if (hasCbc()) return new CbcSolver();
+  throw new MillraceError("ENVIRONMENT_MISSING", "--solver cbc: there is no program cbc", {
+    hint: "install coinor-cbc, or leave the flag out: HiGHS needs nothing",
+  });
 }

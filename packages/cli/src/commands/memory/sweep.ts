@@ -4,7 +4,7 @@ import { sweepBudgets, sweepMemory } from "@millrace/remat";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { unitsOf } from "./plan.ts";
-import { type GraphFlags, searchOf, sourceOf } from "./source.ts";
+import { type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
 
 export async function memorySweepCommand(
   session: Session,
@@ -15,12 +15,14 @@ export async function memorySweepCommand(
   const source = sourceOf(file, flags);
   const { problem, reference } = source;
   const { effort, seed, timeLimitSeconds } = searchOf({ ...flags, effort: flags.effort ?? "low" });
+  await using programs = programsOf(flags);
   const progress = session.progress();
   const points = await session.interruptible((signal) => {
     const budgets = sweepBudgets(problem, flags.points ?? 8, seed);
     return sweepMemory(problem, budgets, {
       effort,
       seed,
+      programs,
       ...(timeLimitSeconds !== undefined && { timeLimitSeconds }),
       signal,
       onPoint: (_point, done) =>
