@@ -56,7 +56,8 @@ export interface PlanResult {
   readonly firstPlanSeconds: number | null;
 }
 
-const portfolio: readonly PlanSolver[] = [localSolver, exactSolver, chainSolver, programSolver];
+/** In this order; each is asked while nothing is proven. */
+const portfolio: readonly PlanSolver[] = [exactSolver, localSolver, chainSolver, programSolver];
 
 /** Below this relative difference a plan and a bound are equal. */
 const equal = 1e-7;
