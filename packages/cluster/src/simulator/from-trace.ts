@@ -1,8 +1,9 @@
 /** From a trace and published profiles to jobs that the simulator can run. */
+import { formatBytes, MillraceError } from "@millrace/core";
 import type { ServerState } from "../contracts.ts";
-import { type SpeedOptions, speedOptions } from "../profile/options.ts";
+import { type ShareTerms, type SpeedOptions, speedOptions } from "../profile/options.ts";
 import { shareTerms } from "../profile/share.ts";
-import { checkSpeedProfile, type SpeedProfile } from "../profile/speed-profile.ts";
+import { checkSpeedProfile, rateAt, type SpeedProfile } from "../profile/speed-profile.ts";
 import type { TraceJob } from "../trace/job-trace.ts";
 import type { JobSpec } from "./sim-job.ts";
 
@@ -10,6 +11,10 @@ import type { JobSpec } from "./sim-job.ts";
 export interface Model {
   readonly profile: SpeedProfile;
   readonly iterationSeconds: number;
+  /** Host memory per GPU that is no cache (default 0). */
+  readonly ownBytes?: number;
+  /** Seconds that a cold epoch takes longer; where it is not known the terms say. */
+  readonly refillSeconds?: number;
 }
 
 /** Terms that a trace does not say, the same for all its jobs. */
@@ -51,6 +56,17 @@ export function uniformServers(
   }));
 }
 
+/** The model's curve. Throws PROFILE_INVALID when it is none, or is 0 at the proportional share. */
+function checkShare({ profile }: Model, share: ShareTerms): SpeedProfile {
+  checkSpeedProfile(profile);
+  if (rateAt(profile, share.cpusPerGpu, share.hostBytesPerGpu) > 0) return profile;
+  throw new MillraceError(
+    "PROFILE_INVALID",
+    `model ${profile.name} does not run on its share of ${share.cpusPerGpu} CPUs and ${formatBytes(share.hostBytesPerGpu)} per GPU`,
+    { hint: "give the servers more memory, or leave the model out" },
+  );
+}
+
 /** The jobs that can run on these servers, and those that cannot, named. */
 export function jobSpecs(
   trace: readonly TraceJob[],
@@ -79,7 +95,7 @@ export function jobSpecs(
     const key = `${job.gpus} ${job.model}`;
     let choices = options.get(key);
     if (choices === undefined) {
-      choices = speedOptions(checkSpeedProfile(model.profile), job.gpus, share);
+      choices = speedOptions(checkShare(model, share), job.gpus, share, model.ownBytes);
       options.set(key, choices);
     }
     jobs.push({
@@ -94,7 +110,7 @@ export function jobSpecs(
       preemptible: terms.preemptible,
       resize: terms.resize,
       restartSeconds: terms.restartSeconds,
-      refillSeconds: terms.refillSeconds,
+      refillSeconds: model.refillSeconds ?? terms.refillSeconds,
       dataset: null,
       spanFactor: terms.spanFactor,
     });
