@@ -17,6 +17,7 @@ import {
   plainExperiment,
   publishedModels,
   synergyMix,
+  type Tenant,
   type TraceJob,
 } from "@millrace/cluster";
 import { MillraceError } from "@millrace/core";
@@ -48,6 +49,7 @@ export interface ClusterFlags {
   readonly spanFactor?: number;
   readonly profileError?: number;
   readonly starvation?: number;
+  readonly tenant?: readonly string[];
 }
 
 /** The servers that the flags describe. */
@@ -77,6 +79,31 @@ export function experimentOf(flags: ClusterFlags): Experiment {
     profileError: flags.profileError ?? 0,
     starvationSeconds: (flags.starvation ?? 1000) * 3600,
     seed: flags.seed ?? 1,
+    tenants: (flags.tenant ?? []).map(tenantOf),
+  };
+}
+
+/** `name:weight[:quota[:limit]]`, GPUs in quota and limit; an empty part is the default. */
+function tenantOf(text: string): Tenant {
+  const [name = "", weight = "", quota = "", limit = "", ...more] = text.split(":");
+  const number = (part: string, least: number): number | null => {
+    if (part === "") return null;
+    const value = Number(part);
+    if (Number.isFinite(value) && value >= least) return value;
+    throw new MillraceError(
+      "USAGE",
+      `--tenant ${text}: ${part} is not a number of at least ${least}`,
+    );
+  };
+  if (name === "" || more.length > 0)
+    throw new MillraceError("USAGE", `--tenant ${text} is not name:weight[:quota[:limit]]`, {
+      hint: "e.g. --tenant vision:2:64 --tenant speech:1::32",
+    });
+  return {
+    name,
+    weight: number(weight, 1e-9) ?? 1,
+    quotaGpus: number(quota, 0),
+    limitGpus: number(limit, 0),
   };
 }
 

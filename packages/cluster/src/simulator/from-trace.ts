@@ -26,7 +26,8 @@ export interface JobTerms {
   readonly spanFactor: number;
   /** Real gain over believed gain of a row of the trace; 1 for true profiles. */
   readonly gainFactor: (row: number) => number;
-  readonly tenant: (row: number) => string;
+  /** Of jobs whose trace names none. */
+  readonly tenant: string;
 }
 
 export const idealTerms: JobTerms = {
@@ -36,7 +37,7 @@ export const idealTerms: JobTerms = {
   preemptible: true,
   spanFactor: 1,
   gainFactor: () => 1,
-  tenant: () => "all",
+  tenant: "all",
 };
 
 /** Equal servers. */
@@ -100,7 +101,7 @@ export function jobSpecs(
     }
     jobs.push({
       id: String(job.id),
-      tenant: terms.tenant(row),
+      tenant: job.tenant ?? terms.tenant,
       model: job.model,
       arrivedAt: job.arrivalSeconds,
       gpus: job.gpus,

@@ -167,6 +167,8 @@ test("profile measures a real command and writes a profile that can be read back
 test("what is missing or does not match is said with a remedy", async () => {
   expect((await millrace("cluster")).err).toMatch(/needs a verb: simulate/);
   expect((await millrace("cluster", "simulate")).err).toMatch(/--profiles is missing/);
+  const terms = await millrace(...simulate, "--tenant", "vision:0");
+  expect(terms.err).toMatch(/--tenant vision:0: 0 is not a number/);
   const other = await millrace(...simulate, ...compatible, "--cpus-per-server", "32");
   expect(other.exit).toBe(2);
   expect(other.err).toMatch(/no profiles for 4 CPUs per GPU[\s\S]*the file has cpuPerGpu=3/);
