@@ -68,6 +68,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
     },
   ],
   [
+    "coordl",
+    {
+      title: "CoorDL and DS-Analyzer (VLDB 2021): training without data stalls",
+      load: async () => (await import("@millrace/data/experiments")).reproduceCoordl,
+    },
+  ],
+  [
     "synergy",
     {
       title: "Synergy (OSDI 2022): sharing a cluster by what jobs really need",
