@@ -55,7 +55,16 @@ async function open(spec: JobSpec): Promise<FromJob> {
     members.length === 0 ? null : new PartitionedReader({ source, members, storage });
   const reader = partitioned ?? storage;
   const batches = await batchesOf(spec, source, cache, reader);
-  job = { source, batches, accelerator: new Accelerator(batches), cache, reader, emulated, partitioned, epoch: 0 };
+  job = {
+    source,
+    batches,
+    accelerator: new Accelerator(batches),
+    cache,
+    reader,
+    emulated,
+    partitioned,
+    epoch: 0,
+  };
   return { kind: "ready", items: source.length, datasetBytes: source.totalBytes };
 }
 
