@@ -61,6 +61,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
     },
   ],
   [
+    "monet",
+    {
+      title: "MONeT (ICLR 2021): memory optimization for deep networks",
+      load: async () => (await import("@millrace/remat/reproduce")).reproduceMonet,
+    },
+  ],
+  [
     "metron",
     {
       title: "Metron (2024): what users of a streaming service feel",
