@@ -29,7 +29,7 @@ async function measure(endpoint: Partial<Endpoint>): Promise<BenchReport> {
   const run = startRun({
     endpoint: { url: server?.url ?? "", api: "completions", model: "node-llama-cpp", ...endpoint },
     load: {
-      arrivals: { type: "poisson", rateQps: 20 },
+      arrivals: { type: "poisson", qps: 20 },
       lengths: { type: "range", prompt: { min: 20, max: 120 }, output: { min: 5, max: 30 } },
       requests: 16,
       warmup: { requests: 2 },
