@@ -2,6 +2,7 @@
  * Feeding training without data stalls: sources, fetching, the never-evict cache, preparation, batches. Layer 1; uses
  * the operating system through @millrace/system alone. Papers: CoorDL and DS-Analyzer (VLDB 2021).
  */
+export { type AnalyzePhase, instrument } from "./analyze/instrument.ts";
 export {
   jobProfileJsonSchema,
   parseJobProfile,

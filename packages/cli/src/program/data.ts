@@ -1,5 +1,6 @@
 /** The commands of data loading. */
 import { MillraceError } from "@millrace/core";
+import { dataAnalysisCommands } from "./data-analysis.ts";
 import { dataServingCommands } from "./data-serving.ts";
 import type { CommandSpec } from "./tree.ts";
 
@@ -9,10 +10,10 @@ export const dataCommands: readonly CommandSpec[] = [
     group: "Data loading:",
     summary: "find and remove the waits of training jobs for data",
     text: "Loaders, caches and preparation without data stalls (CoorDL), and the analysis of what a job waits for (DS-Analyzer).",
-    commands: dataServingCommands,
+    commands: [...dataAnalysisCommands, ...dataServingCommands],
     run: async () => {
-      throw new MillraceError("USAGE", "data needs a verb, such as serve or inspect", {
-        hint: "millrace data inspect DATASET",
+      throw new MillraceError("USAGE", "data needs a verb: analyze, bench, serve or inspect", {
+        hint: "millrace data analyze DATASET --ingestion-rate 1500",
       });
     },
   },

@@ -11,6 +11,7 @@ import { clusterCommands } from "./cluster.ts";
 import { dataCommands } from "./data.ts";
 import { engineCommands } from "./engine.ts";
 import { extremeCommands } from "./extreme.ts";
+import { memoryCommands } from "./memory.ts";
 import { modelCommands } from "./models.ts";
 import { servingCommands } from "./serving.ts";
 import { setupCommands } from "./setup.ts";
@@ -52,6 +53,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
     ...traceCommands,
     ...engineCommands,
     ...modelCommands,
+    ...memoryCommands,
     ...extremeCommands,
     ...dataCommands,
     ...clusterCommands,
