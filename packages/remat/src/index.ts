@@ -1,4 +1,8 @@
 /** Training in less memory (MONeT): graphs, planning problems, solvers, and the simulator that judges every plan. */
+export * from "./costs/measured.ts";
+export * from "./costs/roofline.ts";
+export * from "./gpu/library.ts";
+export * from "./gpu/pytorch.ts";
 export * from "./graph/graph.ts";
 export * from "./graph/library.ts";
 export * from "./graph/lower.ts";
@@ -11,3 +15,7 @@ export * from "./problem/plan.ts";
 export * from "./problem/problem.ts";
 export * from "./problem/problem-file.ts";
 export * from "./problem/simulate.ts";
+export * from "./problem/synthetic.ts";
+export * from "./solve/planner.ts";
+export * from "./solve/reference.ts";
+export type { BoundScope, Effort } from "./solve/solver.ts";

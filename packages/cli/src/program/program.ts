@@ -9,6 +9,7 @@ import { catalogueCommands } from "./catalogue.ts";
 import { clusterCommands } from "./cluster.ts";
 import { engineCommands } from "./engine.ts";
 import { extremeCommands } from "./extreme.ts";
+import { memoryCommands } from "./memory.ts";
 import { modelCommands } from "./models.ts";
 import { servingCommands } from "./serving.ts";
 import { setupCommands } from "./setup.ts";
@@ -49,6 +50,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
     ...traceCommands,
     ...engineCommands,
     ...modelCommands,
+    ...memoryCommands,
     ...extremeCommands,
     ...clusterCommands,
     ...catalogueCommands,
