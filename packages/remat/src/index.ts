@@ -1,6 +1,7 @@
 /** Training in less memory (MONeT): graphs, planning problems, solvers, and the simulator that judges every plan. */
 export * from "./costs/measured.ts";
 export * from "./costs/roofline.ts";
+export * from "./executor/index.ts";
 export * from "./gpu/library.ts";
 export * from "./gpu/pytorch.ts";
 export * from "./graph/graph.ts";
