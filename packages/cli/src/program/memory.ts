@@ -52,13 +52,18 @@ export const effortFlags: readonly FlagSpec[] = [
     choices: ["low", "medium", "high"],
   },
   { flags: "--seed <n>", text: "default: 1", parse: wholeNumber("--seed", 0) },
+  {
+    flags: "--solver <name>",
+    text: "of linear programs: highs (default), or cbc where it is installed",
+    choices: ["highs", "cbc"],
+  },
   { flags: "--time-limit <time>", text: "stop after, e.g. 10s; best effort" },
 ];
 
 const plan: CommandSpec = {
   usage: "plan [file]",
   summary: "what to keep, what to recompute, which operator to run, within a budget",
-  text: "Plans a training step within a budget of true peak memory, in bytes: everything counts, from parameters to workspaces. FILE holds problems (millrace.remat-cases/1); --model takes a built-in graph instead. Small problems are solved exactly; others get the best plan found and a proven lower bound on the time of stage-ordered plans. A budget that is too small is answered with the smallest one, and exit code 3.",
+  text: "Plans a training step within a budget of true peak memory, in bytes: everything counts, from parameters to workspaces. FILE holds problems (millrace.remat-cases/1), an ONNX model (.onnx) or a trace of millrace_trace.py; --model takes a built-in graph instead. Small problems are solved exactly; others get the best plan found and a proven lower bound on the time of stage-ordered plans. A budget that is too small is answered with the smallest one, and exit code 3.",
   flags: [
     ...graphFlags,
     { flags: "-b, --budget <size>", text: "e.g. 11GiB, or a share of storing everything: 50%" },
@@ -89,17 +94,51 @@ const models: CommandSpec = {
     (await import("../commands/memory/models.ts")).memoryModelsCommand(session, flags),
 };
 
+const sweep: CommandSpec = {
+  usage: "sweep [file]",
+  summary: "the curve of memory against time",
+  text: "Plans budgets from the smallest one to storing everything, and prints what each costs.",
+  flags: [
+    ...graphFlags,
+    ...effortFlags,
+    { flags: "--points <n>", text: "budgets (default: 8)", parse: wholeNumber("--points", 2) },
+  ],
+  examples: [["millrace memory sweep --model unet --batch 11 --device p100", ""]],
+  run: async (session, { args, flags }) =>
+    (await import("../commands/memory/sweep.ts")).memorySweepCommand(session, args[0], flags),
+};
+
+const explain: CommandSpec = {
+  usage: "explain [file]",
+  summary: "why each tensor is kept or recomputed, and what one more MiB would buy",
+  text: "Plans a budget and shows what becomes of each tensor, beside what making it again costs and what its memory is worth: the price of a byte is the dual of the budget in the relaxation. --html draws memory over the step, before and after.",
+  flags: [
+    ...graphFlags,
+    { flags: "-b, --budget <size>", text: "e.g. 11GiB, or a share of storing everything: 50%" },
+    ...effortFlags,
+    { flags: "--all", text: "every tensor, also those that backward does not need" },
+    { flags: "--html <file>", text: "write a report with the memory timeline" },
+  ],
+  examples: [
+    ["millrace memory explain --model resnet-small --batch 64 --budget 50% --html plan.html", ""],
+  ],
+  run: async (session, { args, flags }) =>
+    (await import("../commands/memory/explain.ts")).memoryExplainCommand(session, args[0], flags),
+};
+
 export const memoryCommands: readonly CommandSpec[] = [
   {
     usage: "memory",
     group,
     summary: "train in less memory: plan a step within a budget",
     text: "Decides jointly which activations to keep, which to recompute and which implementation of each operator to run, so that a training step stays within a budget (MONeT, ICLR 2021), and proves how far from the best the plan is.",
-    commands: [plan, models, memoryRun, memoryVerify],
+    commands: [plan, sweep, explain, models, memoryRun, memoryVerify],
     run: async () => {
-      throw new MillraceError("USAGE", "memory needs a verb: plan, models, run or verify", {
-        hint: "millrace memory plan --model resnet-50 --batch 64 --budget 50%",
-      });
+      throw new MillraceError(
+        "USAGE",
+        "memory needs a verb: plan, sweep, explain, models, run or verify",
+        { hint: "millrace memory plan --model resnet-50 --batch 64 --budget 50%" },
+      );
     },
   },
 ];

@@ -8,6 +8,7 @@ import { benchCommands } from "./bench.ts";
 import { calibrateCommands } from "./calibrate.ts";
 import { catalogueCommands } from "./catalogue.ts";
 import { clusterCommands } from "./cluster.ts";
+import { dataCommands } from "./data.ts";
 import { engineCommands } from "./engine.ts";
 import { extremeCommands } from "./extreme.ts";
 import { memoryCommands } from "./memory.ts";
@@ -54,6 +55,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
     ...modelCommands,
     ...memoryCommands,
     ...extremeCommands,
+    ...dataCommands,
     ...clusterCommands,
     ...catalogueCommands,
     ...setupCommands,

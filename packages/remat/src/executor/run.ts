@@ -198,8 +198,3 @@ export async function trainUnder(
     for (const model of models) await model[Symbol.asyncDispose]();
   }
 }
-
-/** Bytes of activations and gradients: what a plan can do something about. */
-export function activationBytes(problem: Problem, peakBytes: number): number {
-  return peakBytes - problem.fixed;
-}

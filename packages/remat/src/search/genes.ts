@@ -81,6 +81,34 @@ export function leanGenes(problem: Problem, layout: Layout): Genes {
   };
 }
 
+/** Backward from own outputs where that can be: what feeds an operator can then be made again from less. */
+export function outputGenes(problem: Problem, layout: Layout): Genes {
+  const lean = leanGenes(problem, layout);
+  for (const [j, op] of problem.operators.entries()) {
+    const own = op.backward.findLastIndex(
+      (choice) => choice.needs.length === 1 && choice.needs[0] === j,
+    );
+    const other = op.backward.some((choice) =>
+      choice.needs.some((t) => t !== j && t < layout.count),
+    );
+    if (own >= 0 && other) lean.backward[j] = own;
+  }
+  return { ...lean, forward: forwardFor(problem, layout, lean.backward, true) };
+}
+
+/** Operators with the same choices, such as all norms of a network, by operator. */
+export function kinsOf(problem: Problem): readonly (readonly number[])[] {
+  const groups = new Map<string, number[]>();
+  const keys = problem.operators.map((op) =>
+    [...op.forward, ...op.backward]
+      .map((choice) => choice.name ?? "")
+      .concat(String(op.forward.length), String(op.inputs.length))
+      .join("\0"),
+  );
+  for (const [j, key] of keys.entries()) groups.set(key, [...(groups.get(key) ?? []), j]);
+  return keys.map((key) => groups.get(key) ?? []);
+}
+
 /** Everything by the first choice. */
 export function plainGenes(problem: Problem, layout: Layout): Genes {
   const backward = new Int32Array(layout.count);
@@ -128,7 +156,13 @@ export function forwardFor(
 }
 
 /** Small changes: implementations of neighbouring operators together, worths of a few tensors, or the score's shape. */
-export function mutate(genes: Genes, problem: Problem, layout: Layout, rng: Rng): Genes {
+export function mutate(
+  genes: Genes,
+  problem: Problem,
+  layout: Layout,
+  kins: readonly (readonly number[])[],
+  rng: Rng,
+): Genes {
   const child = copyGenes(genes);
   const n = layout.count;
   const kind = rng.next();
@@ -140,7 +174,19 @@ export function mutate(genes: Genes, problem: Problem, layout: Layout, rng: Rng)
     if (op.forward.length > 1 && rng.next() < 0.7)
       child.forward[j] = rng.int(0, op.forward.length - 1);
   };
-  if (kind < 0.4) {
+  if (kind < 0.12) {
+    // All of a kind together, or most of them.
+    const j = rng.int(0, n - 1);
+    const share = rng.next() < 0.5 ? 1 : 0.7;
+    const backward = rng.int(0, Math.max(0, (problem.operators[j]?.backward.length ?? 1) - 1));
+    const forward = rng.int(0, Math.max(0, (problem.operators[j]?.forward.length ?? 1) - 1));
+    const which = rng.int(0, 2);
+    for (const k of kins[j] ?? []) {
+      if (rng.next() > share) continue;
+      if (which !== 0) child.backward[k] = backward;
+      if (which !== 1) child.forward[k] = forward;
+    }
+  } else if (kind < 0.4) {
     const j = rng.int(0, n - 1);
     choices(j);
     const near =

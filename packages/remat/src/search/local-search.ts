@@ -3,7 +3,15 @@ import { Rng } from "@millrace/core";
 import { type Layout, layoutOf } from "../problem/layout.ts";
 import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
-import { copyGenes, type Genes, leanGenes, mutate, plainGenes } from "./genes.ts";
+import {
+  copyGenes,
+  type Genes,
+  kinsOf,
+  leanGenes,
+  mutate,
+  outputGenes,
+  plainGenes,
+} from "./genes.ts";
 import { GreedyPlanner } from "./greedy.ts";
 
 /** How long and from where a search goes. */
@@ -30,7 +38,11 @@ export interface LocalSearchResult {
 
 /** Starting points, by what usually helps: shared needs, first choices, and both with other scores. */
 function starts(problem: Problem, layout: Layout): Genes[] {
-  const base = [leanGenes(problem, layout), plainGenes(problem, layout)];
+  const base = [
+    leanGenes(problem, layout),
+    outputGenes(problem, layout),
+    plainGenes(problem, layout),
+  ];
   const shapes = [
     [1, 1],
     [1, 0],
@@ -62,6 +74,7 @@ export function localSearch(
   let time = Number.POSITIVE_INFINITY;
   let genes: Genes | null = null;
   let tries = 0;
+  const kins = kinsOf(problem);
   const bound = (options.bound ?? Number.NEGATIVE_INFINITY) * (1 + 1e-9);
   const attempt = (candidate: Genes): void => {
     tries++;
@@ -81,7 +94,7 @@ export function localSearch(
   }
   while (tries < options.tries && time > bound && !options.stop?.()) {
     const parent: Genes = genes ?? (origin[rng.int(0, origin.length - 1)] as Genes);
-    attempt(mutate(parent, problem, layout, rng));
+    attempt(mutate(parent, problem, layout, kins, rng));
   }
   return { plan: best, time, tries };
 }

@@ -4,7 +4,14 @@ import { writeFileAtomic } from "@millrace/core/node";
 import { type PlanResult, planMemory, writePlan, writeProblemFile } from "@millrace/remat";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
-import { budgetOf, type GraphFlags, type Source, searchOf, sourceOf } from "./source.ts";
+import {
+  budgetOf,
+  type GraphFlags,
+  programsOf,
+  type Source,
+  searchOf,
+  sourceOf,
+} from "./source.ts";
 
 /** Sizes and times in the units of the problem. */
 export function unitsOf(source: Source): {
@@ -16,7 +23,8 @@ export function unitsOf(source: Source): {
     : { size: formatNumber, time: formatNumber };
 }
 
-function proofText(result: PlanResult): string {
+/** How far from optimal, in words. */
+export function proofText(result: PlanResult): string {
   const among = result.boundScope === "stage-ordered plans" ? " among stage-ordered plans" : "";
   if (result.proof === "optimal") return `optimal${among}`;
   if (result.gap !== null) return `within ${formatPercent(result.gap)} of the optimum${among}`;
@@ -65,11 +73,13 @@ export async function memoryPlanCommand(
   const budget = budgetOf(source, flags.budget);
   const { size, time } = unitsOf(source);
   const { problem, reference } = source;
+  await using programs = programsOf(flags);
   const progress = session.progress();
   const result = await session.interruptible((signal) => {
     progress.update({ phase: "planning", done: 0, total: 0, note: problem.name });
     return planMemory(problem, budget, {
       ...searchOf(flags),
+      programs,
       signal,
       onProgress: (_seconds, best) =>
         progress.update({ phase: "planning", done: 0, total: 0, best: time(best) }),

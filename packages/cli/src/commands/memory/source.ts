@@ -1,16 +1,22 @@
 /** From flags to a planning problem: a file of problems, or a built-in graph with its costs. */
+import { readFileSync, statSync } from "node:fs";
 import { MillraceError, parseBytes, parseSeconds, suggestion } from "@millrace/core";
 import { readTextFile } from "@millrace/core/node";
+import { CbcSolver, HighsSolver, hasCbc, type LinearSolver } from "@millrace/core/solver";
 import {
   buildModel,
+  type CostModel,
   csvCosts,
   type Effort,
   gpuLibrary,
+  importOnnx,
   lower,
   type ModelOptions,
   type Problem,
   parseProblemFile,
+  parseTrace,
   pytorchLibrary,
+  readOnnx,
   rooflineCosts,
   storeAll,
   type TrainingGraph,
@@ -33,6 +39,7 @@ export interface GraphFlags {
   readonly effort?: Effort;
   readonly seed?: number;
   readonly timeLimit?: string;
+  readonly solver?: "highs" | "cbc";
 }
 
 /** A problem with what is known of where it comes from. */
@@ -43,6 +50,8 @@ export interface Source {
   readonly graph: TrainingGraph | null;
   /** Where times come from, null for files. */
   readonly costs: string | null;
+  /** The problem of the reference: one implementation per operator. */
+  readonly plain: Problem;
   /** Storing everything as PyTorch does; for files, by the first choices. */
   readonly reference: { readonly time: number; readonly peak: number };
   /** Whether sizes are bytes and times are seconds. */
@@ -77,12 +86,15 @@ export function graphOf(name: string, flags: GraphFlags): TrainingGraph {
   return buildModel(name, options);
 }
 
-function fromGraph(graph: TrainingGraph, flags: GraphFlags): Source {
+function fromGraph(
+  graph: TrainingGraph,
+  flags: GraphFlags,
+  measured: ((otherwise: CostModel) => CostModel) | null = null,
+): Source {
   const roofline = rooflineCosts(flags.device ?? "a100");
+  const base = measured === null ? roofline : measured(roofline);
   const costs =
-    flags.costs === undefined
-      ? roofline
-      : csvCosts(readTextFile(flags.costs), flags.costs, roofline);
+    flags.costs === undefined ? base : csvCosts(readTextFile(flags.costs), flags.costs, base);
   const state = optimizerState[flags.optimizer ?? "sgd"];
   const plain = lower(graph, { library: pytorchLibrary, costs, optimizerState: state });
   const problem =
@@ -95,9 +107,39 @@ function fromGraph(graph: TrainingGraph, flags: GraphFlags): Source {
     budget: undefined,
     graph,
     costs: costs.name,
+    plain,
     reference: { time, peak },
     physical: true,
   };
+}
+
+/** Files beyond it are refused before they are read; weights can stay in external data. */
+const largestOnnx = 2 ** 31;
+
+function fromOnnx(file: string, flags: GraphFlags): TrainingGraph {
+  let bytes: Uint8Array;
+  try {
+    const { size } = statSync(file);
+    if (size >= largestOnnx)
+      throw new MillraceError(
+        "GRAPH_INVALID",
+        `${file} has ${size} bytes, more than an ONNX file can`,
+        {
+          at: { file },
+        },
+      );
+    bytes = readFileSync(file);
+  } catch (error) {
+    if (error instanceof MillraceError) throw error;
+    throw new MillraceError("FILE_UNREADABLE", `${file} cannot be read`, {
+      at: { file },
+      cause: error,
+    });
+  }
+  return importOnnx(readOnnx(bytes, file), file, {
+    batch: flags.batch ?? 32,
+    ...(flags.tokens !== undefined && { symbols: { tokens: flags.tokens } }),
+  });
 }
 
 /** The problem that a command line names. Throws MillraceError USAGE when it names none. */
@@ -111,7 +153,13 @@ export function sourceOf(file: string | undefined, flags: GraphFlags): Source {
     throw new MillraceError("USAGE", "no training graph is named", {
       hint: "name a file of problems, or a built-in graph with --model; `millrace memory models` lists them",
     });
-  const cases = parseProblemFile(readTextFile(file), file);
+  if (file.endsWith(".onnx")) return fromGraph(fromOnnx(file, flags), flags);
+  const content = readTextFile(file);
+  if (content.slice(0, 200).includes("millrace.training-trace/")) {
+    const { graph, costs } = parseTrace(content, file);
+    return fromGraph(graph, flags, costs);
+  }
+  const cases = parseProblemFile(content, file);
   const names = cases.map(({ name }) => name);
   const found = flags.case === undefined ? cases[0] : cases.find(({ name }) => name === flags.case);
   if (found === undefined)
@@ -124,7 +172,15 @@ export function sourceOf(file: string | undefined, flags: GraphFlags): Source {
     });
   const { problem, budget } = found;
   const { time, peak } = storeAll(problem);
-  return { problem, budget, graph: null, costs: null, reference: { time, peak }, physical: false };
+  return {
+    problem,
+    budget,
+    graph: null,
+    costs: null,
+    plain: problem,
+    reference: { time, peak },
+    physical: false,
+  };
 }
 
 /** The budget of a command line: a size, a share of the reference's peak, or the file's own. */
@@ -157,4 +213,13 @@ export function searchOf(flags: GraphFlags): {
       timeLimitSeconds: parseSeconds(flags.timeLimit, "--time-limit"),
     }),
   };
+}
+
+/** The solver of linear programs that flags name; to be disposed. Throws ENVIRONMENT_MISSING when CBC is not there. */
+export function programsOf(flags: GraphFlags): LinearSolver {
+  if (flags.solver !== "cbc") return new HighsSolver();
+  if (hasCbc()) return new CbcSolver();
+  throw new MillraceError("ENVIRONMENT_MISSING", "--solver cbc: there is no program cbc", {
+    hint: "install coinor-cbc, or leave the flag out: HiGHS needs nothing",
+  });
 }
