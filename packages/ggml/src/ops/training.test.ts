@@ -129,7 +129,7 @@ test("a planned graph computes in memory of the caller's, its work area included
 
 test("guarded memory ends where it says: one byte further ends the process", () => {
   const script = `
-    import { GuardedMemory } from "@millrace/ggml";
+    import { GuardedMemory } from "${new URL("../index.ts", import.meta.url).href}";
     import { memoryView } from "@millrace/system";
     const memory = new GuardedMemory(64 * 3);
     memory.view(0, 192).fill(7);
@@ -147,6 +147,7 @@ test("guarded memory ends where it says: one byte further ends the process", () 
         "--input-type=module",
         "-e",
         script,
+        "--",
         String(past),
       ],
       { cwd: new URL("..", import.meta.url) },
