@@ -80,7 +80,6 @@ test("every gap of a real server is taken apart, and the parts are the gap", asy
   expect(attribution.later.parts.compute.mean).toBeGreaterThan(0);
   // One machine has one clock.
   const [clock] = attribution.clocks;
-  const offset =
-    (clock?.offsetUs ?? 0) - Number(BigInt((await run.header).startMonotonicNs) / 1000n);
+  const offset = clock?.offsetUs ?? Number.NaN;
   expect(Math.abs(offset)).toBeLessThanOrEqual((clock?.uncertaintyUs ?? 0) + 1);
 });
