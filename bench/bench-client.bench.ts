@@ -66,6 +66,8 @@ const closed = (concurrency: number, output: number, requests: number): LoadSpec
   await using mock = await startMockProcess({
     stepMs: 1000,
     maxBatch: 5000,
+    // All prompts in one step: in chunks, 4,000 of them take minutes and are not all open at once.
+    chunkTokens: 1e6,
     prefillTokensPerSecond: 1e9,
   });
   const idle = await drive(mock.url, closed(1, 2, 1));
