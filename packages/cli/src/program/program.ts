@@ -5,6 +5,7 @@ import { describeFailure, exitOf, failureJson } from "../failure.ts";
 import { type GlobalFlags, Session, type Surroundings } from "../session.ts";
 import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
 import { benchCommands } from "./bench.ts";
+import { calibrateCommands } from "./calibrate.ts";
 import { catalogueCommands } from "./catalogue.ts";
 import { clusterCommands } from "./cluster.ts";
 import { engineCommands } from "./engine.ts";
@@ -45,6 +46,7 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
   const own: readonly CommandSpec[] = [helpSpec(program), completionSpec(program)];
   for (const spec of [
     ...servingCommands,
+    ...calibrateCommands,
     ...benchCommands,
     ...traceCommands,
     ...engineCommands,

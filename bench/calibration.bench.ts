@@ -1,0 +1,150 @@
+/**
+ * How well this machine's serving is predicted, on loads that nothing was fitted to: other mixes, loads and schedulers than
+ * the load that the serving loop is learnt from. Prints the errors of one run of each case; medians over processes are the
+ * runner's. Words: names of cases (default all). MILLRACE_CALIBRATION=FOLDER keeps the profile between processes and
+ * every result as JSON. One process takes about eight minutes for all cases on two cores.
+ */
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { makeModel } from "@millrace/ggml/gguf";
+import { type LengthSpec, ProfileCost, type SchedulerName } from "@millrace/serving";
+import { saturationQps } from "@millrace/sim/twin";
+import { type Knobs, serveFlags, twinOf } from "../packages/cli/src/calibration/candidates.ts";
+import { calibrateOptionsOf } from "../packages/cli/src/calibration/options.ts";
+import { learn, measureAndCompare } from "../packages/cli/src/calibration/pipeline.ts";
+import { userWorkload, withOverhead } from "../packages/cli/src/calibration/workloads.ts";
+import { readServeConfig } from "../packages/cli/src/engine/serve-config.ts";
+import { Session } from "../packages/cli/src/session.ts";
+import { report } from "./harness.ts";
+
+interface Case {
+  readonly name: string;
+  readonly lengths: LengthSpec;
+  readonly scheduler: SchedulerName;
+  /** Share of the predicted rate at saturation. */
+  readonly load: number;
+  readonly requests: number;
+}
+
+const range = (
+  prompt: readonly [number, number],
+  output: readonly [number, number],
+): LengthSpec => ({
+  type: "range",
+  prompt: { min: prompt[0], max: prompt[1] },
+  output: { min: output[0], max: output[1] },
+});
+const brief = range([8, 48], [3, 10]);
+const chatty = range([4, 16], [16, 40]);
+const wordy = range([96, 224], [2, 6]);
+
+const cases: readonly Case[] = [
+  { name: "brief at 20 %", lengths: brief, scheduler: "sarathi-serve", load: 0.2, requests: 250 },
+  { name: "brief at 50 %", lengths: brief, scheduler: "sarathi-serve", load: 0.5, requests: 700 },
+  { name: "brief at 70 %", lengths: brief, scheduler: "sarathi-serve", load: 0.7, requests: 1000 },
+  { name: "brief at 85 %", lengths: brief, scheduler: "sarathi-serve", load: 0.85, requests: 1000 },
+  { name: "brief at 95 %", lengths: brief, scheduler: "sarathi-serve", load: 0.95, requests: 1000 },
+  { name: "chatty at 60 %", lengths: chatty, scheduler: "sarathi-serve", load: 0.6, requests: 500 },
+  { name: "wordy at 70 %", lengths: wordy, scheduler: "sarathi-serve", load: 0.7, requests: 300 },
+  {
+    name: "brief at 70 %, vllm-v0",
+    lengths: brief,
+    scheduler: "vllm-v0",
+    load: 0.7,
+    requests: 1000,
+  },
+  { name: "brief at 70 %, orca", lengths: brief, scheduler: "orca", load: 0.7, requests: 1000 },
+];
+
+const wanted = process.argv.slice(2);
+const kept = process.env.MILLRACE_CALIBRATION;
+const folder = kept ?? mkdtempSync(join(tmpdir(), "millrace-calibration-"));
+mkdirSync(folder, { recursive: true });
+const model = join(folder, "small.gguf");
+if (!existsSync(model)) makeModel({ preset: "small", out: model });
+const learntFile = join(folder, "learnt.json");
+const flags = { model, threads: 1, context: 1024, kvMemory: "256MiB", out: join(folder, "runs") };
+const options = calibrateOptionsOf({ ...flags, learn: "45s", profile: undefined });
+const session = new Session(
+  {
+    stdout: process.stdout,
+    stderr: { write: () => true },
+    environment: { CI: "1" },
+    now: () => performance.now(),
+  },
+  { quiet: true },
+);
+const { signal } = new AbortController();
+const context = { session, options, signal };
+
+const learnt = existsSync(learntFile)
+  ? await reopened()
+  : await learn({ ...context, options: { ...options, quick: true } });
+using _profiled = learnt.profiled;
+const { profile, overheadTokens, config } = learnt;
+writeFileSync(learntFile, JSON.stringify({ profile, overheadTokens }));
+const cost = new ProfileCost(profile);
+const seed = Number(process.env.MILLRACE_SEED ?? 1000 + (process.pid % 1000));
+for (const { name, lengths, scheduler, load, requests } of cases) {
+  if (wanted.length > 0 && !wanted.some((word) => name.includes(word))) continue;
+  const knobs: Knobs = {
+    scheduler,
+    chunkSize: scheduler === "sarathi-serve" ? 128 : null,
+    batchSizeCap: 32,
+    pageBytes: null,
+  };
+  const { engine } = readServeConfig(serveFlags(knobs, options));
+  const settings = twinOf(engine, learnt.profiled.executor.kv, config.card.contextTokens);
+  const shape = userWorkload(lengths, 500, 1, seed + 1, settings.maxRequestTokens - overheadTokens);
+  const most = saturationQps(settings, withOverhead(shape, overheadTokens), {
+    cost,
+    transport: profile.transport,
+  });
+  const rate = load * most;
+  const table = userWorkload(
+    lengths,
+    requests,
+    rate,
+    seed,
+    settings.maxRequestTokens - overheadTokens,
+  );
+  const run = await measureAndCompare(context, learnt, knobs, table, [], 0);
+  const bias = run.residuals.find(({ by }) => by === "all")?.bias ?? Number.NaN;
+  const { foreignCores, stolenCores, drift } = run.machine;
+  if (kept !== undefined)
+    writeFileSync(
+      join(folder, `${name.replaceAll(/[ ,%]+/g, "-")}-${seed}-${Date.now()}.json`),
+      JSON.stringify({ name, scheduler, load, rate, seed, bias, ...run, pairs: undefined }),
+    );
+  const percent = (what: string, error: number | null | undefined, bar?: number): void => {
+    if (error !== null && error !== undefined) report(`${name}: ${what}`, 100 * error, "%", bar);
+  };
+  percent("step-time bias", bias, 1);
+  for (const { figure, error } of run.figures)
+    if (/^(ttft|tbt|e2e)\./.test(figure)) percent(`${figure} error`, error, 9);
+  report(`${name}: other programs`, foreignCores ?? Number.NaN, "cores");
+  report(`${name}: hypervisor`, stolenCores ?? Number.NaN, "cores");
+  percent("machine drift", drift - 1);
+  if (run.replay.difference !== null) throw new Error(`${name}: decisions differ`);
+}
+if (kept === undefined) rmSync(folder, { recursive: true, force: true });
+
+/** The profile of a process before, and the model opened again. */
+async function reopened(): Promise<Awaited<ReturnType<typeof learn>>> {
+  const { openProfiled } = await import("@millrace/engine/profile");
+  const { checkStepProfile } = await import("@millrace/serving");
+  const known = JSON.parse(readFileSync(learntFile, "utf8"));
+  const opened = readServeConfig(
+    serveFlags(
+      { scheduler: "sarathi-serve", chunkSize: 128, batchSizeCap: 32, pageBytes: null },
+      options,
+    ),
+  );
+  return {
+    profile: checkStepProfile(known.profile, learntFile),
+    overheadTokens: known.overheadTokens,
+    profiled: await openProfiled(opened.engine, () => {}),
+    config: opened,
+  };
+}
