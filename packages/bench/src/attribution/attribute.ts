@@ -86,7 +86,7 @@ export function attribute(run: RunData, targets: Targets): AttributionReport | n
       broken === 0
         ? []
         : [
-            `${broken} of ${clocks.size} server clocks fit no line: a clock was set during the run, or runs of several hosts are merged here. Their requests were left out.`,
+            `${broken} of ${clocks.size} server clocks fit no line: a clock was set during the run. Their requests were left out.`,
           ],
   };
 }
