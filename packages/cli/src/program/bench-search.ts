@@ -1,5 +1,5 @@
 /** `millrace bench prefill` and `millrace bench capacity`: what is found by measuring an endpoint again and again. */
-import { endpointFlags, loadFlags, targetFlags } from "./bench-flags.ts";
+import { endpointFlags, loadFlags, targetFlags, tokenizerFlag } from "./bench-flags.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
 import { decimal, wholeNumber } from "./values.ts";
 
@@ -49,6 +49,7 @@ const prefill: CommandSpec = {
       text: "requests before the first that counts (default: 2)",
       parse: wholeNumber("--warmup", 0),
     },
+    tokenizerFlag,
     seedFlag,
     { flags: "-o, --out <file>", text: "write the curve, e.g. curve.json" },
   ],
@@ -71,6 +72,7 @@ const probeLoad = new Set([
   "--output-tokens",
   "--shape",
   "--max-tokens",
+  "--tokenizer",
   "--shared-prefix",
   "--turns",
   "--think",

@@ -14,6 +14,7 @@ import type { Session } from "../../session.ts";
 import { type CapacityFlags, capacityOptionsOf } from "./capacity-flags.ts";
 import { capacityLines, probeLine } from "./capacity-lines.ts";
 import { endpointOf } from "./endpoint-flags.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 export async function capacityCommand(
   session: Session,
@@ -24,11 +25,12 @@ export async function capacityCommand(
   const { out } = flags;
   if (out !== undefined) folder(out);
   const endpoint = await endpointOf(given, session.surroundings.environment);
+  const { tokenizer, close } = await openTokenizer(flags.tokenizer);
   const live = new LiveProgress(session);
   const report = await session.interruptible(async (signal) => {
     try {
       return await searchLiveCapacity({
-        ...{ endpoint, goal, load, search, prediction, signal },
+        ...{ endpoint, goal, load, search, prediction, tokenizer, signal },
         seed: flags.seed ?? 42,
         workers: flags.workers ?? 1,
         rawFile: (number) =>
@@ -41,6 +43,7 @@ export async function capacityCommand(
         },
       });
     } finally {
+      close();
       live.end();
     }
   });

@@ -12,6 +12,7 @@ import type { Session } from "../../session.ts";
 import { formatWhole } from "../../ui/numbers.ts";
 import { endpointOf } from "./endpoint-flags.ts";
 import { prefillLines } from "./prefill-lines.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 interface PrefillFlags {
   readonly longest?: number;
@@ -22,6 +23,7 @@ interface PrefillFlags {
   readonly outputTokens?: number;
   readonly warmup?: number;
   readonly seed?: number;
+  readonly tokenizer?: string;
   readonly out?: string;
 }
 
@@ -32,13 +34,15 @@ export async function prefillCommand(
   const flags = given as PrefillFlags;
   const lengths = lengthsOf(flags);
   const endpoint = await endpointOf(given, session.surroundings.environment);
+  const { tokenizer, close } = await openTokenizer(flags.tokenizer);
   const progress = session.progress();
   const { repeats, outputTokens, warmup, statistic, out } = flags;
-  const { report, stopped } = await session.interruptible(async (signal) => {
+  const measured = session.interruptible(async (signal) => {
     const report = await measurePrefill({
       endpoint,
       lengths,
       seed: flags.seed ?? 42,
+      tokenizer,
       signal,
       ...(repeats !== undefined && { repeats }),
       ...(outputTokens !== undefined && { outputTokens }),
@@ -54,6 +58,7 @@ export async function prefillCommand(
     });
     return { report, stopped: signal.aborted };
   });
+  const { report, stopped } = await measured.finally(close);
   progress.end();
   if (out !== undefined) writeFileAtomic(out, `${JSON.stringify(report, null, 1)}\n`);
   show(session, report, out);
