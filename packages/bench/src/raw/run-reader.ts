@@ -185,8 +185,10 @@ function mergedEnd(runs: readonly RunData[], places: readonly Place[]): RunEnd |
   if (first === undefined || known.length < ends.length) return null;
   const sum = (of: (end: RunEnd) => number): number => known.reduce((a, end) => a + of(end), 0);
   const worst = known.find(({ self }) => self.verdict === "INVALID") ?? first;
+  const server = known.find((end) => end.server !== undefined)?.server;
   return {
     ...first,
+    ...(server !== undefined && { server }),
     reason: known.find(({ reason }) => reason !== "complete")?.reason ?? "complete",
     seconds: Math.max(...known.map(({ seconds }) => seconds)),
     scheduled: sum((e) => e.scheduled),
