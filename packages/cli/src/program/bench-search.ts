@@ -52,6 +52,10 @@ const prefill: CommandSpec = {
     tokenizerFlag,
     seedFlag,
     { flags: "-o, --out <file>", text: "write the curve, e.g. curve.json" },
+    {
+      flags: "--html <file>",
+      text: "write a page: curve, band, repeats, how each length is predicted from the others",
+    },
   ],
   examples: [
     ["millrace bench prefill --url http://127.0.0.1:8080 -o curve.json", "measure and keep"],
@@ -140,7 +144,10 @@ const capacity: CommandSpec = {
       text: "processes that send and receive (default: 1)",
       parse: wholeNumber("--workers", 1),
     },
-    { flags: "-o, --out <dir>", text: "write capacity.json and the raw run of each probe" },
+    {
+      flags: "-o, --out <dir>",
+      text: "write capacity.json, report.html and the raw run of each probe",
+    },
   ],
   examples: [
     [

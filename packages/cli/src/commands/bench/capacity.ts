@@ -10,6 +10,8 @@ import {
 } from "@millrace/bench";
 import { formatNumber, MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { type CapacityFlags, capacityOptionsOf } from "./capacity-flags.ts";
 import { capacityLines, probeLine } from "./capacity-lines.ts";
@@ -52,7 +54,12 @@ export async function capacityCommand(
   if (out !== undefined) {
     const file = join(out, "capacity.json");
     writeFileAtomic(file, `${JSON.stringify(report, null, 1)}\n`);
-    session.note(`\nwrote ${file} and the raw runs beside it`);
+    const { renderReport } = await import("@millrace/report");
+    const { capacityDocument } = await import("@millrace/bench/report");
+    const context = { command: commandLine(), version };
+    const page = join(out, "report.html");
+    writeFileAtomic(page, renderReport(capacityDocument({ report, context })));
+    session.note(`\nwrote ${file}, ${page} and the raw runs beside them`);
   }
   return exitFor(report, arrivalSeconds(load, report.capacity.valueQps));
 }

@@ -8,6 +8,8 @@ import {
 } from "@millrace/bench";
 import { formatSeconds, MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { formatWhole } from "../../ui/numbers.ts";
 import { endpointOf } from "./endpoint-flags.ts";
@@ -25,6 +27,7 @@ interface PrefillFlags {
   readonly seed?: number;
   readonly tokenizer?: string;
   readonly out?: string;
+  readonly html?: string;
 }
 
 export async function prefillCommand(
@@ -62,6 +65,13 @@ export async function prefillCommand(
   progress.end();
   if (out !== undefined) writeFileAtomic(out, `${JSON.stringify(report, null, 1)}\n`);
   show(session, report, out);
+  if (flags.html !== undefined) {
+    const { renderReport } = await import("@millrace/report");
+    const { prefillDocument } = await import("@millrace/bench/report");
+    const context = { command: commandLine(), version };
+    writeFileAtomic(flags.html, renderReport(prefillDocument({ report, context })));
+    session.note(`wrote ${flags.html}`);
+  }
   if (stopped)
     throw new MillraceError("INTERRUPTED", "interrupted; the curve is of what had been measured");
   return 0;

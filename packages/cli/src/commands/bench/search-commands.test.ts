@@ -19,9 +19,12 @@ describe("bench prefill", () => {
     const counted = ["--tokenizer", "o200k_base"];
     const run = await millrace(
       ...["bench", "prefill", "--url", mock.url],
-      ...[...lengths, ...counted, "-o", out],
+      ...[...lengths, ...counted, "-o", out, "--html", join(folder, "curve.html")],
     );
     expect(run.exit).toBe(0);
+    const page = readFileSync(join(folder, "curve.html"), "utf8");
+    for (const text of ["<svg", "Predicted from the others", "o200k_base"])
+      expect(page).toContain(text);
     for (const text of ["prompt tokens", "from the others", "off, between lengths", "up to"])
       expect(run.out).toContain(text);
     expect(run.err).toContain(`--prefill-curve ${out}`);
@@ -88,6 +91,9 @@ describe("bench capacity", () => {
     expect(run.out).toContain("SLO: ttft.p90<=60ms");
     const report = JSON.parse(readFileSync(join(out, "capacity.json"), "utf8"));
     expect(report).toMatchObject({ schema: "millrace.bench-capacity/1", startQps: 40 });
+    const page = readFileSync(join(out, "report.html"), "utf8");
+    for (const text of ["<svg", "Fluidity against the rate", "ttft.p90&lt;=60ms"])
+      expect(page).toContain(text);
     const raw = readdirSync(out).filter((name) => name.endsWith(".jsonl"));
     expect(raw).toHaveLength(report.probes.length);
     const [first] = raw;
