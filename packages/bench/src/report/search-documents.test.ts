@@ -67,7 +67,7 @@ test("a capacity search as a page: the answer, the curve, the probes in order", 
     ...{ probes, curve: fluidityCurve(probes) },
   };
   const document = capacityDocument({ report });
-  expect(document.verdict.headline).toContain("up to 3.00 requests per second");
+  expect(document.verdict.headline).toContain("up to 3 requests per second");
   const table = document.sections.at(-1)?.blocks[0];
   expect(table?.kind === "table" && table.rows.map(({ cells }) => cells[1])).toEqual([1, 4, 2, 2]);
   const html = renderReport(document);
