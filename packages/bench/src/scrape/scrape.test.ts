@@ -62,7 +62,7 @@ async function scrape(
   );
   scraper.start();
   await enough;
-  return scraper.stop();
+  return await scraper.stop();
 }
 
 const vllm = (n: number): string =>
