@@ -4,18 +4,13 @@
  * runner's. Words: names of cases (default all). MILLRACE_CALIBRATION=FOLDER keeps the profile between processes and
  * every result as JSON. One process takes about eight minutes for all cases on two cores.
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { makeModel } from "@millrace/ggml/gguf";
-import { type LengthSpec, ProfileCost, type SchedulerName } from "@millrace/serving";
+import type { LengthSpec, SchedulerName } from "@millrace/serving";
 import { saturationQps } from "@millrace/sim/twin";
-import { type Knobs, serveFlags, twinOf } from "../packages/cli/src/calibration/candidates.ts";
-import { calibrateOptionsOf } from "../packages/cli/src/calibration/options.ts";
-import { learn, measureAndCompare } from "../packages/cli/src/calibration/pipeline.ts";
+import { measureAndCompare } from "../packages/cli/src/calibration/pipeline.ts";
 import { userWorkload, withOverhead } from "../packages/cli/src/calibration/workloads.ts";
-import { readServeConfig } from "../packages/cli/src/engine/serve-config.ts";
-import { Session } from "../packages/cli/src/session.ts";
+import { calibrated, usualKnobs } from "./calibrated.ts";
 import { report } from "./harness.ts";
 
 interface Case {
@@ -58,49 +53,16 @@ const cases: readonly Case[] = [
 ];
 
 const wanted = process.argv.slice(2);
-const kept = process.env.MILLRACE_CALIBRATION;
-const folder = kept ?? mkdtempSync(join(tmpdir(), "millrace-calibration-"));
-mkdirSync(folder, { recursive: true });
-const model = join(folder, "small.gguf");
-if (!existsSync(model)) makeModel({ preset: "small", out: model });
-const learntFile = join(folder, "learnt.json");
-const flags = { model, threads: 1, context: 1024, kvMemory: "256MiB", out: join(folder, "runs") };
-const options = calibrateOptionsOf({ ...flags, learn: "45s", profile: undefined });
-const session = new Session(
-  {
-    stdout: process.stdout,
-    stderr: { write: () => true },
-    environment: { CI: "1" },
-    now: () => performance.now(),
-  },
-  { quiet: true },
-);
-const { signal } = new AbortController();
-const context = { session, options, signal };
-
-const learnt = existsSync(learntFile)
-  ? await reopened()
-  : await learn({ ...context, options: { ...options, quick: true } });
-using _profiled = learnt.profiled;
-const { profile, overheadTokens, config } = learnt;
-writeFileSync(learntFile, JSON.stringify({ profile, overheadTokens }));
-const cost = new ProfileCost(profile);
+using calibration = await calibrated();
+const { folder, kept, context, learnt, cost } = calibration;
+const { overheadTokens } = learnt;
 const seed = Number(process.env.MILLRACE_SEED ?? 1000 + (process.pid % 1000));
 for (const { name, lengths, scheduler, load, requests } of cases) {
-  if (wanted.length > 0 && !wanted.some((word) => name.includes(word))) continue;
-  const knobs: Knobs = {
-    scheduler,
-    chunkSize: scheduler === "sarathi-serve" ? 128 : null,
-    batchSizeCap: 32,
-    pageBytes: null,
-  };
-  const { engine } = readServeConfig(serveFlags(knobs, options));
-  const settings = twinOf(engine, learnt.profiled.executor.kv, config.card.contextTokens);
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  const knobs = usualKnobs(scheduler);
+  const settings = calibration.settings(knobs);
   const shape = userWorkload(lengths, 500, 1, seed + 1, settings.maxRequestTokens - overheadTokens);
-  const most = saturationQps(settings, withOverhead(shape, overheadTokens), {
-    cost,
-    transport: profile.transport,
-  });
+  const most = saturationQps(settings, withOverhead(shape, overheadTokens), cost);
   const rate = load * most;
   const table = userWorkload(
     lengths,
@@ -112,7 +74,7 @@ for (const { name, lengths, scheduler, load, requests } of cases) {
   const run = await measureAndCompare(context, learnt, knobs, table, [], 0);
   const bias = run.residuals.find(({ by }) => by === "all")?.bias ?? Number.NaN;
   const { foreignCores, stolenCores, drift } = run.machine;
-  if (kept !== undefined)
+  if (kept)
     writeFileSync(
       join(folder, `${name.replaceAll(/[ ,%]+/g, "-")}-${seed}-${Date.now()}.json`),
       JSON.stringify({ name, scheduler, load, rate, seed, bias, ...run, pairs: undefined }),
@@ -127,24 +89,4 @@ for (const { name, lengths, scheduler, load, requests } of cases) {
   report(`${name}: hypervisor`, stolenCores ?? Number.NaN, "cores");
   percent("machine drift", drift - 1);
   if (run.replay.difference !== null) throw new Error(`${name}: decisions differ`);
-}
-if (kept === undefined) rmSync(folder, { recursive: true, force: true });
-
-/** The profile of a process before, and the model opened again. */
-async function reopened(): Promise<Awaited<ReturnType<typeof learn>>> {
-  const { openProfiled } = await import("@millrace/engine/profile");
-  const { checkStepProfile } = await import("@millrace/serving");
-  const known = JSON.parse(readFileSync(learntFile, "utf8"));
-  const opened = readServeConfig(
-    serveFlags(
-      { scheduler: "sarathi-serve", chunkSize: 128, batchSizeCap: 32, pageBytes: null },
-      options,
-    ),
-  );
-  return {
-    profile: checkStepProfile(known.profile, learntFile),
-    overheadTokens: known.overheadTokens,
-    profiled: await openProfiled(opened.engine, () => {}),
-    config: opened,
-  };
 }

@@ -61,10 +61,24 @@ const papers: ReadonlyMap<string, Paper> = new Map([
     },
   ],
   [
+    "monet",
+    {
+      title: "MONeT (ICLR 2021): memory optimization for deep networks",
+      load: async () => (await import("@millrace/remat/reproduce")).reproduceMonet,
+    },
+  ],
+  [
     "metron",
     {
       title: "Metron (2024): what users of a streaming service feel",
       load: async () => (await import("@millrace/bench/reproduce")).reproduceMetron,
+    },
+  ],
+  [
+    "coordl",
+    {
+      title: "CoorDL and DS-Analyzer (VLDB 2021): training without data stalls",
+      load: async () => (await import("@millrace/data/experiments")).reproduceCoordl,
     },
   ],
   [

@@ -8,8 +8,10 @@ import { benchCommands } from "./bench.ts";
 import { calibrateCommands } from "./calibrate.ts";
 import { catalogueCommands } from "./catalogue.ts";
 import { clusterCommands } from "./cluster.ts";
+import { dataCommands } from "./data.ts";
 import { engineCommands } from "./engine.ts";
 import { extremeCommands } from "./extreme.ts";
+import { memoryCommands } from "./memory.ts";
 import { modelCommands } from "./models.ts";
 import { servingCommands } from "./serving.ts";
 import { setupCommands } from "./setup.ts";
@@ -51,7 +53,9 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
     ...traceCommands,
     ...engineCommands,
     ...modelCommands,
+    ...memoryCommands,
     ...extremeCommands,
+    ...dataCommands,
     ...clusterCommands,
     ...catalogueCommands,
     ...setupCommands,

@@ -35,7 +35,7 @@ export function fitLoop(profile: StepProfile, steps: readonly StepTimed[]): Loop
   const added = ({ step, predicted }: Known): number =>
     predicted +
     loop.step +
-    (step.prefillRows > 0 ? 0 : loop.freshDecode * step.fresh) +
+    (step.prefillRows > 0 ? loop.prefillShare * predicted : loop.freshDecode * step.fresh) +
     loop.decodeRow * step.decodeRows +
     loop.prefillRow * step.prefillRows +
     loop.mapped * step.mapped;
@@ -59,6 +59,7 @@ function additions(known: readonly Known[]) {
       Float64Array.of(
         1,
         chunk ? 0 : step.fresh,
+        chunk ? predicted : 0,
         step.decodeRows,
         step.prefillRows,
         step.mapped,
@@ -66,11 +67,11 @@ function additions(known: readonly Known[]) {
     );
     y.push((step.periodSeconds - predicted) * weight);
   }
-  const [step, freshDecode, decodeRow, prefillRow, mapped] = nonNegativeLeastSquares(
+  const [step, freshDecode, prefillShare, decodeRow, prefillRow, mapped] = nonNegativeLeastSquares(
     rows,
     Float64Array.from(y),
-  ) as unknown as [number, number, number, number, number];
-  return { step, freshDecode, decodeRow, prefillRow, mapped };
+  ) as unknown as [number, number, number, number, number, number];
+  return { step, freshDecode, prefillShare, decodeRow, prefillRow, mapped };
 }
 
 /** Measured over predicted time of each group, drawn towards that of all groups where there are few steps. */

@@ -20,6 +20,7 @@ const NO_LOOP: LoopCost = {
   prefill: new Array(LOOP_BUCKETS.prefill.length + 1).fill(1),
   step: 0,
   freshDecode: 0,
+  prefillShare: 0,
   decodeRow: 0,
   prefillRow: 0,
   mapped: 0,
@@ -157,7 +158,9 @@ export class ProfileCost implements StepCostModel {
     const { loop } = this;
     return (
       loop.step +
-      (work.prefillRows > 0 ? 0 : loop.freshDecode * work.fresh) +
+      (work.prefillRows > 0
+        ? loop.prefillShare * this.computeSeconds(work)
+        : loop.freshDecode * work.fresh) +
       loop.decodeRow * work.decodeRows +
       loop.prefillRow * work.prefillRows +
       loop.mapped * work.mapped

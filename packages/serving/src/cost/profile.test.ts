@@ -31,6 +31,7 @@ const profile = {
     prefill: [1, 1, 1, 1.02, 1, 1],
     step: 1e-4,
     freshDecode: 3e-4,
+    prefillShare: 0.02,
     decodeRow: 1e-5,
     prefillRow: 2e-4,
     mapped: 1e-4,

@@ -26,6 +26,8 @@ export interface LoopCost {
   /** Seconds of every step, of one of decodes alone whose rows are not those before, of every decode row, chunk, page order. */
   readonly step: number;
   readonly freshDecode: number;
+  /** Share by which the computation of steps with chunks takes longer. */
+  readonly prefillShare: number;
   readonly decodeRow: number;
   readonly prefillRow: number;
   readonly mapped: number;
@@ -160,7 +162,15 @@ function point(json: unknown, key: string, file: string): StepPoint {
   return out;
 }
 
-const LOOP_KEYS = ["step", "freshDecode", "decodeRow", "prefillRow", "mapped", "steps"] as const;
+const LOOP_KEYS = [
+  "step",
+  "freshDecode",
+  "prefillShare",
+  "decodeRow",
+  "prefillRow",
+  "mapped",
+  "steps",
+] as const;
 const TRANSPORT_KEYS = ["arrival", "arrivalPerToken", "delivery", "requests"] as const;
 
 function loop(json: unknown, file: string): LoopCost | null {
