@@ -74,10 +74,10 @@ test("a capacity search as a page: the answer, the curve, the probes in order", 
   for (const text of ["probe 2 was missed.", "lowest rate missed", "plan.json"])
     expect(html).toContain(text);
   // One that never got anywhere still says so.
-  const none = {
+  const none: CapacityReport = {
     ...report,
     ...{ probes: [], curve: [], end: "client-limited", problem: "It is too slow." },
     capacity: { ...report.capacity, highestMetQps: null, lowestMissedQps: null },
-  } as const;
+  };
   expect(renderReport(capacityDocument({ report: none }))).toContain("It is too slow.");
 });
