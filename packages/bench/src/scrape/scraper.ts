@@ -22,6 +22,7 @@ export class ServerScraper {
   private readonly atUs: number[] = [];
   private readonly columns: Record<ServerQuantity, (number | null)[]>;
   private dialect: string | null = null;
+  private answered = 0;
   private failed = 0;
   private firstFailure = "";
   private complaint: string | null = null;
@@ -81,7 +82,7 @@ export class ServerScraper {
         this.reading ??= this.read().finally(() => {
           this.reading = null;
         });
-        if (this.failed >= HOPELESS && this.atUs.length === 0) return;
+        if (this.failed >= HOPELESS && this.answered === 0) return;
         this.tick(Math.max(k + 1, Math.ceil(this.clock() / 1000 / this.intervalMs)));
       },
       Math.max(0, left),
@@ -98,6 +99,7 @@ export class ServerScraper {
       if (this.failed++ === 0) this.firstFailure = (error as Error).message;
       return;
     }
+    this.answered++;
     const { samples, malformed, firstMalformed } = parseMetrics(text);
     if (malformed > 0)
       this.complaint ??= `${malformed} of its lines are no Prometheus text, the first is line ${firstMalformed}.`;
@@ -147,13 +149,13 @@ export class ServerScraper {
   }
 
   private remark(): string | null {
-    const { atUs, failed, firstFailure, complaint, url } = this;
+    const { atUs, answered, failed, firstFailure, complaint, url } = this;
     const why = failed > 0 ? ` (${firstFailure})` : "";
-    if (atUs.length === 0 && failed > 0)
+    if (answered === 0 && failed > 0)
       return `${url} could not be read${why}; the run went on without it.`;
     if (atUs.length === 0)
       return `${url} tells nothing under a name of ${dialectNames.join(", ")}${complaint === null ? "" : `: ${complaint}`}`;
-    if (failed > 0) return `${url}: ${failed} of ${failed + atUs.length} readings failed${why}.`;
+    if (failed > 0) return `${url}: ${failed} of ${failed + answered} readings failed${why}.`;
     return complaint === null ? null : `${url}: ${complaint}`;
   }
 }
