@@ -69,6 +69,10 @@ function verdictOf({ end, problem, capacity, tolerance }: CapacityReport): Verdi
     settled: `The endpoint keeps the SLO up to ${rate(valueQps)} requests per second.`,
     "above-range": `The capacity is above ${rate(highestMetQps)} requests per second.`,
     "below-range": `No rate that was tried keeps the SLO, down to ${rate(lowestMissedQps)} requests per second.`,
+    "client-limited":
+      highestMetQps === null
+        ? "There is no capacity: this client could not send a valid load."
+        : `The capacity is at least ${rate(highestMetQps)} requests per second; this client cannot offer more.`,
   };
   return {
     tone:
@@ -217,7 +221,8 @@ function probeSection(probes: readonly CapacityProbe[]): Section {
               probe.number,
               probe.rateQps,
               why === "" ? outcome : { text: outcome, note: why },
-              probe.doubt,
+              // A doubt below a thousandth is none.
+              Math.round(1000 * probe.doubt) / 1000,
               probe.requests,
               probe.errors,
               {

@@ -8,6 +8,9 @@ const panels = [
   ["kvUse", "KV memory in use", "percent"],
 ] as const satisfies readonly (readonly [keyof ServerSamples, string, string])[];
 
+/** Share of KV memory above which it is drawn against all there is; below, it would be a flat line. */
+const SCARCE = 0.2;
+
 /** The blocks that belong under the raster of `records`; none where nothing was read. */
 export function serverBlocks(
   { end }: RunData,
@@ -28,8 +31,11 @@ export function serverBlocks(
   const drawn: TimelinePanel[] = panels.flatMap(([name, heading, format]) => {
     const column = samples[name];
     if (column.every((value) => value === null)) return [];
+    const peak = column.reduce<number>((most, value) => Math.max(most, value ?? 0), 0);
     const values = [Number.NaN, ...column.map((value) => value ?? Number.NaN)];
-    return [{ name, heading, values, format, ...(name === "kvUse" && { max: 1 }) }];
+    return [
+      { name, heading, values, format, ...(name === "kvUse" && peak > SCARCE && { max: 1 }) },
+    ];
   });
   if (drawn.length === 0) return remark;
   return [
