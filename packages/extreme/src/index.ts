@@ -14,6 +14,8 @@ export { readFilter } from "./data/filters.ts";
 export { type Points, readMatrix, readOneFile, readPredictions } from "./data/sparse.ts";
 export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";
 export { writeMatrix, writeOneFile, writePredictions, writeTexts } from "./data/write.ts";
+export { type Estimate, type EstimateInput, estimate } from "./estimate/estimate.ts";
+export { measureRates, type Rates, referenceRates } from "./estimate/rates.ts";
 export { calibrate, type IndexCheck, recallOf } from "./index/calibrate.ts";
 export { createIndex, type IndexKind, indexKinds } from "./index/create.ts";
 export { ExactIndex } from "./index/exact.ts";
@@ -61,6 +63,7 @@ export {
   trainerNames,
   trainers,
 } from "./train/options.ts";
+export { type PointBatch, PointSource } from "./train/point-source.ts";
 export {
   type RunEpoch,
   type RunOptions,
@@ -68,4 +71,5 @@ export {
   type RunResult,
   trainModel,
 } from "./train/run.ts";
+export { ExtremeTrainable } from "./train/trainable.ts";
 export { type EpochReport, Trainer } from "./train/trainer.ts";

@@ -1,5 +1,4 @@
 /** A training run: epochs, a held-out slice, early stopping, snapshots, and resumption from the newest of them. */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalJson, contentHash, MillraceError, Rng } from "@millrace/core";
 import { readTextFile } from "@millrace/core/node";
@@ -7,9 +6,10 @@ import { takeRows } from "../data/csr.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import { evaluate } from "../metrics/evaluate.ts";
 import { type PercentMetrics, percentDepth, percentMetrics } from "../metrics/percent.ts";
-import { readArray, type StoredModel, saveSnapshot, snapshotOf } from "../model/folder.ts";
+import { type StoredModel, saveSnapshot, snapshotOf } from "../model/folder.ts";
 import { predict } from "../model/predict.ts";
 import type { TrainOptions } from "./options.ts";
+import { readState, stateArrays } from "./state.ts";
 import { type EpochReport, Trainer } from "./trainer.ts";
 
 export interface RunOptions {
@@ -156,15 +156,7 @@ function snapshot(
   progressed: Progressed,
 ): void {
   saveSnapshot(out, `epoch-${String(trainer.epoch).padStart(4, "0")}`, stored, {
-    arrays: {
-      "accumulators.f32": trainer.encoder.accumulators.view,
-      ...(trainer.shortlists === null
-        ? {}
-        : {
-            "shortlists.i32": trainer.shortlists.labels,
-            "shortlists.f32": trainer.shortlists.scores,
-          }),
-    },
+    arrays: stateArrays(trainer),
     texts: { "run.json": `${canonicalJson(progressed)}\n` },
   });
 }
@@ -178,18 +170,7 @@ function restore(trainer: Trainer, out: string, mark: string): readonly RunEpoch
     throw new MillraceError("CONFIG_INVALID", `${folder} was trained with other settings or data`, {
       hint: "give the flags and the data of that run, or start a new folder",
     });
-  readArray(join(folder, "embedding.f32"), trainer.model.embedding.view);
-  readArray(join(folder, "classifier.f32"), trainer.model.classifier.view);
-  readArray(join(folder, "accumulators.f32"), trainer.encoder.accumulators.view);
-  const lists = join(folder, "shortlists.i32");
-  if (existsSync(lists)) {
-    const k = trainer.options.shortlist;
-    const labels = new Int32Array(trainer.points * k);
-    const scores = new Float32Array(labels.length);
-    readArray(lists, labels);
-    readArray(join(folder, "shortlists.f32"), scores);
-    trainer.shortlists = { k, labels, scores, scanned: 0 };
-  }
+  readState(folder, trainer);
   trainer.epoch = progressed.epochs.length;
   return progressed.epochs;
 }

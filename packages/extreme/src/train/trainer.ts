@@ -79,6 +79,7 @@ export class Trainer {
   readonly #importance: ImportanceDraw;
   /** Of the generator of dropout. */
   readonly #state: Block<Int32Array>;
+  readonly #mostOwn: number;
   #pairs = 0;
 
   constructor(split: Split, options: TrainOptions, heap = new Heap()) {
@@ -106,6 +107,7 @@ export class Trainer {
     let most = 0;
     for (let i = 0; i < labels.rows; i++)
       most = Math.max(most, (labels.indptr[i + 1] as number) - (labels.indptr[i] as number));
+    this.#mostOwn = most;
     this.#list = ints(heap, most + options.shortlist);
     this.#weights = floats(heap, most + options.shortlist);
     this.#rescored = floats(heap, options.shortlist);
@@ -136,22 +138,11 @@ export class Trainer {
     const start = process.cpuUsage();
     const started = performance.now();
     let kept: number | null = null;
-    const hardened = options.sampler !== "full" && options.sampler !== "uniform";
-    const refresh = hardened && epoch >= 1 && (epoch - 1) % options.refreshEvery === 0;
+    const refresh = this.#refreshDue;
     if (refresh) {
       const before = this.shortlists;
-      this.shortlists = await refreshShortlists(
-        this.model,
-        this.#rows,
-        options.shortlist,
-        options.index,
-        this.#excluded,
-        async (done) => {
-          onStep("refresh", done, this.#rows.rows);
-          await pause(signal);
-        },
-      );
-      if (before !== null) kept = overlap(before, this.shortlists);
+      await this.#refresh(onStep, signal);
+      if (before !== null && this.shortlists !== null) kept = overlap(before, this.shortlists);
     }
     const middle = process.cpuUsage(start);
     const order = Int32Array.from({ length: this.#rows.rows }, (_, i) => i);
@@ -208,6 +199,84 @@ export class Trainer {
     const sample = z.view.slice();
     heap.release(mark);
     return sample;
+  }
+
+  get #refreshDue(): boolean {
+    const { sampler, refreshEvery } = this.options;
+    const hardened = sampler !== "full" && sampler !== "uniform";
+    return hardened && this.epoch >= 1 && (this.epoch - 1) % refreshEvery === 0;
+  }
+
+  async #refresh(
+    onStep: (phase: "refresh" | "train", done: number, total: number) => void = () => {},
+    signal?: AbortSignal,
+  ): Promise<void> {
+    this.shortlists = await refreshShortlists(
+      this.model,
+      this.#rows,
+      this.options.shortlist,
+      this.options.index,
+      this.#excluded,
+      async (done) => {
+        onStep("refresh", done, this.#rows.rows);
+        await pause(signal);
+      },
+    );
+  }
+
+  /** Steps done in the present epoch, where an outside source hands out the batches. */
+  position = 0;
+
+  /** One step on points that an outside source chose (at most a batch). Refreshes and epochs come as in `runEpoch`. */
+  async trainBatch(ids: Int32Array): Promise<void> {
+    if (this.position === 0 && this.#refreshDue) await this.#refresh();
+    const rng = new Rng(`${this.options.seed}/epoch/${this.epoch}`).fork(String(this.position));
+    this.#step(ids, this.position, rng);
+    if (++this.position < this.batches) return;
+    this.position = 0;
+    this.epoch++;
+  }
+
+  /** Mean loss per point of the first `most` of these points, estimated from their own and `draws` uniform labels; nothing is trained. */
+  estimateLoss(ids: Int32Array, rng: Rng, most = 16, draws = 512): number {
+    const { model, options } = this;
+    const { heap, labels, dim } = model;
+    const count = Math.min(most, ids.length);
+    const mark = heap.used;
+    const z = floats(heap, dim);
+    const n = Math.min(draws, labels);
+    const longest = n + options.shortlist + this.#mostOwn;
+    const list = ints(heap, longest);
+    const scores = floats(heap, longest);
+    let loss = 0;
+    for (let i = 0; i < count; i++) {
+      const id = ids[i] as number;
+      const own = this.#own(id);
+      const lists = this.shortlists;
+      const hard =
+        lists?.labels.subarray(id * lists.k, (id + 1) * lists.k).filter((label) => label >= 0) ??
+        new Int32Array(0);
+      const not = this.#excluded(id);
+      const known = new Set<number>(hard);
+      for (let j = 0; j < not.length; j++) known.add(not[j] as number);
+      list.view.set(own);
+      list.view.set(hard, own.length);
+      let size = own.length + hard.length;
+      const from = size;
+      for (let u = 0; u < n; u++) {
+        const label = Math.floor(((u + rng.next()) * labels) / n);
+        if (!known.has(label)) list.view[size++] = label;
+      }
+      encodeRow(model, this.#rows, id, z, 0);
+      heap.kernels.scores(z.at, dim, model.classifier.at, list.at, size, scores.at);
+      for (let j = 0; j < size; j++) {
+        const s = (scores.view[j] as number) + model.bias;
+        const entropy = Math.log1p(Math.exp(-Math.abs(s))) + Math.max(j < own.length ? -s : s, 0);
+        loss += j < from ? entropy : (entropy * labels) / n;
+      }
+    }
+    heap.release(mark);
+    return loss / Math.max(count, 1);
   }
 
   /** Training points. */
