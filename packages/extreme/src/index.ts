@@ -2,6 +2,15 @@
  * Extreme classification that trains in sub-linear time (ASTRA, 2024): data sets, encoder, label classifiers, negatives from an
  * index over the classifier vectors, trainer, metrics, predictor.
  */
+export {
+  type ComparedRun,
+  type ComparedTrainer,
+  type CompareOptions,
+  type Comparison,
+  compareTrainers,
+  median,
+} from "./compare/compare.ts";
+export { compareReport } from "./compare/report.ts";
 export { type Csr, CsrBuilder, columnCounts, normalizeRows, takeRows } from "./data/csr.ts";
 export {
   type Dataset,
@@ -10,6 +19,7 @@ export {
   readDataset,
   type Split,
 } from "./data/dataset.ts";
+export { catalogue, type DatasetManifest, fetchDataset, manifestOf } from "./data/fetch.ts";
 export { readFilter } from "./data/filters.ts";
 export { type Points, readMatrix, readOneFile, readPredictions } from "./data/sparse.ts";
 export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";

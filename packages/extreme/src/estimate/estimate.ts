@@ -45,15 +45,17 @@ export function estimate(input: EstimateInput): Estimate {
   const full = sampler === "full";
   const hardened = sampler !== "full" && sampler !== "uniform";
   const uniform = full ? labels : sampler === "hard" ? 0 : Math.min(options.uniform, labels);
-  const hard = hardened
-    ? sampler === "importance"
-      ? options.hardDraws
-      : rescore > 0
-        ? Math.min(rescore, shortlist)
-        : shortlist
-    : 0;
+  const listed = Math.min(shortlist, Math.max(labels - labelsPerPoint, 0));
+  const chosen = sampler !== "importance" && rescore > 0 && rescore < listed;
+  const hard = !hardened
+    ? 0
+    : sampler === "importance"
+      ? Math.min(options.hardDraws, listed)
+      : chosen
+        ? rescore
+        : listed;
   const ragged = full ? 0 : labelsPerPoint + hard;
-  const rescored = hardened && rescore > 0 && sampler !== "importance" ? shortlist : 0;
+  const rescored = hardened && chosen ? listed : 0;
   const pairsPerPoint = uniform + ragged + rescored;
   const perPoint =
     (uniform * dim * flopsPerPairDim) / rates.groupFlops +

@@ -76,12 +76,12 @@ export const trainerNames = Object.keys(trainers) as readonly TrainerName[];
 /** Named settings: `fast` is recipe A; `accurate` re-scores longer lists at 256 dimensions. */
 export const presets = {
   fast: {},
-  balanced: { shortlist: 128, rescore: 16 },
-  accurate: { dim: 256, shortlist: 128, rescore: 32 },
+  balanced: { shortlist: 64, rescore: 16 },
+  accurate: { dim: 256, shortlist: 64, rescore: 16 },
 } as const satisfies Record<string, Partial<TrainOptions>>;
 export type Preset = keyof typeof presets;
 
-/** Small data sets afford long lists and many dimensions; large ones are bound by the scan. */
+/** Small data sets afford many dimensions and lists scored afresh; large ones are bound by the search. */
 export function presetFor(points: number, labels: number): Preset {
   const pairs = points * labels;
   return pairs <= 5e9 ? "accurate" : pairs <= 5e10 ? "balanced" : "fast";

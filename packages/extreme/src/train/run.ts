@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly train: TrainOptions;
   /** Points that are held out of training to watch P@1; 0 for none. */
   readonly heldOut: number;
+  /** Points to watch after each epoch instead of held-out ones; they are not taken from training. */
+  readonly watch?: Split;
   /** Stop after this many epochs without a better P@1 on the held-out slice; 0 never. */
   readonly patience: number;
   /** Folder of the snapshots; null writes none. */
@@ -45,8 +47,10 @@ export interface RunResult {
   /** Epoch that a resumed run started from; 0 for a new one. */
   readonly resumedFrom: number;
   readonly stoppedEarly: boolean;
-  /** Metrics on the held-out points; null where there are none. */
+  /** Metrics on the held-out or watched points; null where there are none. */
   readonly heldOut: PercentMetrics | null;
+  /** Metrics of the trained model on other points. */
+  measure(split: Split): PercentMetrics;
 }
 
 function holdOut(split: Split, count: number, seed: number): { train: Split; held: Split | null } {
@@ -87,7 +91,9 @@ interface Progressed {
  * CONFIG_INVALID where a snapshot belongs to other settings or data, and the signal's reason when it aborts.
  */
 export async function trainModel(dataset: Dataset, options: RunOptions): Promise<RunResult> {
-  const { train, held } = holdOut(dataset.train, options.heldOut, options.train.seed);
+  const cut = holdOut(dataset.train, options.heldOut, options.train.seed);
+  const { train } = cut;
+  const held = options.watch ?? cut.held;
   const trainer = new Trainer(train, options.train);
   const stored = (): StoredModel => ({
     model: trainer.model,
@@ -129,15 +135,14 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
       snapshot(options.out, trainer, stored(), { fingerprint: mark, epochs });
     stoppedEarly = outOfPatience(epochs, options.patience);
   }
-  const heldOut =
-    held === null
-      ? null
-      : percentMetrics(
-          predict(trainer.model, held.features, percentDepth, held.filter),
-          held,
-          train,
-        );
-  return { stored: stored(), epochs, resumedFrom, stoppedEarly, heldOut };
+  const measure = (split: Split): PercentMetrics =>
+    percentMetrics(
+      predict(trainer.model, split.features, percentDepth, split.filter),
+      split,
+      train,
+    );
+  const heldOut = held === null ? null : measure(held);
+  return { stored: stored(), epochs, resumedFrom, stoppedEarly, heldOut, measure };
 }
 
 /** Enough for a recall within a percent. */

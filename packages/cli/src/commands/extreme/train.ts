@@ -5,9 +5,6 @@ import {
   defaultTrainOptions,
   type PercentMetrics,
   type Preset,
-  percentDepth,
-  percentMetrics,
-  predict,
   presetFor,
   presets,
   type RunEpoch,
@@ -118,7 +115,7 @@ export async function extremeTrainCommand(
     progress.update({ phase: "testing", done: 0, total: 0 });
     return { dataset, options, result };
   });
-  const metrics = testMetrics(dataset, result);
+  const metrics = dataset.test === null ? null : result.measure(dataset.test);
   progress.end();
   const trainSeconds = result.epochs.reduce((sum, e) => sum + e.seconds, 0);
   if (session.json)
@@ -146,17 +143,6 @@ const cpuSeconds = (epochs: readonly RunEpoch[]): number =>
 function noteOf(epoch: RunEpoch): string {
   const seen = epoch.heldOutPrecision;
   return `loss ${formatNumber(epoch.loss)}${seen === null ? "" : `, P@1 ${percent(seen)}`}`;
-}
-
-/** Metrics of the trained model on the test points; null where there are none. */
-function testMetrics(dataset: Dataset, { stored }: RunResult): PercentMetrics | null {
-  const { test, train } = dataset;
-  if (test === null) return null;
-  return percentMetrics(
-    predict(stored.model, test.features, percentDepth, test.filter),
-    test,
-    train,
-  );
 }
 
 function printRun(
