@@ -54,6 +54,7 @@ export {
 } from "./serve/predictor.ts";
 export { defaultServeOptions, ExtremeServer, type ServeOptions } from "./serve/server.ts";
 export { type Generated, type GenerateOptions, generate } from "./synthetic/generate.ts";
+export { type MadeData, type MakeOptions, makeData } from "./synthetic/splits.ts";
 export {
   defaultVectorizer,
   fitVectorizer,

@@ -67,6 +67,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
       load: async () => (await import("@millrace/bench/reproduce")).reproduceMetron,
     },
   ],
+  [
+    "astra",
+    {
+      title: "ASTRA (2024): extreme classification that trains in sub-linear time",
+      load: async () => (await import("@millrace/extreme/reproduce")).reproduceAstra,
+    },
+  ],
 ]);
 
 /** The simulated experiments of a paper, then those on the engine of this machine. */

@@ -77,7 +77,7 @@ export const trainerNames = Object.keys(trainers) as readonly TrainerName[];
 export const presets = {
   fast: {},
   balanced: { shortlist: 64, rescore: 16 },
-  accurate: { dim: 256, shortlist: 64, rescore: 16 },
+  accurate: { dim: 256, shortlist: 64, rescore: 16, lrClassifier: 0.04 },
 } as const satisfies Record<string, Partial<TrainOptions>>;
 export type Preset = keyof typeof presets;
 
