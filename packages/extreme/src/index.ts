@@ -62,6 +62,7 @@ export {
   type VectorizerState,
   vectorize,
 } from "./text/vectorizer.ts";
+export { withLabelTexts } from "./train/augment.ts";
 export {
   defaultTrainOptions,
   type Preset,

@@ -56,6 +56,16 @@ export const trainFlags: readonly FlagSpec[] = [
     parse: decimal("--alpha", 0, 1),
   },
   {
+    flags: "--index <name>",
+    text: "how shortlists are searched (default: auto, exact for few labels)",
+    choices: ["auto", "exact", "ivf", "hnsw"],
+  },
+  {
+    flags: "--refresh <when>",
+    text: "sync: before the epoch; async: in a thread beside the epoch before (default: sync)",
+    choices: ["sync", "async"],
+  },
+  {
     flags: "--refresh-every <n>",
     text: "epochs between refreshes of the shortlists",
     parse: wholeNumber("--refresh-every", 1),
@@ -102,6 +112,7 @@ export const extremeTrain: CommandSpec = {
       parse: wholeNumber("--patience", 0),
     },
     featuresFlag,
+    { flags: "--label-texts", text: "also train on label texts, each a point of its own label" },
     { flags: "--no-test", text: "leave the test points alone" },
     { flags: "--resume", text: "go on from the newest snapshot in --out" },
   ],

@@ -17,7 +17,7 @@ const modelFlag: FlagSpec = { flags: "-m, --model <dir>", text: "folder of the t
 const indexFlag: FlagSpec = {
   flags: "--index <name>",
   text: "exact, or lists of similar labels (default: auto, exact for few labels)",
-  choices: ["auto", "exact", "ivf"],
+  choices: ["auto", "exact", "ivf", "hnsw"],
 };
 
 const recallFlag: FlagSpec = {

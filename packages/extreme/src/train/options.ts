@@ -34,6 +34,11 @@ export interface TrainOptions {
   readonly index: IndexKind;
   /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
   readonly refreshEvery: number;
+  /**
+   * `sync` searches before the epoch that uses the lists; `async` beside the epoch before, in a thread: no waiting on two cores,
+   * one epoch staler. Both repeat to the byte.
+   */
+  readonly refresh: "sync" | "async";
   /** Chance that a coordinate of z is dropped. */
   readonly dropout: number;
   readonly lrClassifier: number;
@@ -56,6 +61,7 @@ export const defaultTrainOptions: TrainOptions = {
   hardWeight: 0.3,
   index: "auto",
   refreshEvery: 3,
+  refresh: "sync",
   dropout: 0.2,
   lrClassifier: 0.05,
   lrEncoder: 0.2,

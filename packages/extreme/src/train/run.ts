@@ -94,7 +94,7 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
   const cut = holdOut(dataset.train, options.heldOut, options.train.seed);
   const { train } = cut;
   const held = options.watch ?? cut.held;
-  const trainer = new Trainer(train, options.train);
+  await using trainer = new Trainer(train, options.train);
   const stored = (): StoredModel => ({
     model: trainer.model,
     vectorizer: dataset.vectorizer,

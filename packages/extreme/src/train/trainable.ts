@@ -94,5 +94,7 @@ export class ExtremeTrainable implements Trainable<PointBatch> {
     };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {}
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.trainer[Symbol.asyncDispose]();
+  }
 }

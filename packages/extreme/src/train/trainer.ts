@@ -8,6 +8,7 @@ import type { Split } from "../data/dataset.ts";
 import { type Block, floats, Heap, ints } from "../kernels/heap.ts";
 import { createModel, encodeRow, type HeapRows, loadRows, type Model } from "../model/model.ts";
 import { ImportanceDraw } from "../negatives/importance.ts";
+import { type Refreshed, Refresher } from "../negatives/refresher.ts";
 import {
   notNegatives,
   overlap,
@@ -80,6 +81,7 @@ export class Trainer {
   /** Of the generator of dropout. */
   readonly #state: Block<Int32Array>;
   readonly #mostOwn: number;
+  #refresher: Refresher | null = null;
   #pairs = 0;
 
   constructor(split: Split, options: TrainOptions, heap = new Heap()) {
@@ -139,7 +141,11 @@ export class Trainer {
     const started = performance.now();
     let kept: number | null = null;
     const refresh = this.#refreshDue;
-    if (refresh) {
+    const beside = refresh && options.refresh === "async";
+    const pending = beside ? this.#startRefresh() : null;
+    // An epoch that breaks off leaves it behind; its failure is then nobody's.
+    pending?.catch(() => {});
+    if (refresh && !beside) {
       const before = this.shortlists;
       await this.#refresh(onStep, signal);
       if (before !== null && this.shortlists !== null) kept = overlap(before, this.shortlists);
@@ -160,6 +166,14 @@ export class Trainer {
         await pause(signal);
       }
     }
+    let besideSeconds = 0;
+    if (pending !== null) {
+      const before = this.shortlists;
+      const done = await pending;
+      this.shortlists = done.lists;
+      besideSeconds = done.seconds;
+      if (before !== null) kept = overlap(before, done.lists);
+    }
     this.epoch++;
     const end = process.cpuUsage(start);
     const seen = probe(
@@ -169,7 +183,8 @@ export class Trainer {
       this.#excluded,
       this.shortlists,
     );
-    const refreshCpuSeconds = (middle.user + middle.system) / 1e6;
+    // A thread has no CPU clock of its own; its time at work stands for it.
+    const refreshCpuSeconds = (middle.user + middle.system) / 1e6 + besideSeconds;
     return {
       epoch: this.epoch,
       pairsPerPoint: this.#pairs / Math.max(this.#rows.rows, 1),
@@ -205,6 +220,12 @@ export class Trainer {
     const { sampler, refreshEvery } = this.options;
     const hardened = sampler !== "full" && sampler !== "uniform";
     return hardened && this.epoch >= 1 && (this.epoch - 1) % refreshEvery === 0;
+  }
+
+  #startRefresh(): Promise<Refreshed> {
+    const { options, model } = this;
+    this.#refresher ??= new Refresher(model, this.#split, options.shortlist, options.index);
+    return this.#refresher.start(model);
   }
 
   async #refresh(
@@ -277,6 +298,12 @@ export class Trainer {
     }
     heap.release(mark);
     return loss / Math.max(count, 1);
+  }
+
+  /** Ends the refresh thread, where there is one. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#refresher?.[Symbol.asyncDispose]();
+    this.#refresher = null;
   }
 
   /** Training points. */

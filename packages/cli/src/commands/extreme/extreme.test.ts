@@ -78,6 +78,16 @@ test("train, resume, evaluate and predict from raw text", async () => {
   expect(predicted.out).toMatch(/an owl\n {2}owl 0\.\d+/);
 });
 
+test("label texts can be trained on, and refreshes run beside training", async () => {
+  const out = join(folder, "augmented");
+  const trained = await millrace(
+    ...["extreme", "train", "-d", writeSet(), "-o", out, "--label-texts", "--refresh", "async"],
+    ...["--epochs", "3", "--dim", "16", "--lr-classifier", "0.3", "--json"],
+  );
+  expect(trained.err).toBe("");
+  expect(JSON.parse(trained.out).metrics.p1).toBe(100);
+});
+
 test("labels are added and removed as new model folders", async () => {
   const [from, more, less] = [join(folder, "new.txt"), join(folder, "more"), join(folder, "less")];
   writeFileSync(from, "emu\tthe number 3\tnumber 3\n");

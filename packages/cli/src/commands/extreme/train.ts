@@ -14,6 +14,7 @@ import {
   type TrainOptions,
   trainers,
   trainModel,
+  withLabelTexts,
 } from "@millrace/extreme";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
@@ -28,6 +29,7 @@ export interface TrainFlags extends Partial<Omit<TrainOptions, "batch" | "group"
   readonly features?: "text" | "files";
   readonly resume?: boolean;
   readonly test?: boolean;
+  readonly labelTexts?: boolean;
 }
 
 /** Settings: what flags say, over the trainer's recipe, over the preset for the size of the data. */
@@ -97,7 +99,7 @@ export async function extremeTrainCommand(
       `${formatCount(train.labels.rows)} points, ${formatCount(train.labels.cols)} labels, ${formatCount(train.features.cols)} features`,
     );
     session.note(describeOptions(trainer, options));
-    const result = await trainModel(dataset, {
+    const result = await trainModel(flags.labelTexts === true ? withLabelTexts(dataset) : dataset, {
       train: options,
       heldOut,
       patience,
