@@ -16,8 +16,8 @@ export const dataFlag: FlagSpec = { flags: "-d, --data <dir>", text: "folder of 
 
 export const featuresFlag: FlagSpec = {
   flags: "--features <source>",
-  text: "raw text or feature files, where a folder has both (default: text)",
-  choices: ["text", "files"],
+  text: "raw text, feature files, or vectors of another encoder (trn_X.f32), where a folder has several (default: text)",
+  choices: ["text", "files", "vectors"],
 };
 
 /** Settings of a training run. */

@@ -50,9 +50,9 @@ export class Refresher implements AsyncDisposable {
   #settle: Settle | null = null;
 
   constructor(model: Model, split: Split, k: number, index: IndexKind) {
-    const { vocabulary, labels, dim, bias } = model;
+    const { vocabulary, labels, dim, encoder, bias } = model;
     this.#worker = startThread(program, {
-      shape: { vocabulary, labels, dim },
+      shape: { vocabulary, labels, dim, encoder },
       bias,
       features: split.features,
       labels: split.labels,

@@ -1,6 +1,7 @@
 /** Settings of a training run, their defaults, and what they mean. */
 
 import type { IndexKind } from "../index/create.ts";
+import type { EncoderKind } from "../model/model.ts";
 
 /**
  * Where the negatives of a point come from. `stratified`: hard labels of the shortlist and uniform ones from the rest;
@@ -14,6 +15,8 @@ export interface TrainOptions {
   readonly epochs: number;
   readonly seed: number;
   readonly sampler: Sampler;
+  /** `frozen` where the data set brings vectors; see EncoderKind. */
+  readonly encoder: EncoderKind;
   /** Points per step of the encoder. */
   readonly batch: number;
   /** Points that share one draw of uniform labels; a multiple of 8. Larger groups are faster and correlate the noise. */
@@ -51,6 +54,7 @@ export const defaultTrainOptions: TrainOptions = {
   epochs: 10,
   seed: 1,
   sampler: "stratified",
+  encoder: "bag",
   batch: 256,
   group: 16,
   uniform: 512,

@@ -95,7 +95,12 @@ export class Trainer {
     const average = Math.max(labels.indices.length / Math.max(labels.rows, 1), 1e-3);
     this.model = createModel(
       heap,
-      { vocabulary: split.features.cols, labels: labels.cols, dim: options.dim },
+      {
+        vocabulary: split.features.cols,
+        labels: labels.cols,
+        dim: options.dim,
+        encoder: options.encoder,
+      },
       -Math.log(Math.max(labels.cols / average, 1)),
       String(options.seed),
     );
@@ -334,6 +339,7 @@ export class Trainer {
     for (let first = 0; first < ids.length; first += options.group)
       this.#groupStep(ids.subarray(first, first + options.group), first, lrClassifier, rng);
     // What relu or dropout set to zero passes no gradient; dropout's scale is passed on.
+    if (model.encoder === "frozen") return;
     model.heap.kernels.passed(this.#z.at, this.#dz.at, ids.length * dim, 1 / (1 - options.dropout));
     this.encoder.run(this.#rows, ids, this.#dz, lrEncoder);
   }

@@ -26,7 +26,7 @@ export interface TrainFlags extends Partial<Omit<TrainOptions, "batch" | "group"
   readonly preset?: Preset;
   readonly heldOut?: number;
   readonly patience?: number;
-  readonly features?: "text" | "files";
+  readonly features?: "text" | "files" | "vectors";
   readonly resume?: boolean;
   readonly test?: boolean;
   readonly labelTexts?: boolean;
@@ -41,6 +41,9 @@ export function trainOptionsOf(flags: TrainFlags, dataset: Dataset): TrainOption
     ...presets[flags.preset ?? presetFor(dataset.train.labels.rows, dataset.train.labels.cols)],
     ...trainers[flags.trainer ?? "astra"],
     ...given,
+    ...(flags.features === "vectors"
+      ? { encoder: "frozen" as const, dim: dataset.train.features.cols }
+      : {}),
   };
 }
 
