@@ -70,6 +70,8 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "f32x4.eq": [0xfd, 0x41],
   "f32x4.gt": [0xfd, 0x44],
   "f32x4.ge": [0xfd, 0x46],
+  "i32x4.eq": [0xfd, 0x37],
+  "i32x4.lt_u": [0xfd, 0x3a],
   "i32x4.gt_s": [0xfd, 0x3b],
   "v128.and": [0xfd, 0x4e],
   "v128.xor": [0xfd, 0x51],
@@ -86,6 +88,7 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "i32x4.add": [0xfd, 0xae, 0x01],
   "i32x4.shl": [0xfd, 0xab, 0x01],
   "i32x4.shr_u": [0xfd, 0xad, 0x01],
+  "i32x4.mul": [0xfd, 0xb5, 0x01],
   "i32x4.dot_i16x8_s": [0xfd, 0xba, 0x01],
   "i16x8.extend_low_i8x16_u": [0xfd, 0x89, 0x01],
   "i16x8.extend_high_i8x16_u": [0xfd, 0x8a, 0x01],
@@ -312,6 +315,7 @@ export function assemble(text: string): Uint8Array<ArrayBuffer> {
 export const kernels = [
   ["packages/data/src/prep/kernels.wat", "packages/data/src/prep/kernel-bytes.ts"],
   ["packages/extreme/src/kernels/kernels.wat", "packages/extreme/src/kernels/bytes.ts"],
+  ["packages/remat/src/kernels/kernels.wat", "packages/remat/src/kernels/bytes.ts"],
 ] as const;
 
 /** The source text of the module that holds the bytes. */

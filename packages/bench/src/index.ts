@@ -1,7 +1,7 @@
 export * from "./capacity/index.ts";
 export * from "./compare/compare.ts";
 export type * from "./contracts.ts";
-export { REPORT_SCHEMA, RUN_SCHEMA } from "./contracts.ts";
+export { REPORT_SCHEMA, RUN_SCHEMA, stallCauses } from "./contracts.ts";
 export * from "./export/index.ts";
 export * from "./load/schedule.ts";
 export * from "./metrics/slo.ts";

@@ -39,7 +39,7 @@ export function recordsOf(sketches: readonly Sketch[]): RequestRecord[] {
         serverUs: null,
       },
       ...{ reads: n, bytesIn: n, httpStatus: failed ? 503 : 200, attempts: 1, warnings: [] },
-      ...{ serverTimings: null, text: null, worker: 0 },
+      ...{ serverTimings: null, server: null, text: null, worker: 0 },
     } as const satisfies RequestRecord;
   });
 }

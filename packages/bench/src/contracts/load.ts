@@ -39,6 +39,8 @@ export interface Endpoint {
   readonly continuousUsage?: boolean;
   /** Sends stream_options.include_usage; default true. */
   readonly includeUsage?: boolean;
+  /** Asks Millrace's server for its times of every token (stream_options.include_timings); default false. */
+  readonly serverTimes?: boolean;
   /** Merged into every body last. */
   readonly extraBody?: Readonly<Record<string, unknown>>;
   /** none (default): 429 and 503 are failures. client: waits Retry-After and tries again, latency from the schedule. */

@@ -1,4 +1,5 @@
 /** What a run keeps of each request: times of its chunks, tokens, failure. */
+import type { ServerTimes } from "./attribution.ts";
 
 export const RUN_SCHEMA = "millrace.bench-run/1";
 
@@ -49,12 +50,13 @@ export type ErrorClass =
 export type RequestStatus = "ok" | "failed" | "refused" | "abandoned";
 
 /**
- * Where the token count of each chunk comes from, best first (bench.md section 5, rule 7). ids: token ids in the chunk;
+ * Where the token count of each chunk comes from, best first. server-times: what Millrace's server told of each; ids: token ids in the chunk;
  * logprobs: their number of entries; continuous-usage: cumulative completion_tokens in each chunk; tokenizer: the whole
  * text tokenised and spread over its chunks by prefix; usage: the final total spread by characters; chunks: one token a
  * chunk, only where there is nothing else; none: there was no text.
  */
 export type TokenSource =
+  | "server-times"
   | "ids"
   | "logprobs"
   | "continuous-usage"
@@ -179,6 +181,8 @@ export interface RequestRecord {
   readonly warnings: readonly RequestWarning[];
   /** Numbers the server gave about the request (timings of llama.cpp or millrace), flat names; null without. */
   readonly serverTimings: Readonly<Record<string, number>> | null;
+  /** The server's own times of every token; null where it was not asked or did not tell. */
+  readonly server: ServerTimes | null;
   /** Generated text per choice where it was asked to be kept; null otherwise. */
   readonly text: readonly string[] | null;
   /** Worker process that drove it, from 0. */

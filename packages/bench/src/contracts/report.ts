@@ -1,5 +1,7 @@
 /** What a run is summed up to: `millrace.bench/1`. Milliseconds for people's latencies, whole µs for targets. */
+import type { AttributionReport } from "./attribution.ts";
 import type { SelfMeasurement } from "./health.ts";
+import type { LatencyMs } from "./latency.ts";
 import type { ErrorClass, RequestRecord, RequestWarning, TokenSource } from "./record.ts";
 import type { EndpointSummary, RunEnd, RunHeader } from "./run.ts";
 
@@ -35,17 +37,6 @@ export type TtftTarget =
 export interface Targets {
   readonly ttft: TtftTarget;
   readonly tbtUs: number;
-}
-
-/** Mean and quantiles, ms; NaN (null in JSON) when n is 0. */
-export interface LatencyMs {
-  readonly n: number;
-  readonly mean: number;
-  readonly p50: number;
-  readonly p90: number;
-  readonly p95: number;
-  readonly p99: number;
-  readonly max: number;
 }
 
 /** A latency from the time the schedule wanted the request, and from the time it was really sent. */
@@ -173,6 +164,8 @@ export interface BenchReport {
     readonly missRate: number;
     readonly fluidShare: number;
   }[];
+  /** Whose fault stalls were, where the server told its times (--attribute). */
+  readonly attribution: AttributionReport | null;
   readonly stages: readonly GroupReport[];
   readonly classes: readonly GroupReport[];
   readonly self: SelfMeasurement | null;

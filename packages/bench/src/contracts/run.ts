@@ -1,5 +1,6 @@
 /** A run as a file and as it goes on. */
 
+import type { ServerTimes } from "./attribution.ts";
 import type { SelfMeasurement } from "./health.ts";
 import type { EndpointApi, LoadSpec } from "./load.ts";
 import type { LiveCounters, RequestRecord, RUN_SCHEMA } from "./record.ts";
@@ -31,7 +32,9 @@ export interface EndpointSummary {
 }
 
 /** A RequestRecord on disk: columns as plain arrays, times of chunks as gaps, the first from scheduledUs. */
-export interface FileRecord extends Omit<RequestRecord, "chunks"> {
+export interface FileRecord extends Omit<RequestRecord, "chunks" | "server"> {
+  /** Left out in files from before there was such a thing. */
+  readonly server?: FileServerTimes | null;
   readonly chunks: {
     readonly gapUs: readonly number[];
     readonly tokens: readonly number[];
@@ -42,6 +45,12 @@ export interface FileRecord extends Omit<RequestRecord, "chunks"> {
     readonly serverUs?: readonly number[];
   };
 }
+
+type Columns = "step" | "plannedUs" | "submittedUs" | "completedUs" | "busyUs" | "writtenUs";
+
+/** ServerTimes on disk. */
+export type FileServerTimes = Omit<ServerTimes, Columns> &
+  Readonly<Record<Columns, readonly number[]>>;
 
 /** Last line of a raw file, and what a run resolves to. */
 export interface RunEnd {

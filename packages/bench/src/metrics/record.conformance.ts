@@ -32,7 +32,7 @@ export function record(
       serverUs: null,
     },
     ...{ reads: timeUs.length, bytesIn: 0, httpStatus: 200, attempts: 1, warnings: [] },
-    ...{ serverTimings: null, text: null, worker: 0 },
+    ...{ serverTimings: null, server: null, text: null, worker: 0 },
     ...more,
   };
 }

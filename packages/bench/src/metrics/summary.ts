@@ -1,4 +1,6 @@
 /** Sums a run up: `millrace.bench/1`. Pure: the same records give the same report, whenever they are scored. */
+
+import { attribute } from "../attribution/attribute.ts";
 import {
   type BenchReport,
   type ErrorClass,
@@ -88,6 +90,7 @@ export function summarizeRun(run: RunData, options: SummaryOptions): BenchReport
     },
     pacedShare: ok.length > 0 ? ok.filter(isPaced).length / ok.length : 0,
     acceptance: acceptanceOf(records),
+    attribution: attribute(run, targets),
     stages: groups(
       records,
       ({ stage }) => stage,

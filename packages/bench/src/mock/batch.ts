@@ -3,14 +3,25 @@
  * and the order of arrivals alone; only the clock is real.
  */
 import { Rng } from "@millrace/core";
-import type { ResolvedMock } from "./options.ts";
+import type { MockStall, ResolvedMock } from "./options.ts";
+
+/** When a step was what, ms on performance.now(). */
+export interface StepTimes {
+  readonly step: number;
+  readonly plannedMs: number;
+  readonly completedMs: number;
+  /** Computing of all steps so far with the request in them, this one too. */
+  readonly busyMs: number;
+}
 
 /** A request in the engine. */
 export interface MockRequest {
   readonly promptTokens: number;
   readonly outputTokens: number;
+  /** Its first step was planned. */
+  admitted(plannedMs: number): void;
   /** Called once a step in which it gets tokens, at the end of the step. */
-  emit(tokens: number, last: boolean): void;
+  emit(tokens: number, last: boolean, times: StepTimes): void;
   /** Cancelled by the client. */
   gone: boolean;
 }
@@ -19,6 +30,11 @@ interface Row {
   readonly request: MockRequest;
   computed: number;
   emitted: number;
+  busyMs: number;
+  /** Not planned before. */
+  heldUntilMs: number;
+  /** Token whose stall has been served. */
+  stalledAt: number;
 }
 
 export class MockEngine {
@@ -46,7 +62,9 @@ export class MockEngine {
 
   enqueue(request: MockRequest): void {
     const enter = (): void => {
-      this.waiting.push({ request, computed: 0, emitted: 0 });
+      this.waiting.push({
+        ...{ request, computed: 0, emitted: 0, busyMs: 0, heldUntilMs: 0, stalledAt: -1 },
+      });
       this.wake();
     };
     const { capacityQps } = this.options;
@@ -81,24 +99,66 @@ export class MockEngine {
       this.stepping = false;
       return;
     }
-    const plan = this.plan();
+    const plannedMs = performance.now();
+    this.hold(plannedMs);
+    const plan = this.plan(plannedMs);
+    if (plan.rows.length === 0) {
+      const until = Math.min(...this.running.map(({ heldUntilMs }) => heldUntilMs));
+      setTimeout(() => this.step(), Math.max(0, until - plannedMs));
+      return;
+    }
     const { stepMs, prefillTokensPerSecond, noise } = this.options;
     const factor = noise > 0 ? Math.exp(noise * this.rng.normal() - (noise * noise) / 2) : 1;
-    const ms = (stepMs + (1000 * plan.prefill) / prefillTokensPerSecond) * factor;
+    const slower = this.slowness(plan.rows);
+    const ms = (stepMs + (1000 * plan.prefill) / prefillTokensPerSecond) * factor + slower;
+    for (const [row] of plan.rows)
+      if (row.computed === 0 && row.busyMs === 0) row.request.admitted(plannedMs);
     const done = (): void => {
-      this.apply(plan.rows);
+      this.apply(plan.rows, plannedMs);
       this.counts.steps += 1;
       this.step();
     };
-    if (stepMs === 0) setImmediate(done);
+    if (stepMs === 0 && slower === 0) setImmediate(done);
     else setTimeout(done, ms);
   }
 
+  /** Requests whose next token is to be kept waiting are left out of steps from now on. */
+  private hold(nowMs: number): void {
+    for (const row of this.running) {
+      if (row.stalledAt >= row.emitted || !gives(row)) continue;
+      const stall = this.stallOf("scheduling", row.emitted);
+      if (stall === 0) continue;
+      row.stalledAt = row.emitted;
+      row.heldUntilMs = nowMs + stall;
+    }
+  }
+
+  /** What the step is slower by for the tokens that it gives, ms. */
+  private slowness(rows: readonly (readonly [Row, number])[]): number {
+    return Math.max(
+      0,
+      ...rows.map(([row, chunk]) =>
+        row.computed + chunk >= row.request.promptTokens ? this.stallOf("compute", row.emitted) : 0,
+      ),
+    );
+  }
+
+  private stallOf(cause: MockStall["cause"], token: number): number {
+    return this.options.stalls.reduce(
+      (ms, stall) => (stall.cause === cause && stall.token === token ? ms + stall.ms : ms),
+      0,
+    );
+  }
+
   /** Rows of the step with the prompt tokens that they compute; 0 = decodes. */
-  private plan(): { readonly rows: readonly (readonly [Row, number])[]; readonly prefill: number } {
+  private plan(nowMs: number): {
+    readonly rows: readonly (readonly [Row, number])[];
+    readonly prefill: number;
+  } {
     const { scheduler, chunkTokens } = this.options;
-    const filling = this.running.filter((row) => row.computed < row.request.promptTokens);
-    const decodes = this.running.filter((row) => row.computed >= row.request.promptTokens);
+    const free = this.running.filter(({ heldUntilMs }) => heldUntilMs <= nowMs);
+    const filling = free.filter((row) => row.computed < row.request.promptTokens);
+    const decodes = free.filter((row) => row.computed >= row.request.promptTokens);
     const rows: (readonly [Row, number])[] = [];
     let prefill = 0;
     for (const row of filling) {
@@ -113,10 +173,13 @@ export class MockEngine {
     return { rows, prefill };
   }
 
-  private apply(rows: readonly (readonly [Row, number])[]): void {
+  private apply(rows: readonly (readonly [Row, number])[], plannedMs: number): void {
     const { speculative } = this.options;
+    const completedMs = performance.now();
+    const step = this.counts.steps;
     for (const [row, chunk] of rows) {
       row.computed += chunk;
+      row.busyMs += completedMs - plannedMs;
       const { request } = row;
       if (row.computed < request.promptTokens || request.gone) continue;
       if (chunk > 0) this.counts.prompts += 1;
@@ -126,7 +189,12 @@ export class MockEngine {
       this.counts.tokens += tokens;
       const last = row.emitted >= request.outputTokens;
       if (last) request.gone = true;
-      request.emit(tokens, last);
+      request.emit(tokens, last, { step, plannedMs, completedMs, busyMs: row.busyMs });
     }
   }
+}
+
+/** Whether the next step with the row may give a token. */
+function gives({ computed, request }: Row): boolean {
+  return computed >= request.promptTokens || computed === 0;
 }

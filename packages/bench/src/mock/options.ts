@@ -36,6 +36,21 @@ export interface MockOptions {
   readonly usage?: "final" | "every" | "none";
   /** Sends the time of every chunk on the server's clock. Default false. */
   readonly serverTimes?: boolean;
+  /** Stalls that every request meets. */
+  readonly stalls?: readonly MockStall[];
+  /** What its clock is ahead of the machine's, and how much faster it runs, in the times that it tells. Default 0. */
+  readonly clockOffsetMs?: number;
+  readonly clockDriftPpm?: number;
+}
+
+/**
+ * A stall of known cause before token `token` (from 0). scheduling: no step takes the request in. compute: its step takes
+ * longer, for all that are in it. frontend: the token is written late. network: it is on its way for longer.
+ */
+export interface MockStall {
+  readonly cause: "scheduling" | "compute" | "frontend" | "network";
+  readonly token: number;
+  readonly ms: number;
 }
 
 /** Options with nothing left out; Infinity where there is no limit. */
@@ -61,6 +76,9 @@ export function resolveMock(options: MockOptions): ResolvedMock {
     headerDelayMs: 0,
     usage: "final",
     serverTimes: false,
+    stalls: [],
+    clockOffsetMs: 0,
+    clockDriftPpm: 0,
     ...options,
   };
 }

@@ -135,13 +135,16 @@ class Mock {
     const most = Number(body.max_tokens ?? body.max_completion_tokens ?? 16);
     if (!(Number.isSafeInteger(most) && most > 0)) return "max_tokens is not a number above 0";
     const natural = 1 + Math.floor(this.rng.next() * most);
-    const options = body.stream_options as { readonly include_usage?: unknown } | undefined;
+    const options = body.stream_options as
+      | { readonly include_usage?: unknown; readonly include_timings?: unknown }
+      | undefined;
     return {
       chat,
       promptTokens: prompt.split(/\s+/).filter((word) => word !== "").length || 1,
       outputTokens: body.ignore_eos === true ? most : natural,
       choices: Math.min(16, Math.max(1, Number(body.n ?? 1) || 1)),
       includeUsage: options?.include_usage === true,
+      includeTimings: options?.include_timings === true,
     };
   }
 

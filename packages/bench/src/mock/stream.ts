@@ -1,7 +1,8 @@
 /** One streamed answer of the mock, in the words of OpenAI's API. */
 import type { ServerResponse } from "node:http";
-import type { MockRequest } from "./batch.ts";
-import type { ResolvedMock } from "./options.ts";
+import type { MockRequest, StepTimes } from "./batch.ts";
+import type { MockStall, ResolvedMock } from "./options.ts";
+import { MockTimeline } from "./timeline.ts";
 
 /** What a body asks for, as far as the mock reads it. */
 export interface MockBody {
@@ -10,7 +11,17 @@ export interface MockBody {
   readonly outputTokens: number;
   readonly choices: number;
   readonly includeUsage: boolean;
+  readonly includeTimings: boolean;
 }
+
+/** Text on its way out. */
+interface Outgoing {
+  readonly text: string;
+  readonly atMs: number;
+  readonly last: boolean;
+}
+
+const noStalls = { frontendMs: 0, networkMs: 0 };
 
 const words = ["the", "mill", "race", "turns", "and", "grinds", "all", "day"];
 
@@ -32,6 +43,14 @@ export class MockStream implements MockRequest {
   private readonly breakAt: { readonly reset: number; readonly error: number };
   private readonly head: string;
   private readonly startedMs = performance.now();
+  private readonly timeline: MockTimeline | null;
+  /** Waiting for their time, in order. */
+  private readonly outgoing: Outgoing[] = [];
+  /** When the last text counts as written, and when it leaves. */
+  private writtenMs = 0;
+  private leftMs = 0;
+  /** Events so far. */
+  private events = 0;
   private sent = 0;
 
   constructor(
@@ -47,6 +66,7 @@ export class MockStream implements MockRequest {
     this.breakAt = breakAt;
     this.promptTokens = body.promptTokens;
     this.outputTokens = body.outputTokens;
+    this.timeline = body.includeTimings ? new MockTimeline(options, this.startedMs) : null;
     const object = body.chat ? "chat.completion.chunk" : "text_completion";
     const created = Math.floor(Date.now() / 1000);
     this.head = `data: {"id":"${id}","object":"${object}","created":${created},"model":${JSON.stringify(options.model)},"choices":[{"index":`;
@@ -60,8 +80,13 @@ export class MockStream implements MockRequest {
       );
   }
 
-  emit(tokens: number, last: boolean): void {
+  admitted(plannedMs: number): void {
+    this.timeline?.admitted(plannedMs);
+  }
+
+  emit(tokens: number, last: boolean, times: StepTimes): void {
     const text = textOf(this.sent, tokens);
+    const first = this.sent;
     this.sent += tokens;
     if (this.breakAt.reset >= 0 && this.sent > this.breakAt.reset) {
       this.gone = true;
@@ -77,14 +102,52 @@ export class MockStream implements MockRequest {
     }
     const extra = this.extra();
     const show = this.body.chat ? `"delta":{"content":"${text}"}` : `"text":"${text}"`;
-    this.write((index) => `${this.head}${index},${show},"finish_reason":null}]${extra}}\n\n`);
+    const event = this.events;
+    const stall = (cause: MockStall["cause"]): number =>
+      this.options.stalls.reduce(
+        (ms, one) =>
+          one.cause === cause && one.token >= first && one.token < this.sent ? ms + one.ms : ms,
+        0,
+      );
+    this.write((index) => `${this.head}${index},${show},"finish_reason":null}]${extra}}\n\n`, {
+      frontendMs: stall("frontend"),
+      networkMs: stall("network"),
+    });
+    this.timeline?.tokens(event, this.body.choices, tokens, times, this.writtenMs);
     if (last) this.end();
   }
 
-  private write(chunk: (index: number) => string): void {
+  private write(
+    chunk: (index: number) => string,
+    stalls: { readonly frontendMs: number; readonly networkMs: number } = noStalls,
+  ): void {
     let all = "";
     for (let index = 0; index < this.body.choices; index++) all += chunk(index);
-    this.response.write(all);
+    this.events += this.body.choices;
+    this.send(all, false, stalls);
+  }
+
+  /** Writes in order: at once, or when the stalls of this and of what went before it are over. */
+  private send(text: string, last: boolean, { frontendMs, networkMs } = noStalls): void {
+    const now = performance.now();
+    this.writtenMs = Math.max(this.writtenMs, now + frontendMs);
+    this.leftMs = Math.max(this.leftMs, this.writtenMs + networkMs);
+    this.outgoing.push({ text, atMs: this.leftMs, last });
+    if (this.outgoing.length === 1) this.flush();
+  }
+
+  private flush(): void {
+    if (this.response.destroyed) return;
+    const now = performance.now();
+    for (let next = this.outgoing[0]; next !== undefined; next = this.outgoing[0]) {
+      if (next.atMs > now) {
+        setTimeout(() => this.flush(), next.atMs - now);
+        return;
+      }
+      if (next.last) this.response.end(next.text);
+      else this.response.write(next.text);
+      this.outgoing.shift();
+    }
   }
 
   private extra(): string {
@@ -106,10 +169,11 @@ export class MockStream implements MockRequest {
   private end(): void {
     const empty = this.body.chat ? '"delta":{}' : '"text":""';
     this.write((index) => `${this.head}${index},${empty},"finish_reason":"length"}]}\n\n`);
+    const bare = `${this.head.slice(0, this.head.lastIndexOf('"choices"'))}"choices":[]`;
     if (this.body.includeUsage && this.options.usage !== "none")
-      this.response.write(
-        `${this.head.slice(0, this.head.lastIndexOf('"choices"'))}"choices":[],"usage":${this.usage()}}\n\n`,
-      );
-    this.response.end("data: [DONE]\n\n");
+      this.send(`${bare},"usage":${this.usage()}}\n\n`, false);
+    if (this.timeline !== null)
+      this.send(`${bare},"timeline":${JSON.stringify(this.timeline.end())}}\n\n`, false);
+    this.send("data: [DONE]\n\n", true);
   }
 }

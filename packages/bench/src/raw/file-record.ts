@@ -1,5 +1,5 @@
 /** Records as they are written: columns as plain arrays, times as gaps, columns of zeros left out. */
-import type { FileRecord, RequestRecord } from "../contracts.ts";
+import type { FileRecord, FileServerTimes, RequestRecord, ServerTimes } from "../contracts.ts";
 
 /** The written form; times of chunks are rounded to whole µs without losing their sum. */
 export function toFile(record: RequestRecord): FileRecord {
@@ -22,6 +22,7 @@ export function toFile(record: RequestRecord): FileRecord {
       ...(kind.some((v) => v !== 0) && { kind: Array.from(kind) }),
       ...(serverUs !== null && { serverUs: Array.from(serverUs, Math.round) }),
     },
+    server: record.server && columnsOf(record.server),
   };
 }
 
@@ -44,6 +45,33 @@ export function fromFile(record: FileRecord): RequestRecord {
       kind: kind === undefined ? new Uint8Array(gapUs.length) : Uint8Array.from(kind),
       serverUs: serverUs === undefined ? null : Float64Array.from(serverUs),
     },
+    server: record.server ? timesOf(record.server) : null,
+  };
+}
+
+function columnsOf(server: ServerTimes): FileServerTimes {
+  const { step, plannedUs, submittedUs, completedUs, busyUs, writtenUs } = server;
+  return {
+    ...server,
+    step: Array.from(step),
+    plannedUs: Array.from(plannedUs),
+    submittedUs: Array.from(submittedUs),
+    completedUs: Array.from(completedUs),
+    busyUs: Array.from(busyUs),
+    writtenUs: Array.from(writtenUs),
+  };
+}
+
+function timesOf(server: FileServerTimes): ServerTimes {
+  const { step, plannedUs, submittedUs, completedUs, busyUs, writtenUs } = server;
+  return {
+    ...server,
+    step: Int32Array.from(step),
+    plannedUs: Float64Array.from(plannedUs),
+    submittedUs: Float64Array.from(submittedUs),
+    completedUs: Float64Array.from(completedUs),
+    busyUs: Float64Array.from(busyUs),
+    writtenUs: Float64Array.from(writtenUs),
   };
 }
 

@@ -13,6 +13,7 @@ import {
 } from "@millrace/report";
 import type { BenchReport, LatencyMs, RequestRecord, RunData, SloOutcome } from "../contracts.ts";
 import { latencySamples } from "../metrics/latency.ts";
+import { attributionSection } from "./attribution.ts";
 import { clientSection } from "./client.ts";
 import { ms } from "./ms.ts";
 import { stallRaster } from "./raster.ts";
@@ -32,6 +33,7 @@ export function runReport({ run, report, context = {} }: RunReportInput): Report
   const sections = [
     sloSection(report),
     rasterSection(records, report),
+    attributionSection(report),
     latencySection(records, report),
     acceptanceSection(report),
     ttftSection(records, report.fluidity.targets),

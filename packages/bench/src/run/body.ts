@@ -17,6 +17,7 @@ export function bodyOf(
   const usage = {
     ...(endpoint.includeUsage === false ? {} : { include_usage: true }),
     ...(endpoint.continuousUsage === true ? { continuous_usage_stats: true } : {}),
+    ...(endpoint.serverTimes === true ? { include_timings: true } : {}),
   };
   return Buffer.from(
     JSON.stringify({

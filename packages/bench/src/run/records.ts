@@ -1,4 +1,6 @@
 /** From what a stream brought to the record that a run keeps. */
+
+import { joinTimeline } from "../attribution/join.ts";
 import type {
   BenchTokenizer,
   RequestRecord,
@@ -63,7 +65,7 @@ export function unsentRecord(
     ...{ firstEventUs: -1, firstTokenUs: -1, firstContentUs: -1, lastTokenUs: -1, endedUs: nowUs },
     ...{ tokens: 0, tokenSource: "none", usageDisagreement: null, usage: null, finish: [] },
     ...{ chunks: none, reads: 0, bytesIn: 0, httpStatus: 0, attempts: 0, warnings: [] },
-    ...{ serverTimings: null, text: null },
+    ...{ serverTimings: null, server: null, text: null },
   };
 }
 
@@ -74,7 +76,11 @@ export async function sentRecord(
   worker: number,
 ): Promise<RequestRecord> {
   const { raw, usage, text, failure, serverTimings } = result;
-  const counted = await reconcile(raw, usage, text.length > 0 ? text : null, context.tokenizer);
+  const joined = result.timeline && joinTimeline(result.timeline, raw);
+  const counted = await reconcile(
+    ...([raw, usage, text.length > 0 ? text : null, context.tokenizer] as const),
+    joined?.tokens ?? null,
+  );
   const tokens = counted.tokens.reduce((a, b) => a + b, 0);
   const { timeUs, chars, choice, kind, serverUs } = raw;
   const { startedUs, connectedUs, headersUs, endedUs, httpStatus, reads, bytesIn } = result;
@@ -92,6 +98,7 @@ export async function sentRecord(
     chunks: { timeUs, tokens: counted.tokens, chars, choice, kind, serverUs },
     warnings: [...result.warnings, ...deviations(context, result, tokens, counted.disagreement)],
     serverTimings,
+    server: joined?.server ?? null,
     text: context.keepText ? text : null,
   };
 }

@@ -169,7 +169,8 @@ export class Shard {
   private send(job: ShardJob, attempt: number, onTime: boolean): void {
     if (onTime) this.lateness.push(Math.max(0, this.clock() - job.dueUs));
     const { timeouts, keepText } = this.config;
-    const settings = { timeouts, keepText, clock: this.clock };
+    const serverTimes = this.config.endpoint.serverTimes === true;
+    const settings = { timeouts, keepText, serverTimes, clock: this.clock };
     const stream = new HttpStream(this.target, job.body, settings, (outcome) => {
       this.flying.delete(stream);
       this.landed(job, attempt, outcome);

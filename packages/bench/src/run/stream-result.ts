@@ -2,6 +2,7 @@
 import type { RequestFailure, RequestWarning, UsageReport } from "../contracts.ts";
 import type { RawColumns } from "../transport/chunk-rows.ts";
 import type { StreamOutcome } from "../transport/http-stream.ts";
+import type { Json } from "../transport/wire-chunk.ts";
 
 /** Times are µs from run start, -1 = did not happen. */
 export interface StreamResult {
@@ -11,6 +12,7 @@ export interface StreamResult {
   readonly finish: readonly (string | null)[];
   readonly warnings: readonly RequestWarning[];
   readonly serverTimings: Readonly<Record<string, number>> | null;
+  readonly timeline: Json | null;
   readonly firstEventUs: number;
   readonly firstTokenUs: number;
   readonly firstContentUs: number;
@@ -40,6 +42,7 @@ export function resultOf(outcome: StreamOutcome, attempts: number): StreamResult
     finish: reader.finish,
     warnings: [...reader.warnings],
     serverTimings: reader.serverTimings,
+    timeline: reader.timeline,
     ...{ firstEventUs, firstTokenUs, firstContentUs, lastTokenUs },
     ...{ startedUs, connectedUs, reused, headersUs, endedUs },
     ...{ httpStatus, reads, bytesIn, attempts, failure },
@@ -54,9 +57,9 @@ export function lostResult(nowUs: number, message: string): StreamResult {
       chars: new Int32Array(0),
       choice: new Uint16Array(0),
       kind: new Uint8Array(0),
-      ...{ ids: null, logprobs: null, usage: null, serverUs: null },
+      ...{ ids: null, logprobs: null, usage: null, serverUs: null, event: null },
     },
-    ...{ usage: null, text: [], finish: [], warnings: [], serverTimings: null },
+    ...{ usage: null, text: [], finish: [], warnings: [], serverTimings: null, timeline: null },
     ...{ firstEventUs: -1, firstTokenUs: -1, firstContentUs: -1, lastTokenUs: -1 },
     ...{ startedUs: -1, connectedUs: -1, reused: false, headersUs: -1, endedUs: nowUs },
     ...{ httpStatus: 0, reads: 0, bytesIn: 0, attempts: 1 },

@@ -13,6 +13,8 @@ export interface RawColumns {
   /** Cumulative completion_tokens of the chunk's own usage. */
   readonly usage: Int32Array | null;
   readonly serverUs: Float64Array | null;
+  /** Number of the event in the stream, from 0, where the server was asked for its times. */
+  readonly event: Int32Array | null;
 }
 
 /** What a chunk says about one choice. */
@@ -25,6 +27,7 @@ export interface ChunkRow {
   logprobs: number;
   usage: number;
   serverUs: number;
+  event: number;
 }
 
 /** Growing columns: plain arrays while open (streams are many and mostly short), typed when sealed. */
@@ -37,6 +40,7 @@ export class ChunkRows {
   private logprobs: number[] | null = null;
   private usage: number[] | null = null;
   private serverUs: number[] | null = null;
+  private event: number[] | null = null;
 
   get length(): number {
     return this.timeUs.length;
@@ -52,6 +56,7 @@ export class ChunkRows {
     this.logprobs = appended(this.logprobs, row.logprobs, before);
     this.usage = appended(this.usage, row.usage, before);
     this.serverUs = appended(this.serverUs, row.serverUs, before);
+    this.event = appended(this.event, row.event, before);
   }
 
   seal(): RawColumns {
@@ -64,6 +69,7 @@ export class ChunkRows {
       logprobs: this.logprobs && Int32Array.from(this.logprobs),
       usage: this.usage && Int32Array.from(this.usage),
       serverUs: this.serverUs && Float64Array.from(this.serverUs),
+      event: this.event && Int32Array.from(this.event),
     };
   }
 }

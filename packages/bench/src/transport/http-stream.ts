@@ -35,6 +35,7 @@ export interface StreamOutcome {
 export interface StreamSettings {
   readonly timeouts: TimeoutsSeconds;
   readonly keepText: boolean;
+  readonly serverTimes: boolean;
   /** µs from run start. */
   readonly clock: () => number;
 }
@@ -66,7 +67,7 @@ export class HttpStream {
   ) {
     this.settings = settings;
     this.resolve = ended;
-    this.reader = new StreamReader(settings.keepText);
+    this.reader = new StreamReader(settings.keepText, settings.serverTimes);
     this.startedUs = settings.clock();
     const { options } = target;
     const headers = { ...options.headers, "content-length": body.length };

@@ -3,7 +3,7 @@ import type { BenchTokenizer } from "../contracts.ts";
 import { ChunkRows } from "./chunk-rows.ts";
 import { reconcile } from "./reconcile.ts";
 
-const none = { ids: -1, logprobs: -1, usage: -1, serverUs: -1, kind: 0, choice: 0 };
+const none = { ids: -1, logprobs: -1, usage: -1, serverUs: -1, event: -1, kind: 0, choice: 0 };
 type Row = Partial<typeof none> & { readonly chars: number };
 
 function raw(...rows: readonly Row[]) {

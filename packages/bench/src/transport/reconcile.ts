@@ -15,12 +15,14 @@ export interface TokenCounts {
 /**
  * Counts the tokens of the chunks of one stream. `text` holds the text per choice, which the tokenizer needs. Only a
  * source that every chunk with text has is taken: counts for some chunks and guesses for others would not add up.
+ * `told`: tokens of each chunk in the server's own times.
  */
 export async function reconcile(
   raw: RawColumns,
   usage: UsageReport | null,
   text: readonly string[] | null,
   tokenizer: BenchTokenizer | null,
+  told: Int32Array | null = null,
 ): Promise<TokenCounts> {
   const total = usage?.completionTokens ?? null;
   const counted = (tokens: Int32Array, source: TokenSource): TokenCounts => {
@@ -32,6 +34,7 @@ export async function reconcile(
     };
   };
   if (raw.timeUs.length === 0) return counted(new Int32Array(0), "none");
+  if (told !== null) return counted(told, "server-times");
   if (complete(raw, raw.ids)) return counted(raw.ids.slice(), "ids");
   if (complete(raw, raw.logprobs)) return counted(raw.logprobs.slice(), "logprobs");
   if (complete(raw, raw.usage)) return counted(steps(raw, raw.usage), "continuous-usage");

@@ -41,6 +41,8 @@ export class StreamReader implements SseSink {
   finishUs = -1;
   usage: UsageReport | null = null;
   serverTimings: Record<string, number> | null = null;
+  /** The server's times of every token as they came, checked by whoever joins them; null without. */
+  timeline: Json | null = null;
   readonly finish: (string | null)[] = [];
   readonly rows = new ChunkRows();
   readonly warnings = new Set<RequestWarning>();
@@ -61,10 +63,14 @@ export class StreamReader implements SseSink {
     logprobs: -1,
     usage: -1,
     serverUs: -1,
+    event: -1,
   };
+  private readonly timed: boolean;
 
-  constructor(keepText: boolean) {
+  /** `timed`: the server was asked for its times of every token. */
+  constructor(keepText: boolean, timed = false) {
     this.keepText = keepText;
+    this.timed = timed;
   }
 
   /** Every choice that spoke has finished. */
@@ -154,6 +160,8 @@ export class StreamReader implements SseSink {
     const usage = objectOf(chunk.usage);
     const cumulative = usage === null ? -1 : countOf(usage.completion_tokens);
     if (usage !== null) this.usage = usageOf(usage, this.usage);
+    this.row.event = this.timed ? this.events - 1 : -1;
+    if (this.timed) this.timeline ??= objectOf(chunk.timeline);
     const timings = objectOf(chunk.timings) ?? objectOf(chunk.millrace);
     if (timings !== null) {
       this.serverTimings ??= {};

@@ -74,6 +74,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
       load: async () => (await import("@millrace/extreme/reproduce")).reproduceAstra,
     },
   ],
+  [
+    "synergy",
+    {
+      title: "Synergy (OSDI 2022): sharing a cluster by what jobs really need",
+      load: async () => (await import("@millrace/cluster/reproduce")).reproduceSynergy,
+    },
+  ],
 ]);
 
 /** The simulated experiments of a paper, then those on the engine of this machine. */

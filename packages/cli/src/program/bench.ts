@@ -107,6 +107,16 @@ const mock: CommandSpec = {
       choices: ["final", "every", "none"],
     },
     { flags: "--server-times", text: "tell the server's time of every chunk" },
+    {
+      flags: "--stall <cause:token:ms>",
+      text: "a stall in every answer, e.g. scheduling:10:300; causes are scheduling, compute, frontend, network; may be repeated",
+      repeat: true,
+    },
+    {
+      flags: "--clock-offset <ms>",
+      text: "tell times of a clock that is ahead by this (default: 0)",
+      parse: decimal("--clock-offset", -1e12, 1e12),
+    },
   ],
   examples: [
     [
@@ -153,6 +163,10 @@ const bench: CommandSpec = {
       flags: "--workers <n>",
       text: "processes that send and receive (default: 1; take one per 100 streams and free core)",
       parse: wholeNumber("--workers", 1),
+    },
+    {
+      flags: "--attribute",
+      text: "ask Millrace's server for its times of every token, and say whose fault each stall was",
     },
     { flags: "--label <text>", text: "name of the run in reports" },
     { flags: "--keep-text", text: "keep the generated text in the raw file" },

@@ -32,7 +32,7 @@ export function tune(mode: PlacementMode) {
  * Places a job at its floor, peers giving back what they have above theirs where that is needed. Null only where jobs that
  * cannot give back hold more than their share.
  */
-function placeAtFloor(
+export function placeAtFloor(
   state: ClusterState,
   ledger: Ledger,
   job: JobState,

@@ -86,11 +86,12 @@ export async function answerStream(
         timeline?.tokens(choice.index, event, sent);
       },
       finished: async (choice, event) => {
-        await send(
+        const sent = await send(
           choice,
           form.read(choice, null, usage, false),
           form.finishReason(choice, event.reason),
         );
+        timeline?.finished(choice.index, sent);
       },
     });
     if (exchange.signal.aborted) return stream.abandon();

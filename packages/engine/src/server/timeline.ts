@@ -42,7 +42,7 @@ export interface RequestTimeline {
 }
 
 interface Row {
-  readonly event: number;
+  event: number;
   readonly tokens: number;
   readonly step: number;
   readonly times: TokenTimes;
@@ -77,6 +77,12 @@ export class TimelineRecorder {
     }
     // Text that was held back to the end has no step of its own.
     if (times !== undefined) rows.push({ event, tokens: tokens.length, step, times });
+  }
+
+  /** The choice ended, and data line `event` told it: with the text that had been held back, where there was some. */
+  finished(choice: number, event: number): void {
+    const last = this.rows.get(choice)?.at(-1);
+    if (last !== undefined && last.event < 0) last.event = event;
   }
 
   /** All events before number `count` have gone to the socket. */

@@ -8,6 +8,7 @@ export {
   type PresetName,
   presets,
 } from "./make/presets.ts";
+export { vocabularyMetadata } from "./make/vocabulary.ts";
 export { Metadata, type Scalar, type ValueType } from "./metadata.ts";
 export { type ModelInfo, modelInfo } from "./model-info.ts";
 export { type GgufHeader, parseGguf, type TensorRecord } from "./parse.ts";

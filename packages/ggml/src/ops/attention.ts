@@ -25,6 +25,36 @@ export interface RopeParameters {
 
 const ropeModes = { normal: 0, neox: 2 } as const;
 
+/** Checks rope's operands; gives the scalar arguments of the native functions, in their order. */
+export function ropeArguments(
+  op: string,
+  a: Tensor,
+  positions: Tensor,
+  factors: Tensor | null,
+  p: RopeParameters,
+) {
+  if (a.type !== "f32" || a.nb[0] !== 4) badOperands(op, `${a} must be f32`);
+  if (positions.type !== "i32" || positions.ne[0] !== a.ne[2] || positions.elements !== a.ne[2])
+    badOperands(op, `positions must be i32 [${a.ne[2]}], not ${positions}`);
+  const { dimensions: d } = p;
+  if (!Number.isInteger(d) || d < 2 || d % 2 !== 0 || d > a.ne[0])
+    badOperands(op, `${d} rotated elements in heads of ${a.ne[0]}`);
+  if (factors !== null && (factors.type !== "f32" || factors.ne[0] < d / 2))
+    badOperands(op, `frequency factors must be f32 [${d / 2}], not ${factors}`);
+  if (!(p.base > 0) || !(p.scale > 0)) badOperands(op, `base ${p.base}, scale ${p.scale}`);
+  return [
+    d,
+    ropeModes[p.mode],
+    p.originalContext,
+    p.base,
+    p.scale,
+    p.extrapolation,
+    p.attention,
+    p.betaFast,
+    p.betaSlow,
+  ] as const;
+}
+
 /**
  * Rotates a [head, heads, n] by the positions i32 [n]. `factors` f32 [dimensions / 2] divides the frequencies (Llama 3), or
  * null.
@@ -36,15 +66,7 @@ export function rope(
   factors: Tensor | null,
   p: RopeParameters,
 ): Tensor {
-  if (a.type !== "f32" || a.nb[0] !== 4) badOperands("rope", `${a} must be f32`);
-  if (positions.type !== "i32" || positions.ne[0] !== a.ne[2] || positions.elements !== a.ne[2])
-    badOperands("rope", `positions must be i32 [${a.ne[2]}], not ${positions}`);
-  const { dimensions: d } = p;
-  if (!Number.isInteger(d) || d < 2 || d % 2 !== 0 || d > a.ne[0])
-    badOperands("rope", `${d} rotated elements in heads of ${a.ne[0]}`);
-  if (factors !== null && (factors.type !== "f32" || factors.ne[0] < d / 2))
-    badOperands("rope", `frequency factors must be f32 [${d / 2}], not ${factors}`);
-  if (!(p.base > 0) || !(p.scale > 0)) badOperands("rope", `base ${p.base}, scale ${p.scale}`);
+  const rest = ropeArguments("rope", a, positions, factors, p);
   const context = arena.take("rope", a, positions, factors);
   return arena.wrap(
     arena.library.base.ggml_rope_ext(
@@ -52,15 +74,7 @@ export function rope(
       a.address,
       positions.address,
       factors === null ? null : factors.address,
-      d,
-      ropeModes[p.mode],
-      p.originalContext,
-      p.base,
-      p.scale,
-      p.extrapolation,
-      p.attention,
-      p.betaFast,
-      p.betaSlow,
+      ...rest,
     ),
     "f32",
     a.ne,

@@ -40,6 +40,7 @@ export async function endpointOf(
     ...(choices !== undefined && { choices }),
     ...(flags.naturalEnd === true && { ignoreEos: false }),
     ...(flags.extraBody !== undefined && { extraBody: bodyOf(String(flags.extraBody)) }),
+    ...(flags.attribute === true && { serverTimes: true }),
     ...(flags.retry === "client" && { retry: "client" as const }),
     ...(flags.timeout !== undefined && { timeouts: timeoutsOf(String(flags.timeout)) }),
   };

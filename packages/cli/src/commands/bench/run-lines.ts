@@ -5,6 +5,7 @@ import { formatWhole } from "../../ui/numbers.ts";
 import { type Paint, unpainted } from "../../ui/paint.ts";
 import { facts, table } from "../../ui/table.ts";
 import { pad, widthOf, wrap } from "../../ui/width.ts";
+import { attributionLines } from "./attribution-lines.ts";
 
 const indent = 2;
 
@@ -26,6 +27,7 @@ export function runLines(
     ...latencyLines(report, width, paint),
     "",
     ...facts(factsOf(report), { paint, indent }),
+    ...attributionLines(report.attribution, width, paint),
     ...groupLines(report, width, paint),
     ...errorLines(report, width, paint),
     ...careLines(report, width, paint),
@@ -167,6 +169,7 @@ function factsOf(report: BenchReport): readonly (readonly [string, string])[] {
 }
 
 const sourceNames: Readonly<Record<string, string>> = {
+  "server-times": "the server's times of every token",
   ids: "token ids in the chunks",
   logprobs: "logprobs of the chunks",
   "continuous-usage": "usage in every chunk",

@@ -52,9 +52,105 @@ test("simulate prints one object and keeps jobs.csv", async () => {
   );
 });
 
+test("the house's own simulator: generated jobs, every allocator, jobs.csv and a report", async () => {
+  const mixed = join(folder, "mixed.json");
+  const names = [
+    "alexnet",
+    "res18",
+    "res50",
+    "mobilenet",
+    "shufflenet",
+    "gnmt",
+    "transformer",
+    "lstm",
+    "m5",
+    "deepspeech",
+  ];
+  const hungry = [1, 2, 3, 4, 5, 6, 9, 12, 24].map((c) => row.map(() => Math.min(c / 3, 3)));
+  const flat = Array.from({ length: 9 }, () => row);
+  const model = (throughput: readonly (readonly number[])[]) => ({
+    bestCpuPerGpu: 9,
+    bestMemGbPerGpu: 62.5,
+    speedup: 3,
+    iterationSeconds: 1,
+    throughput,
+  });
+  const entries = names.map((name, i) => [name, model(i < 5 ? hungry : flat)] as const);
+  writeFileSync(
+    mixed,
+    JSON.stringify({ profiles: { "cpuPerGpu=3": Object.fromEntries(entries) } }),
+  );
+  const jobs = ["--profiles", mixed, "--jobs", "40", "--servers", "2", "--rate", "3", "--json"];
+  const mean = new Map<string, number>();
+  for (const allocator of ["proportional", "greedy", "tune", "waterfill", "opt", "pooled"]) {
+    const out = join(folder, allocator);
+    const ran = await millrace(
+      "cluster",
+      "simulate",
+      ...jobs,
+      "--allocator",
+      allocator,
+      "--out",
+      out,
+    );
+    expect(ran.exit, ran.err).toBe(0);
+    const result = JSON.parse(ran.out);
+    expect(result).toMatchObject({ jobs: 40, unfinished: 0, allocator });
+    mean.set(allocator, result.avgJctHours);
+    expect(readFileSync(join(out, "jobs.csv"), "utf8").split("\n")).toHaveLength(42);
+    expect(readFileSync(join(out, "report.html"), "utf8")).toContain("Who ran where");
+  }
+  expect(mean.get("waterfill")).toBeLessThan(mean.get("proportional") ?? 0);
+  const compared = await millrace(
+    "cluster",
+    "compare",
+    ...jobs,
+    "--seeds",
+    "1",
+    "--policies",
+    "srtf",
+    "--workers",
+    "1",
+  );
+  expect(compared.exit, compared.err).toBe(0);
+  const { lines } = JSON.parse(compared.out);
+  expect(lines).toHaveLength(3);
+  expect(lines[0]).toMatchObject({ allocator: "proportional", ratio: 1 });
+  expect(lines[2].ratio).toBeGreaterThan(1);
+  expect((await millrace("cluster", "compare", ...jobs, "--allocators", "tunes")).err).toMatch(
+    /did you mean.*tune/i,
+  );
+});
+
+test("profile measures a real command and writes a profile that can be read back", async () => {
+  const out = join(folder, "profile.json");
+  const code = "const end = Date.now() + 60; while (Date.now() < end);";
+  const argv = ["--samples", "30", "--cpus", "2", "--name", "busy", "--out", out];
+  const ran = await millrace(
+    "cluster",
+    "profile",
+    ...argv,
+    "--json",
+    "--",
+    process.execPath,
+    "-e",
+    code,
+  );
+  expect(ran.exit, ran.err).toBe(0);
+  expect(JSON.parse(ran.out)).toMatchObject({
+    schema: "millrace.job-profile/1",
+    name: "busy",
+    cpus: [1, 2],
+    source: "measured",
+  });
+  expect(JSON.parse(readFileSync(out, "utf8"))).toEqual(JSON.parse(ran.out));
+  const uncounted = await millrace("cluster", "profile", "--", "true");
+  expect(uncounted.err).toMatch(/say how samples are counted/);
+});
+
 test("what is missing or does not match is said with a remedy", async () => {
   expect((await millrace("cluster")).err).toMatch(/needs a verb: simulate/);
-  expect((await millrace("cluster", "simulate")).err).toMatch(/--trace is missing/);
+  expect((await millrace("cluster", "simulate")).err).toMatch(/--profiles is missing/);
   const other = await millrace(...simulate, ...compatible, "--cpus-per-server", "32");
   expect(other.exit).toBe(2);
   expect(other.err).toMatch(/no profiles for 4 CPUs per GPU[\s\S]*the file has cpuPerGpu=3/);

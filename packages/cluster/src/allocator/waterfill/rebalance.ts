@@ -7,8 +7,11 @@ import type { Seat } from "./fill.ts";
 /** Speed that a plan must gain before jobs are moved for it: below that, curves are not known well enough. */
 const worthwhile = 0.02;
 
-/** Tries at most `tries` moves and swaps, those with most to gain first; each must pay for the restarts that it costs. */
-export function rebalance(board: Board, tries: number): void {
+/**
+ * Tries at most `tries` moves and swaps, those with most to gain first. With `costs`, each must pay for the restarts that
+ * it brings.
+ */
+export function rebalance(board: Board, tries: number, costs = true): void {
   if (board.servers < 2) return;
   let left = tries;
   const given: number[] = [];
@@ -23,7 +26,8 @@ export function rebalance(board: Board, tries: number): void {
     let done = false;
     for (const target of targets) {
       left--;
-      done = tryMove(board, server, seat, target) || trySwap(board, server, seat, target);
+      done =
+        tryMove(board, server, seat, target, costs) || trySwap(board, server, seat, target, costs);
       if (done) break;
     }
     if (!done) given.push(server);
@@ -53,7 +57,13 @@ function neediest(board: Board, except: readonly number[]): { server: number; se
   return found;
 }
 
-function tryMove(board: Board, server: number, seat: Seat, target: number): boolean {
+function tryMove(
+  board: Board,
+  server: number,
+  seat: Seat,
+  target: number,
+  costs: boolean,
+): boolean {
   if ((board.freeGpus[target] as number) < seat.job.gpus) return false;
   const own = board.seats[server] as Seat[];
   const other = board.seats[target] as Seat[];
@@ -66,7 +76,7 @@ function tryMove(board: Board, server: number, seat: Seat, target: number): bool
     board.worth(target, [...other, moved]) -
     board.settle(server) -
     board.settle(target) -
-    moveLoss(seat);
+    (costs ? moveLoss(seat) : 0);
   if (!(gain > worthwhile * board.horizon)) return false;
   board.leave(server, seat);
   uproot(seat);
@@ -77,7 +87,13 @@ function tryMove(board: Board, server: number, seat: Seat, target: number): bool
 }
 
 /** Exchanges the job for jobs of the target that need less and have as many GPUs together as it has. */
-function trySwap(board: Board, server: number, seat: Seat, target: number): boolean {
+function trySwap(
+  board: Board,
+  server: number,
+  seat: Seat,
+  target: number,
+  costs: boolean,
+): boolean {
   const own = board.seats[server] as Seat[];
   const other = board.seats[target] as Seat[];
   const partners = partnersOf(seat, other, board.freeGpus[target] as number);
@@ -87,8 +103,7 @@ function trySwap(board: Board, server: number, seat: Seat, target: number): bool
     board.worth(target, [...other.filter((s) => !partners.includes(s)), elsewhere(seat)]) -
     board.settle(server) -
     board.settle(target) -
-    moveLoss(seat) -
-    partners.reduce((sum, partner) => sum + moveLoss(partner), 0);
+    (costs ? [seat, ...partners].reduce((sum, moved) => sum + moveLoss(moved), 0) : 0);
   if (!(gain > worthwhile * board.horizon)) return false;
   board.leave(server, seat);
   for (const partner of partners) board.leave(target, partner);

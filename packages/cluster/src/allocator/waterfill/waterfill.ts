@@ -156,8 +156,8 @@ function spread(board: Board, job: JobState): readonly Part[] | null {
   return null;
 }
 
-/** The drafts in the order of the choice. */
-function draftsOf(
+/** The drafts of the seated jobs, in the order of `chosen`. */
+export function draftsOf(
   board: Board,
   chosen: readonly JobState[],
   seatOf: ReadonlyMap<JobState, Seat>,

@@ -1,0 +1,116 @@
+/** Flags of the simulated cluster: where jobs and profiles come from, what the servers have, what changes cost. */
+import {
+  type AllocatorName,
+  type Arrivals,
+  type ClusterShape,
+  type Experiment,
+  generateTrace,
+  gpuCounts,
+  type Model,
+  type PlacementMode,
+  type PolicyName,
+  parseJobTrace,
+  parsePublishedProfiles,
+  plainExperiment,
+  publishedModels,
+  synergyMix,
+  type TraceJob,
+} from "@millrace/cluster";
+import { MillraceError } from "@millrace/core";
+import { readTextFile } from "@millrace/core/node";
+
+/** Flags that simulate and compare share, as commander reads them. */
+export interface ClusterFlags {
+  readonly trace?: string;
+  readonly profiles?: string;
+  readonly jobs?: number;
+  readonly rate?: number;
+  readonly arrivals?: Arrivals["kind"];
+  readonly mix?: readonly [number, number, number];
+  readonly gpuCounts?: keyof typeof gpuCounts;
+  readonly seed?: number;
+  readonly policy?: PolicyName;
+  readonly allocator?: AllocatorName;
+  readonly placement?: PlacementMode;
+  readonly servers?: number;
+  readonly gpusPerServer?: number;
+  readonly cpusPerServer?: number;
+  readonly memoryPerServer?: number;
+  readonly round?: number;
+  readonly decisions?: Experiment["decisions"];
+  readonly restartCost?: number;
+  readonly refillCost?: number;
+  readonly resize?: Experiment["resize"];
+  readonly spanFactor?: number;
+  readonly profileError?: number;
+  readonly starvation?: number;
+}
+
+/** The servers that the flags describe. */
+export function shapeOf(flags: ClusterFlags): ClusterShape {
+  return {
+    servers: flags.servers ?? 16,
+    gpus: flags.gpusPerServer ?? 8,
+    cpus: flags.cpusPerServer ?? 24,
+    hostBytes: (flags.memoryPerServer ?? 500) * 1e9,
+  };
+}
+
+/** The experiment that the flags describe. */
+export function experimentOf(flags: ClusterFlags): Experiment {
+  return {
+    ...plainExperiment,
+    cluster: shapeOf(flags),
+    policy: flags.policy ?? "fifo",
+    allocator: flags.allocator ?? "tune",
+    placement: flags.placement ?? "consolidate",
+    roundSeconds: flags.round ?? 300,
+    decisions: flags.decisions ?? "rounds",
+    restartSeconds: flags.restartCost ?? 0,
+    refillSeconds: flags.refillCost ?? 0,
+    resize: flags.resize ?? "restart",
+    spanFactor: flags.spanFactor ?? 1,
+    profileError: flags.profileError ?? 0,
+    starvationSeconds: (flags.starvation ?? 1000) * 3600,
+    seed: flags.seed ?? 1,
+  };
+}
+
+/** A flag that must be given. */
+export function needed(value: string | undefined, flag: string, example: string): string {
+  if (value !== undefined) return value;
+  throw new MillraceError("USAGE", `${flag} is missing`, { hint: `add ${flag} ${example}` });
+}
+
+/** The models of --profiles, for the shape's share. */
+export function modelsOf(flags: ClusterFlags): ReadonlyMap<string, Model> {
+  const path = needed(flags.profiles, "--profiles", "profiles.json");
+  const { gpus, cpus, hostBytes } = shapeOf(flags);
+  const published = parsePublishedProfiles(readTextFile(path), path, cpus / gpus);
+  return publishedModels(published, cpus / gpus, hostBytes / gpus / 1e9);
+}
+
+/** The jobs of --trace, or generated ones with --jobs. */
+export function traceOf(
+  flags: ClusterFlags,
+  models: ReadonlyMap<string, Model>,
+): readonly TraceJob[] {
+  if (flags.trace !== undefined) return parseJobTrace(readTextFile(flags.trace), flags.trace);
+  if (flags.jobs === undefined) needed(undefined, "--trace", "jobs.csv, or --jobs 1000");
+  const [image, language, speech] = flags.mix ?? [20, 70, 10];
+  const kind = flags.arrivals ?? "poisson";
+  return generateTrace({
+    jobs: flags.jobs ?? 0,
+    seed: flags.seed ?? 1,
+    arrivals: kind === "static" ? { kind } : { kind, jobsPerHour: flags.rate ?? 7 },
+    classes: synergyMix(image, language, speech),
+    gpus: gpuCounts[flags.gpuCounts ?? "single"],
+    iterationSeconds: (model) => {
+      const found = models.get(model);
+      if (found !== undefined) return found.iterationSeconds;
+      throw new MillraceError("PROFILE_INVALID", `the profiles have no model ${model}`, {
+        hint: "generated traces use the models of the published experiments; replay a trace of your own with --trace",
+      });
+    },
+  });
+}

@@ -1,0 +1,32 @@
+/** Results of the simulated cluster for people. */
+import type { RunSummary } from "@millrace/cluster";
+import { formatCount, formatNumber, formatPercent } from "@millrace/core";
+
+type Figures = Pick<RunSummary, "jct" | "makespanHours" | "decisions" | "decisionMs"> &
+  Partial<RunSummary>;
+
+/** A run in a few lines; what a mode does not know is left out. */
+export function summaryLines(summary: Figures, jobs: number): readonly string[] {
+  const { jct, makespanHours, utilisation, fairness, decisionMs } = summary;
+  const hours = formatNumber;
+  const lines = [
+    `  jobs         ${formatCount(jct.n)} of ${formatCount(jobs)} finished, makespan ${hours(makespanHours)} h`,
+    `  JCT          mean ${hours(jct.mean)} h, p50 ${hours(jct.p50)}, p95 ${hours(jct.p95)}, p99 ${hours(jct.p99)}, p99.9 ${hours(jct.p999)}, max ${hours(jct.max)}`,
+  ];
+  if (utilisation !== undefined)
+    lines.push(
+      `  held         ${formatPercent(utilisation.gpus)} of the GPUs, ${formatPercent(utilisation.cpus)} of the CPUs, ${formatPercent(utilisation.hostMemory)} of the host memory`,
+    );
+  if (fairness !== undefined)
+    lines.push(
+      `  fairness     JCT over time at the share: mean ${hours(fairness.mean)}, p99 ${hours(fairness.worst)}; Jain ${hours(fairness.jain)}`,
+    );
+  if (summary.restarts !== undefined)
+    lines.push(
+      `  changes      ${formatCount(summary.restarts)} restarts, ${formatCount(summary.preemptions ?? 0)} preemptions`,
+    );
+  lines.push(
+    `  decisions    ${formatCount(summary.decisions)}, mean ${hours(decisionMs.mean)} ms, p99 ${hours(decisionMs.p99)} ms`,
+  );
+  return lines;
+}

@@ -1,0 +1,2 @@
+/** HTML reports of simulated clusters; loads the chart library, so commands import it when they write one. */
+export * from "./report.ts";

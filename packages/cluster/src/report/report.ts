@@ -1,0 +1,262 @@
+/** The report of a simulated cluster: completion times first, then who ran where, what was used, and the jobs by model. */
+import {
+  cdfChart,
+  type KeyFigure,
+  type ReportDocument,
+  type Section,
+  timelineChart,
+  writeNumber,
+} from "@millrace/report";
+import type { Experiment, Outcome } from "../simulator/experiment.ts";
+import { completionTimes, type RunSummary } from "../simulator/metrics.ts";
+import { serverGantt } from "./gantt.ts";
+
+/** A run with its timeline kept. */
+export interface ClusterReportInput
+  extends Pick<Outcome, "jobs" | "result" | "summary" | "rejected"> {
+  readonly experiment: Experiment;
+}
+
+/** Where the report comes from. */
+export interface Provenance {
+  readonly command: string;
+  readonly version: string;
+}
+
+const hour = 3600;
+/** Servers and hours that the Gantt shows at most. */
+const ganttServers = 16;
+const ganttHours = 168;
+
+/** Writes the document. */
+export function clusterReport(
+  input: ClusterReportInput,
+  { command, version }: Provenance,
+): ReportDocument {
+  const { experiment, summary, jobs, rejected } = input;
+  const { cluster, policy, allocator } = experiment;
+  const figures: KeyFigure[] = [
+    { label: "mean JCT", value: writeNumber(summary.jct.mean), unit: "h" },
+    { label: "p99 JCT", value: writeNumber(summary.jct.p99), unit: "h" },
+    { label: "makespan", value: writeNumber(summary.makespanHours), unit: "h" },
+    { label: "GPUs held", value: writeNumber(summary.utilisation.gpus, "percent") },
+    { label: "restarts", value: writeNumber(summary.restarts, "whole") },
+  ];
+  const unfinished = jobs.length - summary.jct.n;
+  return {
+    kind: "Cluster simulation",
+    title: `${writeNumber(jobs.length, "whole")} jobs on ${cluster.servers} servers of ${cluster.gpus} GPUs`,
+    subtitle: `${policy} with ${allocator}; ${cluster.cpus} CPUs and ${writeNumber(cluster.hostBytes / 1e9)} GB of host memory per server, rounds of ${experiment.roundSeconds} s.`,
+    command,
+    madeWith: [
+      { label: "seed", value: String(experiment.seed) },
+      { label: "restart cost", value: `${experiment.restartSeconds} s` },
+      { label: "cache refill", value: `${experiment.refillSeconds} s` },
+      { label: "profile error", value: writeNumber(experiment.profileError, "percent") },
+      { label: "version", value: version },
+    ],
+    verdict: {
+      tone: unfinished === 0 ? "good" : "warning",
+      headline:
+        unfinished === 0
+          ? `All jobs ended; one took ${writeNumber(summary.jct.mean)} hours on average.`
+          : `${writeNumber(unfinished, "whole")} of ${writeNumber(jobs.length, "whole")} jobs did not end.`,
+      ...(rejected.length === 0
+        ? {}
+        : {
+            detail: `${rejected.length} more jobs were rejected: no profile, or more GPUs than there are.`,
+          }),
+      figures,
+    },
+    sections: [times(input), whereSection(input), usage(input), models(input), decisions(summary)],
+    data: summary,
+  };
+}
+
+function times({ jobs, result, summary }: ClusterReportInput): Section {
+  const jct = completionTimes(jobs, result.finish).map((seconds) => seconds / hour);
+  const waits = result.firstStart.map((at, i) => (at - (jobs[i]?.arrivedAt ?? 0)) / hour);
+  const { p50, p95, p99, p999, max } = summary.jct;
+  return {
+    id: "jct",
+    heading: "Completion times",
+    blocks: [
+      {
+        kind: "charts",
+        columns: 2,
+        charts: [
+          {
+            title: "Job completion time",
+            svg: cdfChart({
+              title: "Job completion time",
+              description: "Share of the jobs that took at most so many hours.",
+              series: [{ name: "JCT", quantiles: jct.filter(Number.isFinite).sort() }],
+              format: "number",
+              xLabel: "hours",
+            }),
+          },
+          {
+            title: "Wait for the first start",
+            svg: cdfChart({
+              title: "Wait for the first start",
+              description: "Share of the jobs that first ran after so many hours.",
+              series: [{ name: "wait", quantiles: waits.filter(Number.isFinite).sort() }],
+              format: "number",
+              xLabel: "hours",
+            }),
+          },
+        ],
+      },
+      {
+        kind: "table",
+        columns: ["mean", "p50", "p95", "p99", "p99.9", "max"].map((header) => ({
+          header,
+          kind: "number" as const,
+          unit: "h",
+        })),
+        rows: [{ cells: [summary.jct.mean, p50, p95, p99, p999, max] }],
+      },
+    ],
+  };
+}
+
+function whereSection({ jobs, result, experiment }: ClusterReportInput): Section {
+  const { segments } = result.timeline;
+  const end = segments.reduce((last, segment) => Math.max(last, segment.to), 0);
+  const servers = Math.min(ganttServers, experiment.cluster.servers);
+  const to = Math.min(end, ganttHours * hour);
+  const { svg, leftOut } = serverGantt({
+    segments,
+    nameOf: (job) => `job ${jobs[job]?.id}`,
+    groupOf: (job) => jobs[job]?.model ?? "",
+    servers: Array.from({ length: servers }, (_, s) => ({
+      name: `s${s}`,
+      gpus: experiment.cluster.gpus,
+    })),
+    from: 0,
+    to,
+  });
+  const notes = ["a lane per GPU, a colour per model; point at a box for its job"];
+  if (servers < experiment.cluster.servers) notes.push(`the first ${servers} servers`);
+  if (to < end) notes.push(`the first ${ganttHours} hours of ${writeNumber(end / hour)}`);
+  if (leftOut > 0) notes.push(`${writeNumber(leftOut, "whole")} boxes left out`);
+  return {
+    id: "gantt",
+    heading: "Who ran where",
+    blocks: [
+      {
+        kind: "charts",
+        columns: 1,
+        charts: [{ title: "Jobs on GPUs", svg, caption: `${notes.join("; ")}.` }],
+      },
+    ],
+  };
+}
+
+function usage({ result }: ClusterReportInput): Section {
+  const { samples, capacity } = result.timeline;
+  const startsAt = samples.map(({ at }) => at);
+  const endsAt = samples.map(({ at }, i) => samples[i + 1]?.at ?? at + 1);
+  const share = (of: "gpus" | "cpus" | "hostBytes") => samples.map((s) => s[of] / capacity[of]);
+  return {
+    id: "usage",
+    heading: "Resources over time",
+    short: "Resources",
+    blocks: [
+      {
+        kind: "charts",
+        columns: 1,
+        charts: [
+          {
+            title: "Held by jobs, and jobs waiting",
+            svg: timelineChart({
+              title: "Held by jobs, and jobs waiting",
+              description:
+                "Parts of all GPUs, CPUs and host memory that jobs hold; jobs that wait.",
+              count: samples.length,
+              startsAt,
+              endsAt,
+              panels: [
+                { name: "gpu", heading: "GPUs", values: share("gpus"), format: "percent", max: 1 },
+                { name: "cpu", heading: "CPUs", values: share("cpus"), format: "percent", max: 1 },
+                {
+                  name: "memory",
+                  heading: "Host memory",
+                  values: share("hostBytes"),
+                  format: "percent",
+                  max: 1,
+                },
+                { name: "queue", heading: "Jobs waiting", values: samples.map((s) => s.waiting) },
+              ],
+            }),
+          },
+        ],
+      },
+    ],
+  };
+}
+
+function models({ jobs, result }: ClusterReportInput): Section {
+  const jct = completionTimes(jobs, result.finish);
+  const rows = new Map<string, { n: number; jct: number; work: number; restarts: number }>();
+  jobs.forEach((job, i) => {
+    const seconds = jct[i] as number;
+    if (Number.isNaN(seconds)) return;
+    const row = rows.get(job.model) ?? { n: 0, jct: 0, work: 0, restarts: 0 };
+    row.n++;
+    row.jct += seconds;
+    row.work += job.workSeconds;
+    row.restarts += result.restarts[i] ?? 0;
+    rows.set(job.model, row);
+  });
+  return {
+    id: "models",
+    heading: "By model",
+    short: "Models",
+    blocks: [
+      {
+        kind: "table",
+        columns: [
+          { header: "Model", kind: "code" },
+          { header: "Jobs", kind: "number", format: "whole" },
+          { header: "Mean JCT", kind: "number", unit: "h", bar: true },
+          { header: "JCT over time at the share", kind: "number" },
+          { header: "Restarts", kind: "number", format: "whole" },
+        ],
+        rows: [...rows]
+          .sort((a, b) => a[0].localeCompare(b[0]))
+          .map(([model, row]) => ({
+            cells: [model, row.n, row.jct / row.n / hour, row.jct / row.work, row.restarts],
+          })),
+        note: "Below 1 in the fourth column: more than its share made up for all its waiting.",
+      },
+    ],
+  };
+}
+
+function decisions({
+  decisionMs,
+  decisions,
+  restarts,
+  preemptions,
+  fairness,
+}: RunSummary): Section {
+  return {
+    id: "decisions",
+    heading: "Decisions",
+    blocks: [
+      {
+        kind: "facts",
+        facts: [
+          { label: "decisions", value: writeNumber(decisions, "whole") },
+          { label: "mean", value: `${writeNumber(decisionMs.mean)} ms` },
+          { label: "p99", value: `${writeNumber(decisionMs.p99)} ms` },
+          { label: "restarts", value: writeNumber(restarts, "whole") },
+          { label: "preemptions", value: writeNumber(preemptions, "whole") },
+          { label: "finish-time fairness, p99", value: writeNumber(fairness.worst) },
+          { label: "Jain's index", value: writeNumber(fairness.jain) },
+        ],
+      },
+    ],
+  };
+}

@@ -1,0 +1,3 @@
+/** Reproduction of the Synergy experiments. */
+export { publishedMix } from "./published-mix.ts";
+export { reproduceSynergy } from "./synergy.ts";

@@ -1,0 +1,170 @@
+import { Rng } from "@millrace/core";
+import { loadGgml, ThreadPool } from "@millrace/ggml";
+import { afterAll, describe, expect, test } from "vitest";
+import { elements, type TrainingGraph } from "../graph/graph.ts";
+import { GraphBuilder, square } from "../models/builder.ts";
+import { buildModel } from "../models/index.ts";
+import { simulate } from "../problem/simulate.ts";
+import { type BatchData, TrainingExecutor } from "./executor.ts";
+import { initialise } from "./initial.ts";
+import { measure } from "./measure.ts";
+import { optimizers } from "./optimizer.ts";
+import { keepingPlan, type Pick } from "./plans.conformance.ts";
+import { executorProblem } from "./problem.ts";
+import type { CostTable } from "./table.ts";
+
+const { library } = loadGgml();
+const pool = new ThreadPool(library, 1);
+afterAll(() => pool[Symbol.dispose]());
+const machine = { library, pool };
+
+function batchFor(graph: TrainingGraph, seed = 1): BatchData {
+  const rng = new Rng(seed);
+  return Object.fromEntries(
+    graph.inputs.map(({ name, dims, type }) => {
+      const n = elements(dims);
+      const values =
+        type === "i32"
+          ? Int32Array.from({ length: n }, () => rng.int(0, 9))
+          : Float32Array.from({ length: n }, () => rng.normal());
+      return [name, values];
+    }),
+  );
+}
+
+function pools(): TrainingGraph {
+  const b = new GraphBuilder();
+  const image = b.input("image", [3, 3, 12, 12]);
+  const labels = b.input("labels", [3], "i32");
+  let x = b.relu("r1", b.conv("c1", image, 8, square(3, 1, 1), { bias: true }));
+  x = b.maxPool("max", x, square(3, 2, 1));
+  x = b.relu("r2", b.conv("c2", x, 16, square(3, 1, 1), { bias: true }));
+  x = b.averagePool("average", x, square(2, 2));
+  x = b.dropout("drop", b.relu("r3", b.linear("fc1", x, 20, { bias: true })), 0.25);
+  b.crossEntropy("loss", b.linear("fc2", x, 10, { bias: true }), labels);
+  return b.build("pools", 3);
+}
+
+const small = {
+  batch: 2,
+  tokens: 12,
+  layers: 1,
+  width: 32,
+  heads: 4,
+  feedForward: 48,
+  vocabulary: 20,
+};
+const graphs: Readonly<Record<string, () => TrainingGraph>> = {
+  "convolutions, pools, dropout": pools,
+  "a residual network": () => buildModel("resnet-small", { batch: 4, image: [12, 12] }),
+  "a Llama-style decoder": () => buildModel("llama-small", { ...small, keyHeads: 2, dropout: 0.1 }),
+  "a GPT-like decoder": () => buildModel("gpt-small", small),
+  "a BERT-like encoder": () => buildModel("bert-small", small),
+};
+
+/** Opens an executor with a plan that the simulator accepted. */
+function open(graph: TrainingGraph, table: CostTable, keep: (j: number) => boolean, pick?: Pick) {
+  const problem = executorProblem(graph, table, optimizers.sgd);
+  const plan = keepingPlan(problem, keep, pick);
+  const verdict = simulate(problem, plan);
+  if (!verdict.valid) throw new Error(`${verdict.at}: ${verdict.reason}`);
+  const executor = new TrainingExecutor(machine, {
+    graph,
+    table,
+    plan,
+    optimizer: optimizers.sgd,
+    seed: 1,
+  });
+  initialise(executor, 1);
+  expect(executor.report.livePeakBytes).toBe(verdict.peak);
+  return { executor, peak: verdict.peak };
+}
+
+function gradientsOf(executor: TrainingExecutor, batch: BatchData) {
+  const loss = executor.gradients(batch);
+  return {
+    loss,
+    gradients: executor.parameters.map(({ gradient }) => executor.values(gradient).slice()),
+  };
+}
+
+const bits = (v: Float32Array): string =>
+  Buffer.from(v.buffer, v.byteOffset, v.byteLength).toString("base64");
+const norm = (v: Float32Array): number => Math.sqrt(v.reduce((s, x) => s + x * x, 0));
+
+/** Largest difference of two gradients relative to their size. */
+function distance(a: readonly Float32Array[], b: readonly Float32Array[]): number {
+  return Math.max(
+    ...a.map((x, i) => {
+      const y = b[i] as Float32Array;
+      return norm(x.map((v, k) => v - y[k]!)) / Math.max(norm(x), 1e-3);
+    }),
+  );
+}
+
+describe.each(Object.entries(graphs))("%s", (_, make) => {
+  const graph = make();
+  const table = measure(machine, graph, { seconds: 0 });
+  const batch = batchFor(graph);
+
+  test("what is computed again gives the same bits, in less memory", () => {
+    const { executor: all, peak } = open(graph, table, () => true);
+    using _a = all;
+    const kept = gradientsOf(all, batch);
+    for (const keep of [() => false, (j: number) => j % 3 === 0]) {
+      const { executor, peak: less } = open(graph, table, keep);
+      using _e = executor;
+      const again = gradientsOf(executor, batch);
+      expect(less).toBeLessThanOrEqual(peak);
+      expect(again.loss).toBe(kept.loss);
+      expect(again.gradients.map(bits)).toEqual(kept.gradients.map(bits));
+    }
+  });
+
+  test("gradients are those of central differences", () => {
+    using executor = open(graph, table, (j) => j % 2 === 0).executor;
+    const { gradients } = gradientsOf(executor, batch);
+    const { parameters } = executor;
+    for (let i = 0; i < parameters.length; i++) {
+      const g = gradients[i] as Float32Array;
+      const size = norm(g);
+      // Below this the difference of two losses is rounding: biases before a batch norm have no gradient at all.
+      if (size < 2e-3) continue;
+      const w = executor.values(parameters[i]!.value);
+      const before = w.slice();
+      // Short enough that few ReLUs switch, long enough that the losses differ by more than their rounding.
+      const reach = Math.max(1e-3, Math.min(2e-4 / size, 0.05));
+      const at = (sign: number): number => {
+        for (let k = 0; k < w.length; k++) w[k] = before[k]! + (sign * reach * g[k]!) / size;
+        return executor.gradients(batch);
+      };
+      const slope = (at(1) - at(-1)) / (2 * reach);
+      w.set(before);
+      expect(Math.abs(slope / size - 1), parameters[i]!.name).toBeLessThan(0.025);
+    }
+  });
+
+  test("every implementation gives the same gradients", () => {
+    using first = open(graph, table, () => true).executor;
+    const expected = gradientsOf(first, batch);
+    const used = new Set<string>();
+    const most = Math.max(
+      ...Object.values(table.operators).flatMap((r) => [r.forward.length, r.backward.length]),
+    );
+    for (let k = 1; k < most; k++) {
+      const { executor } = open(
+        graph,
+        table,
+        (j) => (j + k) % 2 === 0,
+        () => k,
+      );
+      using _e = executor;
+      const { loss, gradients } = gradientsOf(executor, batch);
+      expect(Math.abs(loss / expected.loss - 1)).toBeLessThan(1e-5);
+      expect(distance(expected.gradients, gradients), `round ${k}`).toBeLessThan(1e-4);
+      for (const call of executor.setup.plan)
+        if (call.kind !== "free") used.add(`${call.kind} ${call.operator} ${call.choice}`);
+    }
+    expect(used.size).toBeGreaterThan(graph.operators.length);
+  });
+});

@@ -1,0 +1,154 @@
+/**
+ * Normalisations. ggml has the gradient of RMS norm alone; the others follow from it: batch and layer norm are RMS norm of
+ * what was centred, and centring is its own adjoint.
+ */
+import {
+  addInplace,
+  mean,
+  mul,
+  mulInplace,
+  norm,
+  repeatBack,
+  reshape,
+  rmsNorm,
+  rmsNormBack,
+  rmsNormInplace,
+  sub,
+  subInplace,
+  sumRows,
+  type Tensor,
+} from "@millrace/ggml";
+import { batchNormBackward, batchNormForward } from "../../kernels/host.ts";
+import type { KernelBuilder } from "../kernel.ts";
+import {
+  count,
+  type OperationOf,
+  type OperatorKind,
+  type OperatorShape,
+  whole,
+} from "./operator.ts";
+
+function epsilonOf(op: OperatorShape): number {
+  return (op.operation as OperationOf<"batchNorm" | "layerNorm" | "rmsNorm">).epsilon;
+}
+
+/** [W, H, N, C] as rows, one a channel. */
+function channels(k: KernelBuilder, name: string): Tensor {
+  const t = k.operand(name);
+  return reshape(k.arena, t, [count(t.ne) / t.ne[3], t.ne[3]]);
+}
+
+/** A vector with one value a row. */
+function perRow(k: KernelBuilder, name: string): Tensor {
+  const t = k.operand(name);
+  return reshape(k.arena, t, [1, t.ne[0]]);
+}
+
+function rowsOf(k: KernelBuilder, name: string): Tensor {
+  const t = k.operand(name);
+  return reshape(k.arena, t, [t.ne[0], count(t.ne) / t.ne[0]]);
+}
+
+export const batchNorm: OperatorKind = {
+  forward: [
+    {
+      name: "composed",
+      code: {
+        native: (op) => (k) => {
+          const y = k.into("y", norm(k.arena, channels(k, "x0"), epsilonOf(op)));
+          k.run(mulInplace(k.arena, y, perRow(k, "w0")));
+          k.run(addInplace(k.arena, y, perRow(k, "w1")));
+        },
+      },
+    },
+    {
+      name: "fused",
+      code: { host: (operands, op) => batchNormForward(operands, op.output, epsilonOf(op)) },
+    },
+  ],
+  backward: [
+    whole("composed", ["x0"], {
+      native: (op) => (k) => {
+        const { arena } = k;
+        const epsilon = epsilonOf(op);
+        const x = channels(k, "x0");
+        const dy = channels(k, "dy");
+        const centred = k.run(sub(arena, x, mean(arena, x)));
+        const dx = k.into("dx0", rmsNormBack(arena, dy, centred, epsilon));
+        k.run(subInplace(arena, dx, mean(arena, dx)));
+        k.run(mulInplace(arena, dx, perRow(k, "w0")));
+        const unit = k.run(rmsNormInplace(arena, centred, epsilon));
+        k.into("dw0", sumRows(arena, k.run(mulInplace(arena, unit, dy))));
+        k.into("dw1", sumRows(arena, dy));
+      },
+    }),
+    whole("fused", ["x0"], {
+      host: (operands, op) => batchNormBackward(operands, op.output, epsilonOf(op)),
+    }),
+    whole(
+      "fused-in-place",
+      ["x0"],
+      { host: (operands, op) => batchNormBackward(operands, op.output, epsilonOf(op)) },
+      { inPlace: 0 },
+    ),
+  ],
+};
+
+export const layerNorm: OperatorKind = {
+  forward: [
+    {
+      name: "composed",
+      code: {
+        native: (op) => (k) => {
+          const y = k.into("y", norm(k.arena, rowsOf(k, "x0"), epsilonOf(op)));
+          k.run(mulInplace(k.arena, y, k.operand("w0")));
+          k.run(addInplace(k.arena, y, k.operand("w1")));
+        },
+      },
+    },
+  ],
+  backward: [
+    whole("composed", ["x0"], {
+      native: (op) => (k) => {
+        const { arena } = k;
+        const epsilon = epsilonOf(op);
+        const x = rowsOf(k, "x0");
+        const dy = rowsOf(k, "dy");
+        const centred = k.run(sub(arena, x, mean(arena, x)));
+        const scaled = mul(arena, dy, k.operand("w0"));
+        const dx = k.into("dx0", rmsNormBack(arena, scaled, centred, epsilon));
+        k.run(subInplace(arena, dx, mean(arena, dx)));
+        const unit = k.run(rmsNormInplace(arena, centred, epsilon));
+        k.into("dw0", repeatBack(arena, k.run(mulInplace(arena, unit, dy)), k.operand("dw0")));
+        k.into("dw1", repeatBack(arena, dy, k.operand("dw1")));
+      },
+    }),
+  ],
+};
+
+export const rootMeanSquareNorm: OperatorKind = {
+  forward: [
+    {
+      name: "composed",
+      code: {
+        native: (op) => (k) => {
+          const y = k.into("y", rmsNorm(k.arena, rowsOf(k, "x0"), epsilonOf(op)));
+          k.run(mulInplace(k.arena, y, k.operand("w0")));
+        },
+      },
+    },
+  ],
+  backward: [
+    whole("composed", ["x0"], {
+      native: (op) => (k) => {
+        const { arena } = k;
+        const epsilon = epsilonOf(op);
+        const x = rowsOf(k, "x0");
+        const dy = rowsOf(k, "dy");
+        k.into("dx0", rmsNormBack(arena, mul(arena, dy, k.operand("w0")), x, epsilon));
+        const unit = k.run(rmsNorm(arena, x, epsilon));
+        k.into("dw0", repeatBack(arena, k.run(mulInplace(arena, unit, dy)), k.operand("dw0")));
+      },
+    }),
+  ],
+};

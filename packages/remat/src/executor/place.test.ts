@@ -1,0 +1,46 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { aligned, checkPlacement, type Interval, livePeak, place } from "./place.ts";
+
+const intervals = fc.array(
+  fc
+    .tuple(fc.integer({ min: 1, max: 5000 }), fc.nat(30), fc.nat(10))
+    .map(([bytes, from, length]): Interval => ({ bytes, from, to: from + length })),
+  { maxLength: 40 },
+);
+
+test("buffers that live together never overlap, and no more is taken than all of them", () => {
+  fc.assert(
+    fc.property(intervals, (list) => {
+      const { offsets, bytes, peakBytes } = place(list);
+      list.forEach((a, i) => {
+        expect(offsets[i]! % 64).toBe(0);
+        expect(offsets[i]! + a.bytes).toBeLessThanOrEqual(bytes);
+        for (let j = 0; j < i; j++) {
+          const b = list[j]!;
+          if (a.from > b.to || b.from > a.to) continue;
+          const apart =
+            offsets[i]! + a.bytes <= offsets[j]! || offsets[j]! + b.bytes <= offsets[i]!;
+          expect(apart).toBe(true);
+        }
+      });
+      expect(bytes).toBeGreaterThanOrEqual(peakBytes);
+      expect(bytes).toBeLessThanOrEqual(list.reduce((sum, a) => sum + aligned(a.bytes), 0));
+      expect(peakBytes).toBe(livePeak(list));
+    }),
+  );
+});
+
+test("a chain in which each buffer follows the last but one needs two places", () => {
+  const chain = Array.from({ length: 20 }, (_, i) => ({ bytes: 640, from: i, to: i + 1 }));
+  expect(place(chain).bytes).toBe(1280);
+});
+
+test("an overlap is noticed", () => {
+  const two = [
+    { bytes: 100, from: 0, to: 2 },
+    { bytes: 100, from: 2, to: 3 },
+  ];
+  expect(() => checkPlacement(two, Float64Array.of(0, 64))).toThrow(/overlap/);
+  checkPlacement(two, Float64Array.of(0, 128));
+});

@@ -1,0 +1,82 @@
+/** A graph under a plan as a Trainable of the training loop: one child process, one step at a time. */
+import { MillraceError } from "@millrace/core";
+import type { StepPrediction, StepResult, Trainable } from "@millrace/core/job";
+import { elements, type TrainingGraph } from "../graph/graph.ts";
+import type { Plan } from "../problem/plan.ts";
+import { simulate } from "../problem/simulate.ts";
+import type { BatchData, MemoryReport } from "./executor.ts";
+import type { Optimizer } from "./optimizer.ts";
+import { executorProblem } from "./problem.ts";
+import { TrainerProcess } from "./process/trainer-process.ts";
+import { type CostTable, updateSeconds } from "./table.ts";
+
+export interface GraphTrainableOptions {
+  readonly graph: TrainingGraph;
+  /** Measured on this machine, with its number of threads. */
+  readonly table: CostTable;
+  readonly plan: Plan;
+  readonly optimizer: Optimizer;
+  /** Of first parameters and dropout. */
+  readonly seed: number;
+}
+
+export class GraphTrainable implements Trainable<BatchData> {
+  readonly process: TrainerProcess;
+  readonly memory: MemoryReport;
+  readonly #prediction: StepPrediction;
+
+  private constructor(process: TrainerProcess, memory: MemoryReport, prediction: StepPrediction) {
+    this.process = process;
+    this.memory = memory;
+    this.#prediction = prediction;
+  }
+
+  /** Starts the process, places the plan's buffers and gives the parameters their first values. Rejects with CONFIG_INVALID when the plan is not one of this graph and table. */
+  static async open(options: GraphTrainableOptions): Promise<GraphTrainable> {
+    const { graph, table, plan, optimizer, seed } = options;
+    const verdict = simulate(executorProblem(graph, table, optimizer), plan);
+    if (!verdict.valid)
+      throw new MillraceError(
+        "CONFIG_INVALID",
+        `action ${verdict.at} of the plan cannot be done: it ${verdict.reason}`,
+        { hint: "a plan fits the graph and the cost table it was made for: plan again" },
+      );
+    const process = await TrainerProcess.open({ graph, threads: table.threads });
+    try {
+      const memory = await process.call("load", { table, plan, optimizer, seed });
+      await process.call("initialise", { seed });
+      const parameters = graph.operators.flatMap((op) =>
+        op.parameters.map((p) => elements(p.dims)),
+      );
+      const count = parameters.reduce((sum, n) => sum + n, 0);
+      return new GraphTrainable(process, memory, {
+        stepSeconds: verdict.time + updateSeconds(table, optimizer.kind, count),
+        peakBytes: verdict.peak,
+      });
+    } catch (error) {
+      await process[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  predict(): StepPrediction {
+    return this.#prediction;
+  }
+
+  async step(batch: BatchData): Promise<StepResult> {
+    const { loss, seconds } = await this.process.call("step", { batch });
+    return { loss, seconds, peakBytes: this.memory.livePeakBytes };
+  }
+
+  async save(dir: string): Promise<void> {
+    await this.process.call("save", { dir });
+  }
+
+  async load(dir: string): Promise<void> {
+    await this.process.call("restore", { dir });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process[Symbol.asyncDispose]();
+  }
+}

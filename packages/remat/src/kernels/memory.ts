@@ -1,0 +1,87 @@
+/**
+ * The kernels and their memory: tiles of at most 64 Ki elements that operands are copied through, so that operands may
+ * lie anywhere and be of any size. Everything of it is 1.6 MiB, whatever the model.
+ */
+import { kernelBytes } from "./bytes.ts";
+
+/** The functions of kernels.wat: addresses in bytes, counts in elements. */
+interface Kernels {
+  mask_forward(x: number, y: number, mask: number, n: number): void;
+  mask_backward(dy: number, mask: number, dx: number, n: number, bits: number): void;
+  gelu_forward(x: number, y: number, n: number): void;
+  gelu_backward(x: number, dy: number, dx: number, n: number): void;
+  dropout(
+    x: number,
+    y: number,
+    n: number,
+    first: number,
+    key: number,
+    second: number,
+    threshold: number,
+    scale: number,
+    lanes: number,
+  ): void;
+  sum(a: number, n: number): number;
+  product(a: number, b: number, n: number, shift: number, mean: number): number;
+  combine(a: number, b: number, y: number, n: number, p: number, q: number, r: number): void;
+}
+
+/** The part of the WebAssembly API that is used; the type library of Node leaves it out. */
+interface Wasm {
+  readonly Memory: new (limits: {
+    initial: number;
+    maximum: number;
+    shared: true;
+  }) => {
+    readonly buffer: ArrayBufferLike;
+  };
+  readonly Module: new (bytes: Uint8Array) => object;
+  readonly Instance: new (
+    module: object,
+    imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
+  ) => { readonly exports: object };
+}
+
+/** Elements of a tile; a multiple of 32. */
+export const tileElements = 1 << 16;
+
+const tileBytes = 4 * tileElements;
+const pages = 26;
+
+/** Where the tiles and constants lie, bytes. */
+export const places = {
+  bits: 0,
+  lanes: 16,
+  first: 64,
+  second: 64 + tileBytes,
+  third: 64 + 2 * tileBytes,
+  fourth: 64 + 3 * tileBytes,
+  mask: 64 + 4 * tileBytes,
+} as const;
+
+export interface TileMemory {
+  readonly kernels: Kernels;
+  /** `n` elements at a place. */
+  floats(at: number, n: number): Float32Array;
+  bytes(at: number, n: number): Uint8Array;
+}
+
+let made: TileMemory | null = null;
+
+/** The one memory of this process, made on first use. */
+export function tileMemory(): TileMemory {
+  if (made !== null) return made;
+  const wasm = (globalThis as unknown as { readonly WebAssembly: Wasm }).WebAssembly;
+  const memory = new wasm.Memory({ initial: pages, maximum: 64, shared: true });
+  const module = new wasm.Module(Buffer.from(kernelBytes, "base64"));
+  const instance = new wasm.Instance(module, { env: { memory } });
+  const { buffer } = memory;
+  new Int32Array(buffer, places.bits, 4).set([1, 2, 4, 8]);
+  new Int32Array(buffer, places.lanes, 4).set([0, 1, 2, 3]);
+  made = {
+    kernels: instance.exports as unknown as Kernels,
+    floats: (at, n) => new Float32Array(buffer, at, n),
+    bytes: (at, n) => new Uint8Array(buffer, at, n),
+  };
+  return made;
+}
