@@ -142,3 +142,11 @@ test("vectors of another encoder: the width follows from the size, and wrong fil
   write([...Array(9).fill(0), Number.NaN, ...Array(6).fill(0)]);
   await expect(readDataset(dir, { features: "vectors" })).rejects.toThrow(/value 1 of point 1/);
 });
+
+test("rows of feature files are brought to norm 1, as the recipes need", async () => {
+  const dir = mkdtempSync(join(folder, "norm-"));
+  writeFileSync(join(dir, "trn.txt"), "2 3 2\n0 0:3 2:4\n1\n");
+  const { train } = await readDataset(dir);
+  expect([...train.features.values!].map((v) => Number(v.toFixed(6)))).toEqual([0.6, 0.8]);
+  expect(train.features.indptr[2]).toBe(2);
+});

@@ -9,7 +9,7 @@ import {
   type VectorizerState,
   vectorize,
 } from "../text/vectorizer.ts";
-import type { Csr } from "./csr.ts";
+import { type Csr, normalizeRows } from "./csr.ts";
 import { readFilter } from "./filters.ts";
 import { readMatrix, readOneFile } from "./sparse.ts";
 import { readJsonLines, readTexts } from "./texts.ts";
@@ -151,8 +151,8 @@ export async function readDataset(
   const state =
     "texts" in train ? ("idf" in given ? given : fitVectorizer(train.texts, given)) : null;
   const dataset: Dataset = {
-    train: await finish(folder, "trn", train, state),
-    test: test === null ? null : await finish(folder, "tst", test, state),
+    train: await finish(folder, "trn", train, state, source),
+    test: test === null ? null : await finish(folder, "tst", test, state, source),
     labelTexts: texts,
     vectorizer: state,
   };
@@ -172,9 +172,15 @@ async function finish(
   part: Part,
   raw: Raw,
   state: VectorizerState | null,
+  source: FeatureSource,
 ): Promise<Split> {
+  // Rates and initial values of the recipes are for rows of norm 1; vectors of another encoder stay as they are.
   const features =
-    "features" in raw ? raw.features : vectorize(state as VectorizerState, raw.texts);
+    "texts" in raw
+      ? vectorize(state as VectorizerState, raw.texts)
+      : source === "vectors"
+        ? raw.features
+        : normalizeRows(raw.features);
   const file = find(folder, filterNames[part]);
   return {
     features,
