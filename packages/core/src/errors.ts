@@ -90,6 +90,11 @@ export const errorCodes = {
     title: "A GGUF model file is damaged or not one",
     text: "The message names the file, the offset and the value that cannot be. Usual causes: a download that broke off, a file of another format, parts of a split model that do not belong together. Download it again and compare its checksum.",
   },
+  GRAPH_INVALID: {
+    exit: 2,
+    title: "A training graph cannot be read",
+    text: "The message names the operator, or the byte of an ONNX file, and what is wrong with it: shapes that do not fit, inputs that nothing has made, sizes beyond all limits, external data outside the model's folder.",
+  },
   MODEL_UNSUPPORTED: {
     exit: 2,
     title: "The model file is valid, but cannot be used for this",

@@ -2,6 +2,7 @@
  * Feeding training without data stalls: sources, fetching, the never-evict cache, preparation, batches. Layer 1; uses
  * the operating system through @millrace/system alone. Papers: CoorDL and DS-Analyzer (VLDB 2021).
  */
+export { type AnalyzePhase, instrument } from "./analyze/instrument.ts";
 export {
   jobProfileJsonSchema,
   parseJobProfile,
@@ -13,6 +14,10 @@ export * from "./batch/batch.ts";
 export type * from "./cache/byte-cache.ts";
 export { cachePath, MinioCache, type MinioCacheOptions } from "./cache/minio-cache.ts";
 export { NoCache } from "./cache/no-cache.ts";
+export { type CacheOverview, cacheOverviews, removeCache } from "./cache/overview.ts";
+export { CoordinatedSource, type JoinOptions } from "./daemon/client.ts";
+export { cleanRings, rings } from "./daemon/ring.ts";
+export { DataService, defaultSocket, type ServiceOptions, startService } from "./daemon/service.ts";
 export { Arena } from "./fetch/arena.ts";
 export { FileReader, type FileReaderOptions, type ReadMode } from "./fetch/file-reader.ts";
 export type * from "./fetch/storage-reader.ts";
@@ -32,7 +37,9 @@ export { makeTransform, outputSpec } from "./prep/make-transform.ts";
 export type * from "./prep/transform.ts";
 export * from "./sampler/sampler.ts";
 export { openFolder } from "./source/folder.ts";
+export { type OpenOptions, openSource, sourceKindOf } from "./source/open.ts";
 export type * from "./source/source.ts";
+export { byteTokens, packText, type Tokenize } from "./source/tokens.ts";
 export * from "./stall-model/index.ts";
 export * from "./storage/emulated-storage.ts";
 export * from "./storage/measure-storage.ts";

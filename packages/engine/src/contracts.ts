@@ -8,6 +8,7 @@ import type {
   SchedulerOptions,
   StepPlan,
   StepProfile,
+  StepWork,
 } from "@millrace/serving";
 
 /** What a model file says about itself, as far as scheduling and serving need it. */
@@ -270,15 +271,12 @@ export interface EngineClient {
 }
 
 /** One line of the timing log: what a step computed and where its time went, in seconds. */
-export interface StepTiming {
+export interface StepTiming extends StepWork {
   readonly step: number;
   /** Start on the engine's monotonic clock. */
   readonly at: number;
-  readonly prefillTokens: number;
-  readonly prefillRows: number;
-  readonly prefillPairs: number;
-  readonly decodeRows: number;
-  readonly decodeContext: number;
+  /** Since the end of the step before; null when the engine had nothing to do in between. */
+  readonly gapSeconds: number | null;
   readonly planSeconds: number;
   readonly memorySeconds: number;
   readonly buildSeconds: number;

@@ -1,8 +1,18 @@
 /** Training in less memory (MONeT): graphs, planning problems, solvers, and the simulator that judges every plan. */
+export * from "./baselines/index.ts";
+export * from "./costs/measured.ts";
+export * from "./costs/roofline.ts";
+export * from "./explain/explain.ts";
+export * from "./explain/sweep.ts";
+export * from "./gpu/library.ts";
+export * from "./gpu/pytorch.ts";
 export * from "./graph/graph.ts";
 export * from "./graph/library.ts";
 export * from "./graph/lower.ts";
 export * from "./graph/operation.ts";
+export { type ImportOptions, importOnnx } from "./import/onnx-import.ts";
+export { readOnnx } from "./import/onnx-model.ts";
+export * from "./import/trace-file.ts";
 export * from "./models/builder.ts";
 export * from "./models/index.ts";
 export * from "./models/options.ts";
@@ -11,3 +21,7 @@ export * from "./problem/plan.ts";
 export * from "./problem/problem.ts";
 export * from "./problem/problem-file.ts";
 export * from "./problem/simulate.ts";
+export * from "./problem/synthetic.ts";
+export * from "./solve/planner.ts";
+export * from "./solve/reference.ts";
+export type { BoundScope, Effort } from "./solve/solver.ts";

@@ -12,6 +12,7 @@ export * from "./charts/capacity.ts";
 export * from "./charts/cdf.ts";
 export * from "./charts/line.ts";
 export * from "./charts/pareto.ts";
+export * from "./charts/scatter.ts";
 export * from "./charts/stage-gantt.ts";
 export * from "./charts/timeline.ts";
 export type { ReportContext } from "./context.ts";

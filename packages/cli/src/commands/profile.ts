@@ -10,6 +10,7 @@ import type { Session } from "../session.ts";
 import { facts } from "../ui/table.ts";
 
 interface ProfileFlags {
+  readonly from?: string;
   readonly quick?: boolean;
   readonly rounds?: number;
   readonly seed?: number;
@@ -25,6 +26,10 @@ export async function profileCommand(
   all: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = all as ProfileFlags;
+  if (flags.from !== undefined) {
+    const { profileFromCommand } = await import("./profile-from.ts");
+    return profileFromCommand(session, { ...flags, from: flags.from });
+  }
   const config = readServeConfig(all);
   if (config.engine.executor === "libllama")
     throw new MillraceError("USAGE", "libllama's steps cannot be profiled", {
@@ -57,8 +62,11 @@ export async function profileCommand(
     engine: `millrace ${version}, ggml`,
     date: new Date().toISOString().slice(0, 10),
     units: { time: "s", length: "token" },
+    tileTokens: profiled.limits.tileTokens,
     points,
     operators: [],
+    loop: null,
+    transport: null,
   };
   writeFileAtomic(out, `${JSON.stringify(profile, null, 1)}\n`);
   const { heldOut } = new ProfileCost(profile);
@@ -81,7 +89,7 @@ export async function profileCommand(
     ...facts(
       [
         ["model", profile.model],
-        ["points", `${points.length} batches, medians of at least ${repeats} runs`],
+        ["points", `${points.length} batches, each run at least ${repeats} times`],
         ["steps", `${formatSeconds(fastest.seconds)} to ${formatSeconds(slowest.seconds)}`],
         [
           "held-out error",

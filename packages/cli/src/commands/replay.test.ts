@@ -93,6 +93,16 @@ test("measure, serve, replay: the simulator decides as the engine did, and its p
     timing: { steps: stats.steps, measuredSeconds: expect.any(Number) },
   });
 
+  const told = await millrace(
+    "simulate",
+    ...["--replay", logs.decisions, "--timing-log", logs.timings, "--profile", profile],
+  );
+  expect(told.out).toContain("of the time");
+  const [all] = report.timing.residuals;
+  expect(all).toMatchObject({ by: "all", share: 1 });
+  // The first step has none before it to be timed from.
+  expect(all.steps).toBeLessThan(stats.steps);
+
   const lines = readFileSync(logs.decisions, "utf8").split("\n");
   const at = lines.findIndex((line) => line.includes('"ticket":3,"digest"'));
   lines[at] = '{"kind":"plan","ticket":3,"digest":"0000000000000000"}';

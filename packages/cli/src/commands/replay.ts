@@ -10,11 +10,13 @@ import {
   parseStepProfile,
   parseStepTimings,
   type ReplayReport,
+  type ResidualGroup,
   replayDecisions,
   type StepCostModel,
+  stepResiduals,
 } from "@millrace/serving";
 import type { Session } from "../session.ts";
-import { facts } from "../ui/table.ts";
+import { facts, table } from "../ui/table.ts";
 
 interface ReplayFlags {
   readonly replay: string;
@@ -30,6 +32,8 @@ interface TimingError {
   /** Absolute errors of single steps, in percent. */
   readonly p50: number;
   readonly p90: number;
+  /** Which steps are mispredicted: whole periods, serving loop included. */
+  readonly residuals: readonly ResidualGroup[];
 }
 
 export async function replayCommand(session: Session, flags: ReplayFlags): Promise<number> {
@@ -70,10 +74,10 @@ function timingError(flags: ReplayFlags, cost: ProfileCost | null): TimingError 
   let measured = 0;
   let predicted = 0;
   const errors = Float64Array.from(steps, (step) => {
-    const seconds = cost.pointSeconds(step);
-    measured += step.seconds;
+    const seconds = cost.computeSeconds(step);
+    measured += step.computeSeconds;
     predicted += seconds;
-    return 100 * Math.abs(seconds / step.seconds - 1);
+    return 100 * Math.abs(seconds / step.computeSeconds - 1);
   }).sort();
   return {
     steps: steps.length,
@@ -81,6 +85,7 @@ function timingError(flags: ReplayFlags, cost: ProfileCost | null): TimingError 
     predictedSeconds: predicted,
     p50: quantileSorted(errors, 0.5),
     p90: quantileSorted(errors, 0.9),
+    residuals: stepResiduals(cost, steps),
   };
 }
 
@@ -114,6 +119,37 @@ function describe(
               ],
             ] as const)),
       ],
+      { paint, indent: 2 },
+    ),
+    ...(timing === null ? [] : residualLines(timing.residuals, paint)),
+  ];
+}
+
+/** Which steps are mispredicted, by what they computed. */
+function residualLines(
+  groups: readonly ResidualGroup[],
+  paint: Session["paint"],
+): readonly string[] {
+  const percent = (x: number): string => `${formatNumber(100 * x)} %`;
+  return [
+    "",
+    ...table(
+      [
+        { title: "steps", least: 12 },
+        { title: "n", align: "right" },
+        { title: "of the time", align: "right" },
+        { title: "bias", align: "right" },
+        { title: "p10 … p90 of single ones", align: "right" },
+      ],
+      groups
+        .filter(({ by }) => by === "all" || by === "phase")
+        .map((g) => [
+          g.group,
+          String(g.steps),
+          percent(g.share),
+          percent(g.bias),
+          `${percent(g.p10)} … ${percent(g.p90)}`,
+        ]),
       { paint, indent: 2 },
     ),
   ];

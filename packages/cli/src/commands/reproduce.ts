@@ -61,6 +61,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
     },
   ],
   [
+    "monet",
+    {
+      title: "MONeT (ICLR 2021): memory optimization for deep networks",
+      load: async () => (await import("@millrace/remat/reproduce")).reproduceMonet,
+    },
+  ],
+  [
     "metron",
     {
       title: "Metron (2024): what users of a streaming service feel",
@@ -72,6 +79,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
     {
       title: "ASTRA (2024): extreme classification that trains in sub-linear time",
       load: async () => (await import("@millrace/extreme/reproduce")).reproduceAstra,
+    },
+  ],
+  [
+    "coordl",
+    {
+      title: "CoorDL and DS-Analyzer (VLDB 2021): training without data stalls",
+      load: async () => (await import("@millrace/data/experiments")).reproduceCoordl,
     },
   ],
   [

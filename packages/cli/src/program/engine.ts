@@ -5,7 +5,7 @@ import { decimal, wholeNumber } from "./values.ts";
 const group = "Engine:";
 
 /** Flags of every command that opens an engine. */
-const engineFlags: readonly FlagSpec[] = [
+export const engineFlags: readonly FlagSpec[] = [
   { flags: "-m, --model <file>", text: "GGUF file, the first of a split model" },
   { flags: "-c, --config <file>", text: "settings (YAML or JSON); flags win over it" },
   {
@@ -155,6 +155,10 @@ const profile: CommandSpec = {
     },
     { flags: "--quick", text: "a coarse grid, at most 30 s" },
     {
+      flags: "--from <file>",
+      text: "instead: fit the raw run of `millrace bench --out`, of any server, from its tokens alone",
+    },
+    {
       flags: "--rounds <n>",
       text: "times each batch is measured (default: 7; 5 with --quick)",
       parse: wholeNumber("--rounds", 3),
@@ -167,6 +171,10 @@ const profile: CommandSpec = {
     [
       "millrace profile -m model.gguf && millrace simulate -c run.yaml -s predictor.type=profile -s predictor.path=profile.json",
       "then simulate this machine",
+    ],
+    [
+      "millrace bench --url https://llm.example.com --rate 2 --out run && millrace profile --from run/run.jsonl",
+      "a server that is not ours",
     ],
   ],
   run: async (session, { flags }) =>

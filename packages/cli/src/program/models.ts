@@ -10,7 +10,7 @@ const make: CommandSpec = {
   summary: "write a model with random weights",
   text: "Writes a GGUF file with random weights of a named geometry: its texts mean nothing, its work is that of a trained model of that shape. The same flags give the same bytes.",
   flags: [
-    { flags: "--preset <name>", text: "geometry: tiny, small or medium (default: small)" },
+    { flags: "--preset <name>", text: "geometry: tiny, mini, small or medium (default: small)" },
     { flags: "--architecture <name>", text: "llama, mistral, qwen2 or qwen3 (default: llama)" },
     {
       flags: "--type <format>",

@@ -5,10 +5,13 @@ import { describeFailure, exitOf, failureJson } from "../failure.ts";
 import { type GlobalFlags, Session, type Surroundings } from "../session.ts";
 import { type Paint, unpainted, wantsColour } from "../ui/paint.ts";
 import { benchCommands } from "./bench.ts";
+import { calibrateCommands } from "./calibrate.ts";
 import { catalogueCommands } from "./catalogue.ts";
 import { clusterCommands } from "./cluster.ts";
+import { dataCommands } from "./data.ts";
 import { engineCommands } from "./engine.ts";
 import { extremeCommands } from "./extreme.ts";
+import { memoryCommands } from "./memory.ts";
 import { modelCommands } from "./models.ts";
 import { servingCommands } from "./serving.ts";
 import { setupCommands } from "./setup.ts";
@@ -45,11 +48,14 @@ export function buildProgram(surroundings: Surroundings, done: (exit: number) =>
   const own: readonly CommandSpec[] = [helpSpec(program), completionSpec(program)];
   for (const spec of [
     ...servingCommands,
+    ...calibrateCommands,
     ...benchCommands,
     ...traceCommands,
     ...engineCommands,
     ...modelCommands,
+    ...memoryCommands,
     ...extremeCommands,
+    ...dataCommands,
     ...clusterCommands,
     ...catalogueCommands,
     ...setupCommands,

@@ -25,6 +25,12 @@ const statusOf: Readonly<Record<number, SolveStatus>> = {
   17: "aborted",
 };
 
+/** Known values alone; HiGHS completes the others. */
+function startOf(values: Float64Array): { indices: Int32Array; values: Float64Array } {
+  const indices = Int32Array.from(values.keys()).filter((i) => !Number.isNaN(values[i]));
+  return { indices, values: Float64Array.from(indices, (i) => values[i] as number) };
+}
+
 function solve(solver: Highs, request: SolveRequest): SolveResult {
   const { program } = request;
   const integer = !request.relaxed && program.integral.includes(1);
@@ -55,7 +61,7 @@ function solve(solver: Highs, request: SolveRequest): SolveResult {
     if (integer) {
       model.options.set("mip_rel_gap", request.relativeGap);
       if (request.maxNodes !== null) model.options.set("mip_max_nodes", request.maxNodes);
-      if (request.start !== null) model.setSolution({ colValue: request.start });
+      if (request.start !== null) model.setSolution(startOf(request.start));
     } else if (request.method === "ipm") {
       model.options.set("solver", "ipm");
     }

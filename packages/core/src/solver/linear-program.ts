@@ -47,7 +47,7 @@ export interface SolveOptions {
   readonly relativeGap?: number;
   /** Leaves out the whole-number conditions: the relaxation, with duals. */
   readonly relaxed?: boolean;
-  /** Values of all columns to start from; one that does not hold is ignored. */
+  /** Values of columns to start from, NaN where unknown; a start that cannot be completed is ignored. */
   readonly start?: Float64Array;
   /** Of LPs; HiGHS alone (default: simplex). */
   readonly method?: "simplex" | "ipm";

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { CbcSolver, hasCbc } from "./cbc-solver.ts";
 import { HighsSolver } from "./highs-solver.ts";
 import type { SolveProgress } from "./linear-program.ts";
 import { ProgramBuilder } from "./program-builder.ts";
@@ -35,6 +36,15 @@ describe("HiGHS", () => {
     });
     expect(again.objective).toBe(best.objective);
   });
+});
+
+describe.skipIf(!hasCbc())("CBC (skipped where it is not installed)", () => {
+  solverConformance(() => new CbcSolver(), false);
+});
+
+test("a solver that is not there is named", async () => {
+  await using solver = new CbcSolver("no-such-solver");
+  await expect(solver.solve(hard(5))).rejects.toThrow(/no-such-solver cannot be started/);
 });
 
 test("terms of the same column add up", () => {

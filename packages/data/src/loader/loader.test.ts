@@ -30,7 +30,10 @@ afterAll(() => {
 });
 
 const make = (seed: number, more: Partial<LoaderOptions> = {}): DataLoader =>
-  new DataLoader({ source, transform, batchSize: 8, seed, workers: 2, ...more });
+  new DataLoader({ source, transform, batchSize: 8, seed, workers: 1, ...more });
+
+const wholeCache = (): MinioCache =>
+  new MinioCache({ source, capacityBytes: 1e6, folder: caches, persistent: false });
 
 const print = ({ data, labels, items, epoch }: Batch): string =>
   `${epoch}: ${items.join()} ${labels.join()} ${Buffer.from(data).toString("base64")}`;
@@ -54,11 +57,11 @@ batchSourceConformance("DataLoader", {
   items: ({ items }) => [...items],
 });
 
-batchSourceConformance("DataLoader with a small cache, four workers and little room", {
+batchSourceConformance("DataLoader with a small cache, two workers and little room", {
   make: (seed) =>
     make(seed, {
       cache: new MinioCache({ source, capacityBytes: 40_000, folder: caches, persistent: false }),
-      workers: 4,
+      workers: 2,
       arenaBytes: 65536,
       slots: 2,
       ahead: 3,
@@ -78,7 +81,7 @@ describe("batches", () => {
   test("do not depend on workers, cache or read-ahead", async () => {
     for (const more of [
       { workers: 1, slots: 2, ahead: 1, inFlight: 1 },
-      { workers: 3, slots: 6, ahead: 12, cache: 1e6 },
+      { workers: 3, slots: 6, ahead: 12, cache: wholeCache() },
     ]) {
       await using loader = make(4, more);
       expect(await epochs(loader, 2)).toEqual(reference);
@@ -144,6 +147,15 @@ test("a batch on loan stays whole until it is released, and holds the loader bac
   const again = (await loader.next()) as Loan<Batch>;
   expect(again.batch.position).toBe(16);
   expect(print(first.batch)).toBe(text);
+});
+
+test("a call that waits when the loader is closed is told so", async () => {
+  const loader = make(1, { slots: 2 });
+  await loader.next();
+  await loader.next();
+  const waiting = expect(loader.next()).rejects.toThrow("the loader was closed");
+  await loader[Symbol.asyncDispose]();
+  await waiting;
 });
 
 describe("bad samples", () => {

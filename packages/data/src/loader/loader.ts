@@ -209,6 +209,7 @@ export class DataLoader implements BatchSource<Batch> {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.closed) return;
     this.closed = true;
+    this.waker?.();
     await this.pipeline[Symbol.asyncDispose]();
     if (this.options.reader === undefined) await this.reader[Symbol.asyncDispose]();
     if (typeof this.options.cache !== "object") this.cache[Symbol.dispose]();
@@ -268,6 +269,7 @@ export class DataLoader implements BatchSource<Batch> {
   /** The entry to hand out next, once it is being prepared. */
   private async head(signal: AbortSignal | undefined): Promise<Window> {
     for (;;) {
+      if (this.closed) throw new InvariantError("the loader was closed");
       const entry = this.window[0];
       if (entry !== undefined && entry.result !== null) return entry;
       const woken = new Promise<void>((resolve) => {

@@ -87,7 +87,8 @@ export class Pipeline implements AsyncDisposable {
   private readonly announced: Area[] = [];
   private readonly watchers = new Set<() => void>();
   private nextId = 0;
-  private open = 0;
+  /** Planned or being prepared. */
+  private readonly jobs = new Set<Job>();
   private failure: Error | null = null;
 
   constructor(options: PipelineOptions) {
@@ -131,7 +132,7 @@ export class Pipeline implements AsyncDisposable {
       reject,
       result,
     };
-    this.open++;
+    this.jobs.add(job);
     items.forEach((item, index) => {
       const sample: Sample = {
         batch: job,
@@ -167,7 +168,7 @@ export class Pipeline implements AsyncDisposable {
     if (job.started) throw new InvariantError("a batch that is being prepared cannot be dropped");
     job.started = true;
     for (const sample of job.samples) this.release(sample);
-    if (job.left > 0) this.close();
+    if (job.left > 0) this.close(job);
     else this.look();
   }
 
@@ -178,7 +179,7 @@ export class Pipeline implements AsyncDisposable {
 
   /** Resolves when no batch is planned or being prepared. */
   drained(): Promise<void> {
-    return this.until(() => this.open === 0);
+    return this.until(() => this.jobs.size === 0);
   }
 
   prepCounts(): { readonly samples: number; readonly busySeconds: number } {
@@ -186,6 +187,7 @@ export class Pipeline implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.fail(new InvariantError("the loader was closed"));
     this.fetcher.stop();
     await this.pool[Symbol.asyncDispose]();
     this.views[Symbol.dispose]();
@@ -285,7 +287,7 @@ export class Pipeline implements AsyncDisposable {
   private settle(job: Job): void {
     job.left--;
     if (job.left > 0) return;
-    this.close();
+    this.close(job);
     const good = job.samples.filter(({ state }) => state === "done");
     if (job.outOffset >= 0 && good.length < job.samples.length) this.compact(job, good);
     job.resolve({
@@ -316,14 +318,14 @@ export class Pipeline implements AsyncDisposable {
     sample.fetched = null;
   }
 
-  private close(): void {
-    this.open--;
+  private close(job: Job): void {
+    this.jobs.delete(job);
     this.look();
   }
 
   private fail(error: Error): void {
     this.failure = error;
-    for (const sample of this.preparing.values()) sample.batch.reject(error);
+    for (const job of this.jobs) job.reject(error);
     this.look();
   }
 

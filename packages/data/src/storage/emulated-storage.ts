@@ -3,6 +3,7 @@
  * real one gives. Whatever runs on emulated storage says so in its results: it shows the arithmetic of a device, not its
  * queueing.
  */
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Clock, MillraceError, WallClock } from "@millrace/core";
 import type {
@@ -30,14 +31,23 @@ export const storageModels = {
   "cloud-disk": { bytesPerSecond: 125e6, operationsPerSecond: 3000, latencySeconds: 700e-6 },
 } as const satisfies Readonly<Record<string, StorageModel>>;
 
+/** Bytes per second of whole items of a mean size: the slower of the byte rate and the operation rate. */
+export function effectiveRate(model: StorageModel, bytesPerItem: number): number {
+  const { bytesPerSecond, operationsPerSecond = Number.POSITIVE_INFINITY } = model;
+  return Math.min(bytesPerSecond, operationsPerSecond * bytesPerItem);
+}
+
 /** Idle time that a device may make up for afterwards, seconds: bounds bursts to what a queue would hide. */
 const burstSeconds = 0.02;
 
 /** Waits until a number of seconds have passed on the clock. */
 export type Wait = (seconds: number, signal?: AbortSignal) => Promise<void>;
 
-const waitByTimer: Wait = (seconds, signal) =>
-  sleep(seconds * 1000, undefined, signal && { signal });
+const waitByTimer: Wait = (seconds, signal) => {
+  // One listener per read in flight is no leak.
+  if (signal !== undefined) setMaxListeners(0, signal);
+  return sleep(seconds * 1000, undefined, signal && { signal });
+};
 
 /**
  * A reader behind a device of the model. Reads queue for the device in the order they are asked for: each takes the
@@ -46,7 +56,7 @@ const waitByTimer: Wait = (seconds, signal) =>
  */
 export class EmulatedStorage implements StorageReader {
   readonly name: string;
-  readonly model: StorageModel;
+  private model: StorageModel;
   private readonly inner: StorageReader;
   private readonly clock: Clock;
   private readonly wait: Wait;
@@ -60,16 +70,18 @@ export class EmulatedStorage implements StorageReader {
     clock: Clock = new WallClock(),
     wait: Wait = waitByTimer,
   ) {
-    const { bytesPerSecond, operationsPerSecond = Infinity, latencySeconds = 0 } = model;
-    if (!(bytesPerSecond > 0 && operationsPerSecond > 0 && latencySeconds >= 0))
-      throw new MillraceError("CONFIG_INVALID", `no storage is like ${JSON.stringify(model)}`, {
-        hint: "rates are above 0, latency is at least 0",
-      });
+    check(model);
     this.inner = inner;
     this.model = model;
     this.clock = clock;
     this.wait = wait;
     this.name = `emulated storage over ${inner.name}`;
+  }
+
+  /** Becomes another device; what is queued keeps its time. Throws like the constructor. */
+  setModel(model: StorageModel): void {
+    check(model);
+    this.model = model;
   }
 
   room(extent: Extent): number {
@@ -97,6 +109,14 @@ export class EmulatedStorage implements StorageReader {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.inner[Symbol.asyncDispose]();
   }
+}
+
+function check(model: StorageModel): void {
+  const { bytesPerSecond, operationsPerSecond = Infinity, latencySeconds = 0 } = model;
+  if (bytesPerSecond > 0 && operationsPerSecond > 0 && latencySeconds >= 0) return;
+  throw new MillraceError("CONFIG_INVALID", `no storage is like ${JSON.stringify(model)}`, {
+    hint: "rates are above 0, latency is at least 0",
+  });
 }
 
 /**

@@ -2,9 +2,17 @@
 import { statSync } from "node:fs";
 import { MillraceError } from "@millrace/core";
 import { openGguf } from "@millrace/ggml/gguf";
-import { type KvManager, PageFit, type SeqTable, StaticKv, VattentionKv } from "@millrace/serving";
+import {
+  type KvManager,
+  type KvSettings,
+  PageFit,
+  type SeqTable,
+  StaticKv,
+  VattentionKv,
+  type VattentionOptions,
+} from "@millrace/serving";
 import { CudaDeviceMemory } from "@millrace/system";
-import type { EngineOptions, KvGeometry, KvMemory } from "../contracts.ts";
+import type { EngineKvOptions, EngineOptions, KvGeometry, KvMemory } from "../contracts.ts";
 import { backendFor, cudaOrdinal } from "../kv-memory/backend.ts";
 import {
   createKvMemory,
@@ -77,10 +85,8 @@ function openPages(
     readonly device: CudaDeviceMemory | null;
   },
 ): OpenedKv {
-  const { slots, slotTokens, tokenBytes, layers } = geometry;
   const { backend, pageBytes, wanted, device } = pages;
   const layout = kvLayout(geometry, pageBytes, kv.layout);
-  const fit = new PageFit(pageBytes, layout.tokenStride);
   // More than all slots can hold is of use only for prefixes that nobody runs at the moment.
   const groups = Math.floor(wanted / layout.groupBytes);
   if (groups < 1)
@@ -97,23 +103,45 @@ function openPages(
       groups,
       ...(device !== null && { device }),
     }),
-    policy: (table) =>
-      new VattentionKv(table, {
-        groups,
-        groupTokens: Math.max(1, fit.tokensIn(1)),
-        page: {
-          bytes: pageBytes,
-          tokenBytes: kv.layout === "sliced" ? tokenBytes * layers : tokenBytes,
-        },
-        slots,
-        slotTokens,
-        watermark: WATERMARK,
-        deferredReclamation: kv.deferredReclamation,
-        eagerSteps: kv.eagerSteps,
-        eagerGroups: kv.eagerGroups,
-      }),
+    policy: (table) => new VattentionKv(table, vattentionOptions(geometry, kv, pageBytes, groups)),
     sharesPrefixes: kv.prefixSharing && (backend === "memfd" || backend === "cuda"),
   };
+}
+
+function vattentionOptions(
+  { slots, slotTokens, tokenBytes, layers }: KvGeometry,
+  kv: EngineKvOptions,
+  pageBytes: number,
+  groups: number,
+): VattentionOptions {
+  const stride = kv.layout === "sliced" ? tokenBytes * layers : tokenBytes;
+  return {
+    groups,
+    groupTokens: Math.max(1, new PageFit(pageBytes, stride).tokensIn(1)),
+    page: { bytes: pageBytes, tokenBytes: stride },
+    slots,
+    slotTokens,
+    watermark: WATERMARK,
+    deferredReclamation: kv.deferredReclamation,
+    eagerSteps: kv.eagerSteps,
+    eagerGroups: kv.eagerGroups,
+  };
+}
+
+/**
+ * The KV policy that an engine on the CPU with these options would have, without making any memory: what a plan simulates
+ * before a server is started. `geometry` is of any executor of the model; slots and their length come from the options.
+ */
+export function plannedKv(geometry: KvGeometry, options: EngineOptions): KvSettings {
+  const { kv } = options;
+  const slots = options.scheduler.batchSizeCap;
+  const slotTokens = options.contextTokens ?? geometry.slotTokens;
+  const own = { ...geometry, slots, slotTokens };
+  if (kv.type === "static") return { type: "static", options: { slots, slotTokens } };
+  const wanted = kv.memoryBytes ?? defaultKvBytes(fileBytes(options.modelPath));
+  const pageBytes = kv.pageBytes ?? usualPageBytes(own, kv.layout, wanted);
+  const groups = Math.floor(wanted / kvLayout(own, pageBytes, kv.layout).groupBytes);
+  return { type: "vattention", options: vattentionOptions(own, kv, pageBytes, groups) };
 }
 
 /** Bytes of the model's files; of the first part times their number where it is split. */

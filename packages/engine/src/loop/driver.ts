@@ -10,6 +10,7 @@ import {
   type KvManager,
   KvOrders,
   type Offer,
+  PlanWork,
   Replica,
   type Seq,
   type SeqTable,
@@ -66,10 +67,14 @@ export class Driver {
   private retry: NodeJS.Timeout | null = null;
   /** The last plan's share of the timing, filled in when the step ends. */
   private shape = emptyShape;
+  /** End of the last step while something is left to do, null when nothing was. */
+  private wentOnAt: number | null = null;
+  private readonly work: PlanWork;
 
   constructor(parts: DriverParts) {
     this.parts = parts;
     this.scheduler = parts.scheduler;
+    this.work = new PlanWork(parts.executor.tileTokens);
     this.backend = new ExecutorBackend({
       executor: parts.executor,
       table: parts.table,
@@ -182,7 +187,9 @@ export class Driver {
     const submitted = this.replica.pump(this.instant);
     if (submitted === 0) this.plannedAt = before;
     if (submitted > 0) {
-      this.shape = { ...this.shape, at: from, planSeconds: clock.now() - from };
+      const planSeconds = clock.now() - from;
+      const gapSeconds = this.wentOnAt === null ? null : from - this.wentOnAt;
+      this.shape = { ...this.shape, at: from, gapSeconds, planSeconds };
       this.watchdog.started();
     } else if (!this.computing) this.retryLater();
     if (this.replica.idle) this.parts.idle();
@@ -200,20 +207,22 @@ export class Driver {
 
   private planned(plan: StepPlan): void {
     this.steps++;
-    let pairs = 0;
-    for (let i = 0; i < plan.prefill.n; i++) {
-      const row = plan.prefill.data[i]!;
-      const n = plan.count[row]!;
-      pairs += n * plan.start[row]! + (n * (n + 1)) / 2;
-    }
+    const { prefillTokens, prefillRows, prefillPairs, tilePairs, shortPairs, mapped, fresh } =
+      this.work.of(plan);
+    const { decodeRows, decodeContext } = this.work;
     this.shape = {
       at: 0,
+      gapSeconds: null,
       planSeconds: 0,
-      prefillTokens: plan.prefillTokens,
-      prefillRows: plan.prefillRows,
-      prefillPairs: pairs,
-      decodeRows: plan.decodeRows,
-      decodeContext: plan.decodeContext,
+      prefillTokens,
+      prefillRows,
+      prefillPairs,
+      tilePairs,
+      shortPairs,
+      decodeRows,
+      decodeContext,
+      mapped,
+      fresh,
       preempted: plan.preempted.n,
     };
     this.parts.planned(plan);
@@ -245,10 +254,12 @@ export class Driver {
     }
     if (failure !== null) this.die(failure);
     const { seconds } = backend;
+    const now = parts.clock.now();
+    this.wentOnAt = this.replica.idle ? null : now;
     parts.stepped({
       step: this.steps,
       ...this.shape,
-      memorySeconds: seconds.memory + parts.clock.now() - from,
+      memorySeconds: seconds.memory + now - from,
       buildSeconds: seconds.build,
       computeSeconds: seconds.compute,
       sampleSeconds: seconds.sample,
@@ -265,11 +276,16 @@ export class Driver {
 
 const emptyShape = {
   at: 0,
+  gapSeconds: null as number | null,
   planSeconds: 0,
   prefillTokens: 0,
   prefillRows: 0,
   prefillPairs: 0,
+  tilePairs: 0,
+  shortPairs: 0,
   decodeRows: 0,
   decodeContext: 0,
+  mapped: 0,
+  fresh: 0,
   preempted: 0,
 };

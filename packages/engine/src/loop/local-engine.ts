@@ -77,6 +77,7 @@ export class LocalEngine implements EngineClient {
         maxRequestTokens: contextTokens - 1,
         maxWaiting: parts.maxWaiting,
         kv: kvSettings,
+        zeroNs: String(process.hrtime.bigint() - BigInt(Math.round(this.clock.now() * 1e9))),
       });
     this.logs.scheduler(parts.scheduler);
     this.driver = new Driver({

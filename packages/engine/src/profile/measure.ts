@@ -1,8 +1,8 @@
 /** Runs the grid: several rounds over all batches in shuffled order, so that drift of the machine meets all points alike. */
-import { MillraceError, median, Rng } from "@millrace/core";
-import type { StepPoint } from "@millrace/serving";
+import { MillraceError, quantileSorted, Rng } from "@millrace/core";
+import { type StepPoint, tilePairsOf } from "@millrace/serving";
 import type { Executor, ExecutorBatch } from "../contracts.ts";
-import type { GridBatch } from "./grid.ts";
+import { contextOf, type GridBatch } from "./grid.ts";
 
 export interface MeasureOptions {
   /** Rounds over the grid, >= 1; the first is warm-up and not counted. */
@@ -18,11 +18,11 @@ export interface MeasureOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** Fewest counted rounds: a median of fewer says nothing. */
+/** Fewest counted rounds: fewer say nothing. */
 const FEWEST_ROUNDS = 3;
 
 /**
- * Median seconds of each batch. The sequences' KV is whatever the memory holds: times do not depend on the values.
+ * Lower quartile of the seconds of each batch. The sequences' KV is whatever the memory holds: times do not depend on the values.
  * Throws INTERRUPTED when the signal aborts.
  */
 export async function measureGrid(
@@ -45,7 +45,10 @@ export async function measureGrid(
     for (const i of order) {
       if (options.signal?.aborted === true)
         throw new MillraceError("INTERRUPTED", "the profile was stopped before it was complete");
-      fill(batch, grid[i] as GridBatch, executor.card.vocabularySize, rng);
+      const g = grid[i] as GridBatch;
+      fill(batch, g, executor.card.vocabularySize, rng);
+      // Decodes mostly follow a step of the same rows: its graph stands, and its weights are in the caches.
+      if (g.chunk === 0) await executor.compute(batch);
       const start = options.now();
       await executor.compute(batch);
       const took = options.now() - start;
@@ -53,18 +56,29 @@ export async function measureGrid(
       options.onProgress?.(++done, total);
     }
   }
-  return grid.map((g, i) => pointOf(g, seconds[i] as number[]));
+  return grid.map((g, i) => pointOf(g, executor.tileTokens, seconds[i] as number[]));
 }
 
+/** Of the runs of a batch, the one that stands for it: others may slow a run down, nothing speeds it up. */
+const TYPICAL = 0.25;
+
 /** The point of a batch, in the units of a profile. */
-export function pointOf(g: GridBatch, seconds: readonly number[]): StepPoint {
+export function pointOf(g: GridBatch, tile: number, seconds: readonly number[]): StepPoint {
+  const chunk = g.chunk > 1;
+  const pairs = chunk ? g.chunk * (g.depth + g.chunk / 2) : 0;
+  let context = g.chunk === 1 ? g.depth + 1 : 0;
+  for (let i = 0; i < g.decodes; i++) context += contextOf(g, i);
   return {
-    prefillTokens: g.chunk,
-    prefillRows: g.chunk > 0 ? 1 : 0,
-    prefillPairs: g.chunk * (g.depth + g.chunk / 2),
-    decodeRows: g.decodes,
-    decodeContext: g.decodes * g.context,
-    seconds: median(seconds),
+    prefillTokens: chunk ? g.chunk : 0,
+    prefillRows: chunk ? 1 : 0,
+    prefillPairs: pairs,
+    tilePairs: chunk ? tilePairsOf(g.depth, g.chunk, tile) : 0,
+    shortPairs: chunk && g.chunk < tile ? pairs : 0,
+    decodeRows: g.decodes + (g.chunk === 1 ? 1 : 0),
+    decodeContext: context,
+    mapped: 0,
+    fresh: chunk ? 1 : 0,
+    seconds: quantileSorted(Float64Array.from(seconds).sort(), TYPICAL),
     repeats: seconds.length,
   };
 }
@@ -100,7 +114,7 @@ function fill(batch: ExecutorBatch, g: GridBatch, vocabulary: number, rng: Rng):
   };
   if (g.chunk > 0) add(0, g.depth, g.chunk);
   const first = g.chunk > 0 ? 1 : 0;
-  for (let i = 0; i < g.decodes; i++) add(first + i, g.context - 1, 1);
+  for (let i = 0; i < g.decodes; i++) add(first + i, contextOf(g, i) - 1, 1);
 }
 
 /** Asks for the memory of all batches: few slots deep, many slots shallow. */
@@ -108,7 +122,8 @@ function provideKv(grid: readonly GridBatch[], provide: MeasureOptions["provide"
   const needs = new Map<number, number>();
   for (const g of grid) {
     const slots = g.decodes + (g.chunk > 0 ? 1 : 0);
-    const tokens = Math.max(g.context, g.decodes === 0 ? g.chunk + g.depth : 0);
+    const longest = g.decodes === 0 ? 0 : contextOf(g, g.decodes - 1);
+    const tokens = Math.max(longest, g.decodes === 0 ? g.chunk + g.depth : 0);
     needs.set(slots, Math.max(needs.get(slots) ?? 0, tokens));
     if (g.chunk > 0) needs.set(1, Math.max(needs.get(1) ?? 0, g.chunk + g.depth));
   }

@@ -1,22 +1,31 @@
 /**
- * Step cost regressed from a profile of one's own engine. All terms grow with the work and all weights are non-negative,
- * so predictions are positive and monotone between and beyond the measured points.
+ * Step cost regressed from a profile of one's own engine: a curve over tokens with the cliffs that were measured, terms for
+ * attention and rows, and what the serving loop adds where that was measured. All weights are non-negative.
  */
 import { MillraceError } from "@millrace/core";
 import type { StepCostModel } from "../join/contracts.ts";
 import type { SeqTable } from "../join/seq-table.ts";
 import type { StepPlan } from "../join/step-plan.ts";
 import { type FitError, fitError } from "./fit-error.ts";
-import { nonNegativeLeastSquares } from "./non-negative.ts";
-import type { StepPoint, StepProfile } from "./profile.ts";
+import { LOOP_BUCKETS, type LoopCost, type StepPoint, type StepProfile } from "./profile.ts";
+import { fitProfile, type ProfileFit, type Terms } from "./profile-fit.ts";
+import { PlanWork, type StepWork } from "./step-work.ts";
 
-/** Token counts at which the time per token may fall: small batches are bound by weights, large ones by arithmetic. */
-const KNOTS = [2, 4, 8, 16, 32, 64, 128, 256, 512];
-/** Features after those of the token count: prefill rows, pairs, decode rows, decode context. */
-const OTHERS = 4;
 /** Share by which a step may exceed the measured range before it counts as extrapolated. */
 const SLACK = 1.05;
 const FOLDS = 5;
+
+const NO_LOOP: LoopCost = {
+  decode: new Array(LOOP_BUCKETS.decode.length + 1).fill(1),
+  prefill: new Array(LOOP_BUCKETS.prefill.length + 1).fill(1),
+  step: 0,
+  freshDecode: 0,
+  prefillShare: 0,
+  decodeRow: 0,
+  prefillRow: 0,
+  mapped: 0,
+  steps: 0,
+};
 
 /** A share of a step's time. */
 interface Part {
@@ -27,21 +36,18 @@ interface Part {
 /** Step cost from a `millrace.profile/1`. Throws PROFILE_INVALID for a parallelism that one engine cannot have measured. */
 export class ProfileCost implements StepCostModel {
   extrapolatedSteps = 0;
-  readonly unfitted: readonly string[] = [];
-  /** Errors of points that the fit had not seen (five folds), in percent. */
-  readonly heldOut: FitError;
+  readonly unfitted: readonly string[];
   private readonly profile: StepProfile;
-  /** Seconds by tokens, 0 … most measured. */
-  private readonly byTokens: Float64Array;
-  private readonly slope: number;
-  private readonly perPrefillRow: number;
-  private readonly perPair: number;
-  private readonly perDecodeRow: number;
-  private readonly perContext: number;
+  private readonly fit: ProfileFit;
+  private readonly terms: Terms;
+  private readonly loop: LoopCost;
+  /** One per replica: the last one asked for, and all. */
+  private work: PlanWork;
+  private table: SeqTable | null = null;
+  private readonly works = new WeakMap<SeqTable, PlanWork>();
+  private readonly most: StepWork;
   private readonly mostTokens: number;
-  private readonly mostPairs: number;
-  private readonly mostRows: number;
-  private readonly mostContext: number;
+  private held: FitError | null = null;
 
   constructor(profile: StepProfile, tensorParallel = 1, pipelineParallel = 1) {
     if (tensorParallel * pipelineParallel !== 1)
@@ -52,127 +58,166 @@ export class ProfileCost implements StepCostModel {
       );
     this.profile = profile;
     const { points } = profile;
-    const weights = fit(points);
-    this.heldOut = heldOut(points);
+    this.fit = fitProfile(points);
+    this.terms = this.fit.terms;
+    this.loop = profile.loop ?? NO_LOOP;
+    this.unfitted = profile.loop === null ? ["serving loop"] : [];
+    this.work = new PlanWork(profile.tileTokens);
     const most = (of: (p: StepPoint) => number): number =>
-      points.reduce((high, p) => Math.max(high, of(p)), 0);
-    this.mostTokens = most((p) => p.prefillTokens + p.decodeRows);
-    this.mostPairs = SLACK * most((p) => p.prefillPairs);
-    this.mostRows = SLACK * most((p) => p.decodeRows);
-    this.mostContext = SLACK * most((p) => p.decodeContext);
-    this.byTokens = Float64Array.from({ length: this.mostTokens + 1 }, (_, t) =>
-      tokenSeconds(weights, t),
-    );
-    this.slope = weights[1] as number;
-    [this.perPrefillRow, this.perPair, this.perDecodeRow, this.perContext] = weights.slice(
-      -OTHERS,
-    ) as unknown as [number, number, number, number];
+      SLACK * points.reduce((high, p) => Math.max(high, of(p)), 0);
+    this.mostTokens = this.fit.byTokens.length - 1;
+    this.most = {
+      prefillTokens: most((p) => p.prefillTokens),
+      prefillRows: Number.POSITIVE_INFINITY,
+      prefillPairs: most((p) => p.prefillPairs),
+      tilePairs: Number.POSITIVE_INFINITY,
+      shortPairs: Number.POSITIVE_INFINITY,
+      decodeRows: most((p) => p.decodeRows),
+      decodeContext: most((p) => p.decodeContext),
+      mapped: Number.POSITIVE_INFINITY,
+      fresh: 1,
+    };
   }
 
-  stepSeconds(plan: StepPlan, _table: SeqTable, stage: number): number {
-    const pairs = pairsOf(plan);
-    if (
-      stage === 0 &&
-      (plan.tokens > this.mostTokens * SLACK ||
-        pairs > this.mostPairs ||
-        plan.decodeRows > this.mostRows ||
-        plan.decodeContext > this.mostContext)
-    )
-      this.extrapolatedSteps++;
+  /** Errors of points that the fit had not seen (five folds), in percent. Fits five times when first asked for. */
+  get heldOut(): FitError {
+    this.held ??= heldOut(this.profile.points);
+    return this.held;
+  }
+
+  stepSeconds(plan: StepPlan, table: SeqTable, stage: number): number {
+    const work = this.workOf(table).of(plan);
+    if (stage === 0 && this.beyond(work)) this.extrapolatedSteps++;
+    return this.workSeconds(work);
+  }
+
+  /** The time of a step of which only the sums are known: computation and serving loop. */
+  workSeconds(work: StepWork): number {
+    return this.factor(work) * (this.computeSeconds(work) + this.loopSeconds(work));
+  }
+
+  /** The time of the batch in a tight loop, as profiled. */
+  computeSeconds(work: StepWork): number {
+    const { terms } = this;
     return (
-      this.tokenPart(plan.tokens) +
-      this.perPrefillRow * plan.prefill.n +
-      this.perPair * pairs +
-      this.perDecodeRow * plan.decodeRows +
-      this.perContext * plan.decodeContext
+      this.tokenSeconds(work.prefillTokens + work.decodeRows) +
+      terms.tilePair * work.tilePairs +
+      terms.shortPair * work.shortPairs +
+      terms.prefillRow * work.prefillRows +
+      terms.decodeRow * work.decodeRows +
+      terms.decodeToken * work.decodeContext
     );
   }
 
-  /** The time of a step of which only the totals are known. */
-  pointSeconds(point: StepPoint): number {
-    return (
-      this.tokenPart(point.prefillTokens + point.decodeRows) +
-      this.perPrefillRow * point.prefillRows +
-      this.perPair * point.prefillPairs +
-      this.perDecodeRow * point.decodeRows +
-      this.perContext * point.decodeContext
-    );
-  }
-
-  breakdown(plan: StepPlan): readonly Part[] {
+  breakdown(plan: StepPlan, table: SeqTable): readonly Part[] {
+    const work = this.workOf(table).of(plan);
+    const { terms } = this;
+    const factor = this.factor(work);
+    const base = this.fit.byTokens[0] as number;
+    const tokens = this.tokenSeconds(work.prefillTokens + work.decodeRows);
     const parts: Part[] = [
-      { operator: "step", seconds: this.byTokens[0] as number },
-      { operator: "tokens", seconds: this.tokenPart(plan.tokens) - (this.byTokens[0] as number) },
-      { operator: "attn_prefill", seconds: this.perPair * pairsOf(plan) },
-      { operator: "attn_decode", seconds: this.perContext * plan.decodeContext },
+      { operator: "step", seconds: factor * base },
+      { operator: "tokens", seconds: factor * (tokens - base) },
+      {
+        operator: "attn_prefill",
+        seconds: factor * (terms.tilePair * work.tilePairs + terms.shortPair * work.shortPairs),
+      },
+      { operator: "attn_decode", seconds: factor * terms.decodeToken * work.decodeContext },
       {
         operator: "rows",
-        seconds: this.perPrefillRow * plan.prefill.n + this.perDecodeRow * plan.decodeRows,
+        seconds: factor * (terms.prefillRow * work.prefillRows + terms.decodeRow * work.decodeRows),
       },
+      { operator: "serving_loop", seconds: factor * this.loopSeconds(work) },
     ];
-    return parts.filter((part) => part.seconds > 0);
+    return parts.filter((part) => part.seconds !== 0);
   }
 
   describe(): string {
-    const { model, machine, threads, date, points } = this.profile;
-    return `profile of ${model} on ${machine}, ${threads} threads, ${date} (${points.length} points, held-out error p50 ${this.heldOut.p50.toFixed(1)} %, p90 ${this.heldOut.p90.toFixed(1)} %)`;
+    const { model, machine, threads, date, points, loop } = this.profile;
+    const serving =
+      loop === null ? "serving loop not measured" : `serving loop from ${loop.steps} steps`;
+    return `profile of ${model} on ${machine}, ${threads} threads, ${date} (${points.length} points, held-out error p50 ${this.heldOut.p50.toFixed(1)} %, p90 ${this.heldOut.p90.toFixed(1)} %; ${serving})`;
   }
 
-  private tokenPart(tokens: number): number {
-    if (tokens <= this.mostTokens) return this.byTokens[tokens] as number;
-    return (this.byTokens[this.mostTokens] as number) + (tokens - this.mostTokens) * this.slope;
+  private workOf(table: SeqTable): PlanWork {
+    if (table === this.table) return this.work;
+    this.table = table;
+    const known = this.works.get(table);
+    this.work = known ?? new PlanWork(this.profile.tileTokens);
+    if (known === undefined) this.works.set(table, this.work);
+    return this.work;
+  }
+
+  private factor(work: StepWork): number {
+    const chunk = work.prefillRows > 0;
+    const factors = chunk ? this.loop.prefill : this.loop.decode;
+    return factors[loopBucket(work)] as number;
+  }
+
+  private loopSeconds(work: StepWork): number {
+    const { loop } = this;
+    return (
+      loop.step +
+      (work.prefillRows > 0
+        ? loop.prefillShare * this.computeSeconds(work)
+        : loop.freshDecode * work.fresh) +
+      loop.decodeRow * work.decodeRows +
+      loop.prefillRow * work.prefillRows +
+      loop.mapped * work.mapped
+    );
+  }
+
+  private tokenSeconds(tokens: number): number {
+    const { byTokens, slope } = this.fit;
+    if (tokens <= this.mostTokens) return byTokens[tokens] as number;
+    return (byTokens[this.mostTokens] as number) + (tokens - this.mostTokens) * slope;
+  }
+
+  private beyond(work: StepWork): boolean {
+    const { most } = this;
+    return (
+      work.prefillTokens + work.decodeRows > this.mostTokens * SLACK ||
+      work.prefillPairs > most.prefillPairs ||
+      work.decodeRows > most.decodeRows ||
+      work.decodeContext > most.decodeContext
+    );
   }
 }
 
-/** Pairs of query and key of a causal kernel. */
-function pairsOf(plan: StepPlan): number {
-  const { data, n } = plan.prefill;
-  let pairs = 0;
-  for (let i = 0; i < n; i++) {
-    const row = data[i] as number;
-    const count = plan.count[row] as number;
-    pairs += count * ((plan.start[row] as number) + count / 2);
-  }
-  return pairs;
-}
-
-function features(p: StepPoint): Float64Array {
-  const tokens = p.prefillTokens + p.decodeRows;
-  return Float64Array.from([
-    1,
-    tokens,
-    ...KNOTS.map((knot) => Math.min(tokens, knot)),
-    p.prefillRows,
-    p.prefillPairs,
-    p.decodeRows,
-    p.decodeContext,
-  ]);
-}
-
-function tokenSeconds(weights: Float64Array, tokens: number): number {
-  let seconds = (weights[0] as number) + (weights[1] as number) * tokens;
-  KNOTS.forEach((knot, i) => {
-    seconds += (weights[2 + i] as number) * Math.min(tokens, knot);
-  });
-  return seconds;
-}
-
-/** Weights with least squared relative error. */
-function fit(points: readonly StepPoint[]): Float64Array {
-  const rows = points.map((p) => features(p).map((x) => x / p.seconds));
-  return nonNegativeLeastSquares(rows, new Float64Array(points.length).fill(1));
+/** Index of the factor of LoopCost that holds for a step. */
+export function loopBucket(work: StepWork): number {
+  const borders: readonly number[] =
+    work.prefillRows > 0 ? LOOP_BUCKETS.prefill : LOOP_BUCKETS.decode;
+  const tokens = work.prefillTokens + work.decodeRows;
+  let i = 0;
+  while (i < borders.length && tokens > (borders[i] as number)) i++;
+  return i;
 }
 
 function heldOut(points: readonly StepPoint[]): FitError {
   const folds = Math.min(FOLDS, points.length);
   const errors: number[] = [];
   for (let fold = 0; fold < folds; fold++) {
-    const weights = fit(points.filter((_, i) => i % folds !== fold));
+    const rest = points.filter((_, i) => i % folds !== fold);
+    const cost = new ProfileCost({ ...EMPTY, points: rest });
     points.forEach((p, i) => {
-      if (i % folds !== fold) return;
-      const predicted = features(p).reduce((sum, x, j) => sum + x * (weights[j] as number), 0);
-      errors.push(Math.abs(predicted / p.seconds - 1));
+      if (i % folds === fold) errors.push(Math.abs(cost.computeSeconds(p) / p.seconds - 1));
     });
   }
   return fitError(errors);
 }
+
+const EMPTY: StepProfile = {
+  schema: "millrace.profile/1",
+  model: "",
+  machine: "",
+  threads: 1,
+  engine: "",
+  date: "",
+  units: { time: "s", length: "token" },
+  tileTokens: 1,
+  points: [],
+  operators: [],
+  loop: null,
+  transport: null,
+};

@@ -6,8 +6,12 @@ const point = {
   prefillTokens: 16,
   prefillRows: 1,
   prefillPairs: 128,
+  tilePairs: 0,
+  shortPairs: 128,
   decodeRows: 2,
   decodeContext: 40,
+  mapped: 0,
+  fresh: 1,
   seconds: 0.01,
   repeats: 3,
 };
@@ -19,8 +23,21 @@ const profile = {
   engine: "millrace 0.1.0",
   date: "2026-11-23T00:00:00Z",
   units: { time: "s", length: "token" },
+  tileTokens: 64,
   points: [point, point, point, point],
   operators: [{ operator: "attn_pre_proj", tokens: 18, seconds: 0.001 }],
+  loop: {
+    decode: [1.1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+    prefill: [1, 1, 1, 1.02, 1, 1],
+    step: 1e-4,
+    freshDecode: 3e-4,
+    prefillShare: 0.02,
+    decodeRow: 1e-5,
+    prefillRow: 2e-4,
+    mapped: 1e-4,
+    steps: 1000,
+  },
+  transport: { arrival: 2e-3, arrivalPerToken: 1e-6, delivery: 5e-4, requests: 100 },
 };
 const parse = (value: unknown) => parseStepProfile(JSON.stringify(value), "p.json");
 
@@ -60,6 +77,12 @@ describe("parseStepProfile", () => {
     ],
     ["an empty batch", { ...profile, points: [{ seconds: 1 }] }, "points[0] computes no tokens"],
     ["chunks without tokens", { ...profile, points: [{ ...point, prefillRows: 0 }] }, "0 chunks"],
+    ["a loop with a key missing", { ...profile, loop: { step: 1 } }, "loop.freshDecode"],
+    [
+      "a negative delivery",
+      { ...profile, transport: { ...profile.transport, delivery: -1 } },
+      "transport.delivery",
+    ],
     ["no object", [], "not an object"],
   ])("refuses %s", (_, value, words) => {
     expect(() => parse(value)).toThrow(MillraceError);

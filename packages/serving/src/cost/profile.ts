@@ -3,24 +3,53 @@
  * from. Format `millrace.profile/1`: JSON, seconds and tokens, one point per kind of batch.
  */
 import { MillraceError } from "@millrace/core";
+import type { StepWork } from "./step-work.ts";
 
 export const STEP_PROFILE_SCHEMA = "millrace.profile/1";
 
 /** A batch that was run and how long it took. */
-export interface StepPoint {
-  /** Tokens of all chunks. */
-  readonly prefillTokens: number;
-  /** Chunks. */
-  readonly prefillRows: number;
-  /** Sum over chunks of count * (start + count / 2): pairs of query and key that a causal kernel computes. */
-  readonly prefillPairs: number;
-  readonly decodeRows: number;
-  /** Sum over decode rows of the known tokens. */
-  readonly decodeContext: number;
-  /** Median seconds of the whole step, > 0. */
+export interface StepPoint extends StepWork {
+  /** Seconds of the whole step on an undisturbed machine, > 0. */
   readonly seconds: number;
   /** Times it was measured, >= 1. */
   readonly repeats: number;
+}
+
+/**
+ * What steps take inside a serving engine on top of the same batches in a tight loop: planning, sampling, messages, and
+ * memory and caches that are shared with the server's other work. Measured under load; absent = not measured.
+ */
+export interface LoopCost {
+  /** Factors on the whole time of steps of decodes alone, and of steps with chunks, by their tokens: see LOOP_BUCKETS. */
+  readonly decode: readonly number[];
+  readonly prefill: readonly number[];
+  /** Seconds of every step, of one of decodes alone whose rows are not those before, of every decode row, chunk, page order. */
+  readonly step: number;
+  readonly freshDecode: number;
+  /** Share by which the computation of steps with chunks takes longer. */
+  readonly prefillShare: number;
+  readonly decodeRow: number;
+  readonly prefillRow: number;
+  readonly mapped: number;
+  /** Steps it was fitted to. */
+  readonly steps: number;
+}
+
+/** Tokens up to which each factor of LoopCost holds; the last holds for all above. */
+export const LOOP_BUCKETS = {
+  decode: [1, 2, 3, 4, 6, 8, 12, 16, 32],
+  prefill: [32, 63, 127, 191, 255],
+} as const;
+
+/** What a client sees on top of the engine: HTTP, tokenisation, messages between processes. Absent = not measured. */
+export interface TransportCost {
+  /** Seconds from a request's start to its offer to the scheduler, and more of it per prompt token. */
+  readonly arrival: number;
+  readonly arrivalPerToken: number;
+  /** Seconds from the end of a step to the arrival of its token. */
+  readonly delivery: number;
+  /** Requests it was fitted to. */
+  readonly requests: number;
 }
 
 /** One operator inside a step, for breakdowns: seconds at a number of tokens. */
@@ -42,8 +71,12 @@ export interface StepProfile {
   /** ISO 8601. */
   readonly date: string;
   readonly units: { readonly time: "s"; readonly length: "token" };
+  /** Query rows of one tile of the attention kernel; 1 = chunks of all lengths are computed alike. */
+  readonly tileTokens: number;
   readonly points: readonly StepPoint[];
   readonly operators: readonly OperatorPoint[];
+  readonly loop: LoopCost | null;
+  readonly transport: TransportCost | null;
 }
 
 /** Points below which nothing can be regressed. */
@@ -92,8 +125,11 @@ export function checkStepProfile(json: unknown, file: string): StepProfile {
     engine: text("engine"),
     date: text("date"),
     units: { time: "s", length: "token" },
+    tileTokens: number(at.tileTokens ?? 1, "tileTokens", file, 1, true),
     points,
     operators,
+    loop: loop(at.loop, file),
+    transport: part<TransportCost>(at.transport, "transport", TRANSPORT_KEYS, file),
   };
 }
 
@@ -102,12 +138,19 @@ type Json = Readonly<Record<string, unknown>>;
 function point(json: unknown, key: string, file: string): StepPoint {
   const at = object(json, key, file);
   const count = (name: string): number => number(at[name] ?? 0, `${key}.${name}`, file, 0, true);
+  const pairs = (name: string, otherwise: number): number =>
+    number(at[name] ?? otherwise, `${key}.${name}`, file, 0, false);
+  const prefillPairs = pairs("prefillPairs", 0);
   const out: StepPoint = {
     prefillTokens: count("prefillTokens"),
     prefillRows: count("prefillRows"),
-    prefillPairs: number(at.prefillPairs ?? 0, `${key}.prefillPairs`, file, 0, false),
+    prefillPairs,
+    tilePairs: pairs("tilePairs", prefillPairs),
+    shortPairs: pairs("shortPairs", 0),
     decodeRows: count("decodeRows"),
     decodeContext: count("decodeContext"),
+    mapped: count("mapped"),
+    fresh: count("fresh"),
     seconds: positive(at.seconds, `${key}.seconds`, file),
     repeats: number(at.repeats ?? 1, `${key}.repeats`, file, 1, true),
   };
@@ -117,6 +160,40 @@ function point(json: unknown, key: string, file: string): StepPoint {
   if (out.decodeContext < out.decodeRows)
     throw invalid(file, `${key}.decodeContext is less than its ${out.decodeRows} rows`);
   return out;
+}
+
+const LOOP_KEYS = [
+  "step",
+  "freshDecode",
+  "prefillShare",
+  "decodeRow",
+  "prefillRow",
+  "mapped",
+  "steps",
+] as const;
+const TRANSPORT_KEYS = ["arrival", "arrivalPerToken", "delivery", "requests"] as const;
+
+function loop(json: unknown, file: string): LoopCost | null {
+  const sums = part<LoopCost>(json, "loop", LOOP_KEYS, file);
+  if (sums === null) return null;
+  const at = object(json, "loop", file);
+  const factors = (name: keyof typeof LOOP_BUCKETS): readonly number[] => {
+    const given = list(at[name], `loop.${name}`, file);
+    const count = LOOP_BUCKETS[name].length + 1;
+    if (given.length !== count)
+      throw invalid(file, `loop.${name} has ${given.length} factors, not ${count}`);
+    return given.map((value, i) => number(value, `loop.${name}[${i}]`, file, 0, false));
+  };
+  return { ...sums, decode: factors("decode"), prefill: factors("prefill") };
+}
+
+/** An object of numbers from 0 on, or null where there is none. */
+function part<T>(json: unknown, key: string, keys: readonly (keyof T & string)[], file: string) {
+  if (json === undefined || json === null) return null;
+  const at = object(json, key, file);
+  return Object.fromEntries(
+    keys.map((name) => [name, number(at[name], `${key}.${name}`, file, 0, false)]),
+  ) as unknown as T;
 }
 
 function operator(json: unknown, key: string, file: string): OperatorPoint {

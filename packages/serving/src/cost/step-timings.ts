@@ -1,23 +1,23 @@
 /** The timing log of an engine: what each step computed and how long it took, one JSON object per line. */
 import { MillraceError } from "@millrace/core";
-import type { StepPoint } from "./profile.ts";
+import type { StepWork } from "./step-work.ts";
 
-const counts = [
-  "prefillTokens",
-  "prefillRows",
-  "prefillPairs",
-  "decodeRows",
-  "decodeContext",
-] as const;
-/** What a profile measures of a step: building its graph and computing it. */
-const parts = ["buildSeconds", "computeSeconds"] as const;
+/** A step of a timing log. Seconds. */
+export interface StepTimed extends StepWork {
+  /** Building its graph and computing it. */
+  readonly computeSeconds: number;
+  /** From the end of the step before to its own end, where the engine went straight on; NaN after a pause. */
+  readonly periodSeconds: number;
+  /** Its start on the engine's clock. */
+  readonly at: number;
+}
 
 /**
- * The steps of a timing log as points of a profile. Throws TRACE_INVALID with the first line that is none; a last line
- * that was cut off is left out.
+ * The steps of a timing log. Throws TRACE_INVALID with the first line that is none; a last line that was cut off is left
+ * out.
  */
-export function parseStepTimings(text: string, file: string): readonly StepPoint[] {
-  const points: StepPoint[] = [];
+export function parseStepTimings(text: string, file: string): readonly StepTimed[] {
+  const steps: StepTimed[] = [];
   const lines = text.split("\n");
   for (const [i, line] of lines.entries()) {
     if (line === "") continue;
@@ -34,22 +34,30 @@ export function parseStepTimings(text: string, file: string): readonly StepPoint
         throw invalid(file, i + 1, `has ${key} ${JSON.stringify(value)}, not a number from 0 on`);
       return value;
     };
-    const seconds = parts.reduce((sum, key) => sum + number(key), 0);
-    if (seconds === 0) throw invalid(file, i + 1, "took no time");
-    const [prefillTokens, prefillRows, prefillPairs, decodeRows, decodeContext] = counts.map(
-      number,
-    ) as [number, number, number, number, number];
-    points.push({
-      prefillTokens,
-      prefillRows,
-      prefillPairs,
-      decodeRows,
-      decodeContext,
-      seconds,
-      repeats: 1,
+    const computeSeconds = number("buildSeconds") + number("computeSeconds");
+    if (computeSeconds === 0) throw invalid(file, i + 1, "took no time");
+    const gap = step.gapSeconds === null ? Number.NaN : number("gapSeconds");
+    steps.push({
+      prefillTokens: number("prefillTokens"),
+      prefillRows: number("prefillRows"),
+      prefillPairs: number("prefillPairs"),
+      tilePairs: number("tilePairs"),
+      shortPairs: number("shortPairs"),
+      decodeRows: number("decodeRows"),
+      decodeContext: number("decodeContext"),
+      mapped: number("mapped"),
+      fresh: number("fresh"),
+      computeSeconds,
+      periodSeconds:
+        gap +
+        number("planSeconds") +
+        number("memorySeconds") +
+        computeSeconds +
+        number("sampleSeconds"),
+      at: number("at"),
     });
   }
-  return points;
+  return steps;
 }
 
 function invalid(file: string, line: number, what: string): MillraceError {

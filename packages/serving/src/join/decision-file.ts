@@ -8,7 +8,7 @@ import { StaticKv, type StaticKvOptions } from "../kv/static.ts";
 import { VattentionKv } from "../kv/vattention.ts";
 import type { VattentionOptions } from "../kv/vattention-options.ts";
 import { createScheduler, type SchedulerName, type SchedulerOptions } from "../scheduler/index.ts";
-import type { KvManager, StepCostModel } from "./contracts.ts";
+import type { KvManager, ReplicaObserver, StepCostModel } from "./contracts.ts";
 import { type LogEntry, ReplayBackend, replay } from "./decision-log.ts";
 import { planDigest } from "./plan-digest.ts";
 import { Replica } from "./replica.ts";
@@ -31,6 +31,8 @@ export interface DecisionHead {
   readonly maxRequestTokens: number;
   readonly maxWaiting: number;
   readonly kv: KvSettings;
+  /** The host's monotonic clock, nanoseconds, when the log's clock was at 0: joins the log with a client's times. */
+  readonly zeroNs?: string;
 }
 
 export type DecisionLine =
@@ -85,14 +87,26 @@ export function parseDecisions(text: string, file: string): readonly DecisionLin
   return lines;
 }
 
-/** Replays the file through a replica of its own. `cost` is needed for schedulers with chunking slo. */
-export function replayDecisions(lines: readonly DecisionLine[], cost: StepCostModel): ReplayReport {
+/** A KV policy made as the settings say. */
+export function kvOf(settings: KvSettings, table: SeqTable): KvManager {
+  return settings.type === "vattention"
+    ? new VattentionKv(table, settings.options)
+    : new StaticKv(table, settings.options);
+}
+
+/**
+ * Replays the file through a replica of its own. `cost` is needed for schedulers with chunking slo. `watch` is called with
+ * the KV policy once and gives an observer of all that the replica does.
+ */
+export function replayDecisions(
+  lines: readonly DecisionLine[],
+  cost: StepCostModel,
+  watch?: (kv: KvManager) => ReplicaObserver,
+): ReplayReport {
   const head = lines[0] as DecisionHead;
   const table = new SeqTable(head.tableCapacity);
-  const kv =
-    head.kv.type === "vattention"
-      ? new VattentionKv(table, head.kv.options)
-      : new StaticKv(table, head.kv.options);
+  const kv = kvOf(head.kv, table);
+  const observer = watch?.(kv);
   const report = {
     model: head.model,
     schedulers: [] as string[],
@@ -112,6 +126,7 @@ export function replayDecisions(lines: readonly DecisionLine[], cost: StepCostMo
       maxRequestTokens: head.maxRequestTokens,
       maxWaiting: head.maxWaiting,
       scheduler: createScheduler(type, options, { table, kv, depth: 1, cost, vidur: false }),
+      ...(observer === undefined ? {} : { observer }),
     });
     replay(segment.inputs, replica, backend);
     report.requests += segment.inputs.filter((entry) => entry.kind === "offer").length;

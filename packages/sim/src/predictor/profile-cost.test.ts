@@ -26,8 +26,12 @@ function profileOf(noise: number): StepProfile {
           prefillTokens: chunk,
           prefillRows: chunk > 0 ? 1 : 0,
           prefillPairs: pairs,
+          tilePairs: pairs,
+          shortPairs: 0,
           decodeRows,
           decodeContext: decodeRows * context,
+          mapped: 0,
+          fresh: 0,
           seconds: seconds * (1 + noise * (rng.next() - 0.5)),
           repeats: 5,
         });
@@ -40,8 +44,11 @@ function profileOf(noise: number): StepProfile {
     engine: "test",
     date: "2026-11-23",
     units: { time: "s", length: "token" },
+    tileTokens: 1,
     points,
     operators: [],
+    loop: null,
+    transport: null,
   };
 }
 
@@ -66,7 +73,7 @@ describe("ProfileCost", () => {
   it("breaks a step into terms that sum to it", () => {
     const cost = new ProfileCost(profileOf(0.1));
     const plan = planOf([[5, 40]], [30, 40]);
-    const sum = cost.breakdown(plan).reduce((total, part) => total + part.seconds, 0);
+    const sum = cost.breakdown(plan, anyTable).reduce((total, part) => total + part.seconds, 0);
     expect(sum).toBeCloseTo(cost.stepSeconds(plan, anyTable, 0), 12);
     expect(cost.describe()).toContain("held-out error");
   });

@@ -1,13 +1,14 @@
 /** Emptying the page cache, and what this process read from storage. */
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, fdatasyncSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { MillraceError } from "@millrace/core";
 import { adviseFile } from "../files/advice.ts";
 
-/** Drops the clean pages of the files from the page cache; needs no privilege, and no effect on pages in use. */
+/** Writes the files' dirty pages and drops all their pages from the page cache; needs no privilege. Pages in use stay. */
 export function dropFilePages(paths: Iterable<string>): void {
   for (const path of paths) {
     const fd = openSync(path, "r");
     try {
+      fdatasyncSync(fd);
       adviseFile(fd, 0, 0, "dont-need");
     } finally {
       closeSync(fd);

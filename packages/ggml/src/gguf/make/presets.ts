@@ -12,7 +12,7 @@ export interface Geometry {
   readonly context: number;
 }
 
-/** tiny: 1.4 M parameters, for tests; small: 21 M; medium: 88 M, the size of the speed comparisons. */
+/** tiny: 1.4 M parameters, for tests; mini: 7.3 M, for serving trials; small: 21 M; medium: 88 M, the size of the speed comparisons. */
 export const presets = {
   tiny: {
     dim: 256,
@@ -22,6 +22,16 @@ export const presets = {
     headDim: 64,
     ffn: 512,
     vocabulary: 512,
+    context: 4096,
+  },
+  mini: {
+    dim: 512,
+    layers: 2,
+    heads: 8,
+    kvHeads: 4,
+    headDim: 64,
+    ffn: 1536,
+    vocabulary: 1024,
     context: 4096,
   },
   small: {

@@ -1,0 +1,37 @@
+/**
+ * The memory planner on chains and residual networks: seconds until the first plan, seconds in all, and the gap, at half
+ * and at three tenths of what storing everything takes.
+ */
+import { chainProblem, planMemory, residualProblem, storeAll } from "@millrace/remat";
+import { report } from "./harness.ts";
+
+const limits: Readonly<Record<number, number>> = { 50: 10, 100: 30, 200: 120 };
+const sizes = (process.env["MEMORY_PLAN_SIZES"] ?? "50,100,200").split(",").map(Number);
+
+for (const count of sizes) {
+  const problems = [
+    { problem: chainProblem(1, count), bar: 1 },
+    { problem: residualProblem(1, count, "checkpoint-only"), bar: 1 },
+    { problem: residualProblem(1, count, "joint"), bar: 2 },
+  ];
+  for (const { problem, bar } of problems)
+    for (const fraction of [0.5, 0.3]) {
+      const { peak, time } = storeAll(problem);
+      const budget = problem.fixed + (peak - problem.fixed) * fraction;
+      const limit = limits[count] ?? 120;
+      const result = await planMemory(problem, budget, {
+        timeLimitSeconds: limit,
+        minBudget: false,
+      });
+      const name = `${problem.name} at ${fraction}`;
+      report(`${name}: gap`, 100 * (result.gap ?? Number.NaN), "%", count <= 100 ? bar : undefined);
+      report(`${name}: overhead`, 100 * ((result.time ?? Number.NaN) / time - 1), "%");
+      report(
+        `${name}: first plan`,
+        1000 * (result.firstPlanSeconds ?? Number.NaN),
+        "ms",
+        count === 200 ? 500 : undefined,
+      );
+      report(`${name}: in all`, result.elapsedSeconds, "s", limit);
+    }
+}

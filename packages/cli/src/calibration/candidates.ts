@@ -1,0 +1,126 @@
+/** The knobs of `millrace serve` that a plan for one machine turns, and what each setting is predicted to carry. */
+import type { EngineOptions, KvGeometry } from "@millrace/engine";
+import { plannedKv } from "@millrace/engine/profile";
+import {
+  kvOf,
+  ProfileCost,
+  type RequestTable,
+  type SchedulerName,
+  SeqTable,
+  type StepProfile,
+} from "@millrace/serving";
+import {
+  type TwinCapacity,
+  type TwinSettings,
+  type TwinSlo,
+  twinCapacity,
+} from "@millrace/sim/twin";
+import { readServeConfig } from "../engine/serve-config.ts";
+import type { CalibrateOptions } from "./options.ts";
+
+/** A setting of the knobs. */
+export interface Knobs {
+  readonly scheduler: SchedulerName;
+  /** Prompt tokens of a step; null for schedulers that take whole prompts. */
+  readonly chunkSize: number | null;
+  readonly batchSizeCap: number;
+  /** KV page, bytes; null = the engine's own choice. */
+  readonly pageBytes: number | null;
+}
+
+export interface JudgedKnobs extends TwinCapacity {
+  readonly knobs: Knobs;
+}
+
+const chunked: readonly SchedulerName[] = [
+  "sarathi-serve",
+  "sarathi",
+  "simple-chunking",
+  "vllm-v1",
+];
+
+/** All settings that are tried. */
+export function knobGrid({ schedulers, chunks, caps }: CalibrateOptions): readonly Knobs[] {
+  return schedulers.flatMap((scheduler) =>
+    (chunked.includes(scheduler) ? chunks : [null]).flatMap((chunkSize) =>
+      caps.map((batchSizeCap) => ({ scheduler, chunkSize, batchSizeCap, pageBytes: null })),
+    ),
+  );
+}
+
+/** The flags of `millrace serve` that stand for the knobs. */
+export function serveFlags(
+  { scheduler, chunkSize, batchSizeCap, pageBytes }: Knobs,
+  { engine }: CalibrateOptions,
+): Readonly<Record<string, unknown>> {
+  const own = ["model", "config", "set", "device", "threads", "context", "kvMemory"];
+  return {
+    ...Object.fromEntries(
+      own.flatMap((name) => (engine[name] === undefined ? [] : [[name, engine[name]]])),
+    ),
+    scheduler,
+    ...(chunkSize === null ? {} : { chunkSize }),
+    batchSizeCap,
+    ...(pageBytes === null ? {} : { pageSize: pageBytes }),
+  };
+}
+
+/** How the engine is made with these knobs, without starting it. */
+export function twinOf(
+  engine: EngineOptions,
+  geometry: KvGeometry,
+  modelContext: number,
+): TwinSettings {
+  const kv = plannedKv(geometry, engine);
+  const { capacityTokens } = kvOf(kv, new SeqTable(1));
+  const contextTokens = Math.min(
+    modelContext,
+    engine.contextTokens ?? Number.POSITIVE_INFINITY,
+    capacityTokens + 1,
+  );
+  return {
+    scheduler: engine.scheduler,
+    kv,
+    tableCapacity: engine.scheduler.batchSizeCap + engine.maxWaiting,
+    // The last token needs no KV.
+    maxRequestTokens: contextTokens - 1,
+    maxWaiting: engine.maxWaiting,
+  };
+}
+
+/** Judges all settings by the rate at which they keep the promises; best first. */
+export function judgeKnobs(
+  options: CalibrateOptions,
+  parts: {
+    readonly profile: StepProfile;
+    readonly geometry: KvGeometry;
+    readonly requests: RequestTable;
+    readonly slo: readonly TwinSlo[];
+    readonly onProgress: (done: number, total: number, best: JudgedKnobs | null) => void;
+  },
+): readonly JudgedKnobs[] {
+  const cost = new ProfileCost(parts.profile);
+  const { transport } = parts.profile;
+  const grid = knobGrid(options);
+  const judged: JudgedKnobs[] = [];
+  let best: JudgedKnobs | null = null;
+  for (const knobs of grid) {
+    const { engine, card } = readServeConfig(serveFlags(knobs, options));
+    const settings = twinOf(engine, parts.geometry, card.contextTokens);
+    const found = {
+      knobs,
+      ...twinCapacity(settings, parts.requests, { cost, transport }, parts.slo),
+    };
+    judged.push(found);
+    if (best === null || found.qps > best.qps) best = found;
+    parts.onProgress(judged.length, grid.length, best);
+  }
+  return judged.sort((a, b) => b.qps - a.qps);
+}
+
+/** `sarathi-serve, chunk 128, 16 sequences`. */
+export function describeKnobs({ scheduler, chunkSize, batchSizeCap, pageBytes }: Knobs): string {
+  const chunk = chunkSize === null ? "" : `, chunk ${chunkSize}`;
+  const page = pageBytes === null ? "" : `, pages of ${pageBytes / 1024} KiB`;
+  return `${scheduler}${chunk}, ${batchSizeCap} sequences${page}`;
+}

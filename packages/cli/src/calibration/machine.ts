@@ -1,0 +1,103 @@
+/**
+ * Is the machine the same all through a run? Processor time that other programs and the hypervisor took meanwhile, and a few
+ * reference batches before and after: what the machine did is told apart from what the model got wrong.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { measureGrid, type Profiled } from "@millrace/engine/profile";
+
+/** Ticks of the system's processor clock; Linux has 100 a second. */
+const TICKS = 100;
+
+export interface MachineWatch {
+  /** Mean number of cores that programs of others kept busy; null where the system does not tell. */
+  readonly foreignCores: number | null;
+  /** Mean number of cores that the hypervisor gave to somebody else. */
+  readonly stolenCores: number | null;
+}
+
+/** Begins to watch; the function ends it. Processes that ended in between count as ours where they were our children. */
+export function watchMachine(): () => MachineWatch {
+  const began = sample();
+  const from = performance.now();
+  return () => {
+    const ended = sample();
+    const seconds = (performance.now() - from) / 1000;
+    if (began === null || ended === null) return { foreignCores: null, stolenCores: null };
+    const foreign = ended.busy - began.busy - (ended.own - began.own);
+    return {
+      foreignCores: Math.max(0, foreign / TICKS / seconds),
+      stolenCores: (ended.stolen - began.stolen) / TICKS / seconds,
+    };
+  };
+}
+
+interface Sample {
+  readonly busy: number;
+  readonly stolen: number;
+  readonly own: number;
+}
+
+function sample(): Sample | null {
+  try {
+    const [line = ""] = readFileSync("/proc/stat", "utf8").split("\n");
+    const [user, nice, system, , , irq, soft, steal] = line.split(/\s+/).slice(1).map(Number);
+    const busy = [user, nice, system, irq, soft].reduce<number>((sum, x) => sum + (x ?? 0), 0);
+    return { busy, stolen: steal ?? 0, own: ownTicks() };
+  } catch {
+    return null;
+  }
+}
+
+/** Processor ticks of this process, its descendants, and their children that ended. */
+function ownTicks(): number {
+  const parents = new Map<number, number>();
+  const ticks = new Map<number, number>();
+  for (const name of readdirSync("/proc")) {
+    const pid = Number(name);
+    if (!Number.isInteger(pid)) continue;
+    try {
+      const text = readFileSync(`/proc/${name}/stat`, "utf8");
+      // The name in parentheses may hold anything.
+      const fields = text.slice(text.lastIndexOf(")") + 2).split(" ");
+      parents.set(pid, Number(fields[1]));
+      ticks.set(
+        pid,
+        [11, 12, 13, 14].reduce((sum, i) => sum + Number(fields[i]), 0),
+      );
+    } catch {
+      // It ended meanwhile.
+    }
+  }
+  let sum = 0;
+  for (const [pid, own] of ticks) {
+    let at: number | undefined = pid;
+    while (at !== undefined && at !== process.pid) at = parents.get(at);
+    if (at === process.pid) sum += own;
+  }
+  return sum;
+}
+
+/** Rounds over the reference batches, the first not counted. */
+const ROUNDS = 9;
+
+/** Mean logarithm of the seconds of reference batches: one decode, four decodes, a tile of a prompt. */
+export async function referenceSpeed(profiled: Profiled): Promise<number> {
+  const { tileTokens } = profiled.limits;
+  const points = await measureGrid(
+    profiled.executor,
+    [
+      { chunk: 0, depth: 0, decodes: 1, context: 32 },
+      { chunk: 0, depth: 0, decodes: 4, context: 32 },
+      { chunk: tileTokens, depth: 0, decodes: 0, context: 0 },
+    ],
+    {
+      rounds: ROUNDS,
+      budgetSeconds: 10,
+      seed: 1,
+      now: () => performance.now() / 1000,
+      provide: profiled.provide,
+    },
+  );
+  // Each counts by its share, or the prompt would drown the decodes.
+  return points.reduce((sum, p) => sum + Math.log(p.seconds), 0) / points.length;
+}

@@ -1,0 +1,188 @@
+/** A load sent to a real server, and what client and engine saw of it, joined on one clock. */
+import {
+  type LoadTrace,
+  type RequestRecord,
+  type RunEnd,
+  type RunHeader,
+  startRun,
+} from "@millrace/bench";
+import { InvariantError, MillraceError } from "@millrace/core";
+import {
+  type EngineRun,
+  engineRun,
+  type RequestTable,
+  type ServedRequest,
+  type StepCostModel,
+  type StepTimed,
+  type TransportSample,
+} from "@millrace/serving";
+import type { ClientRequest } from "@millrace/sim/twin";
+
+/** What the client kept. */
+export interface ClientRun {
+  readonly header: RunHeader;
+  /** By row of the table. */
+  readonly records: readonly RequestRecord[];
+  readonly warmup: readonly RequestRecord[];
+  readonly end: RunEnd;
+}
+
+export interface SendOptions {
+  readonly url: string;
+  readonly model: string;
+  readonly modelPath: string;
+  readonly requests: RequestTable;
+  readonly seed: string;
+  readonly signal: AbortSignal;
+  readonly onProgress: (done: number, total: number, note: string) => void;
+}
+
+const WARMUP_REQUESTS = 4;
+const TRACE = "arrivals";
+
+/** Sends the requests at their times. Rejects with INTERRUPTED. */
+export async function send(options: SendOptions): Promise<ClientRun> {
+  const { requests, signal } = options;
+  const { openTokenizer } = await import("../commands/bench/tokenizer.ts");
+  const { tokenizer, close } = await openTokenizer(options.modelPath);
+  const trace: LoadTrace = {
+    count: requests.count,
+    arrivedAt: requests.arrivedAt,
+    promptTokens: requests.promptTokens,
+    outputTokens: requests.outputTokens,
+    ids: null,
+    prefixHashes: null,
+    blockTokens: 512,
+    sessions: null,
+  };
+  const run = startRun({
+    endpoint: {
+      url: options.url,
+      api: "completions",
+      model: options.model,
+      // One chunk per step, whether or not its token can be shown as text yet.
+      extraBody: { return_token_ids: true },
+    },
+    load: {
+      arrivals: { type: "trace", path: TRACE },
+      warmup: { requests: WARMUP_REQUESTS },
+    },
+    seed: options.seed,
+    traces: { [TRACE]: trace },
+    tokenizer,
+    signal,
+  });
+  const timer = setInterval(() => {
+    const { ok, failed, inFlight } = run.counters();
+    options.onProgress(ok + failed, requests.count, `${inFlight} in flight`);
+  }, 200);
+  try {
+    const records: RequestRecord[] = [];
+    const warmup: RequestRecord[] = [];
+    for await (const record of run) (record.warmup ? warmup : records).push(record);
+    if (signal.aborted) throw new MillraceError("INTERRUPTED", "interrupted while measuring");
+    records.sort((a, b) => a.index - b.index);
+    return { header: await run.header, records, warmup, end: await run.end };
+  } finally {
+    clearInterval(timer);
+    close();
+  }
+}
+
+/** A client's request with the engine's view of it; null where the engine never got it. */
+export interface JoinedRequest {
+  readonly client: ClientRequest;
+  readonly startedAt: number;
+  readonly replica: ServedRequest | null;
+  readonly asked: number;
+}
+
+/** A run as both sides saw it, on the engine's clock. */
+export interface MeasuredRun {
+  readonly requests: readonly JoinedRequest[];
+  readonly engine: EngineRun;
+  readonly steps: readonly StepTimed[];
+  readonly failed: number;
+  /** p99 of how late requests were started, seconds. */
+  readonly startLateness: number;
+  readonly problems: readonly string[];
+}
+
+/** Joins records with the engine's log by prompt length, in the order of both. */
+export function joinRun(
+  client: ClientRun,
+  lines: Parameters<typeof engineRun>[0],
+  steps: readonly StepTimed[],
+  cost: StepCostModel,
+): MeasuredRun {
+  const engine = engineRun(lines, cost);
+  const { zeroNs } = engine.head;
+  if (zeroNs === undefined) throw new InvariantError("the decision log names no clock");
+  const shift = Number(BigInt(client.header.startMonotonicNs) - BigInt(zeroNs)) / 1e9;
+  const at = (us: number): number => us / 1e6 + shift;
+  const free = [...engine.requests];
+  const joined = new Map<RequestRecord, ServedRequest>();
+  const all = [...client.warmup, ...client.records].sort((a, b) => a.startedUs - b.startedUs);
+  for (const record of all) {
+    const prompt = record.usage?.promptTokens;
+    if (record.status !== "ok" || prompt === undefined || prompt === null) continue;
+    const i = free.findIndex(
+      (r) => r.promptTokens === prompt && (record.warmup || r.offeredAt >= at(record.startedUs)),
+    );
+    const [found] = i < 0 ? [] : free.splice(i, 1);
+    if (found !== undefined) joined.set(record, found);
+  }
+  const requests = client.records.map((record) => ({
+    client: { arrivedAt: at(record.scheduledUs), tokenAt: tokenTimes(record).map(at) },
+    startedAt: at(record.startedUs),
+    replica: joined.get(record) ?? null,
+    asked: record.askedPromptTokens ?? 0,
+  }));
+  const failed = client.records.filter((record) => record.status !== "ok").length;
+  return {
+    requests,
+    engine,
+    steps,
+    failed,
+    startLateness: client.end.self.startLateness.p99 / 1e6,
+    problems: failed > 0 ? [`${failed} requests failed`] : [],
+  };
+}
+
+/** Arrival of each token, µs. */
+function tokenTimes({ status, chunks }: RequestRecord): number[] {
+  if (status !== "ok") return [];
+  const times: number[] = [];
+  chunks.timeUs.forEach((time, i) => {
+    for (let k = 0; k < (chunks.tokens[i] as number); k++) times.push(time);
+  });
+  return times;
+}
+
+/** The requests of a run as samples of what lies between client and engine. */
+export function transportSamples(run: MeasuredRun): readonly TransportSample[] {
+  return run.requests.flatMap(({ client, startedAt, replica }) =>
+    replica === null
+      ? []
+      : [
+          {
+            startedAt,
+            offeredAt: replica.offeredAt,
+            promptTokens: replica.promptTokens,
+            emittedAt: replica.tokenAt,
+            receivedAt: client.tokenAt,
+          },
+        ],
+  );
+}
+
+/** Tokens that the server adds to each prompt, e.g. a begin token: the most frequent difference. */
+export function promptOverhead(run: MeasuredRun): number {
+  const counts = new Map<number, number>();
+  for (const { replica, asked } of run.requests) {
+    if (replica === null) continue;
+    const more = replica.promptTokens - asked;
+    counts.set(more, (counts.get(more) ?? 0) + 1);
+  }
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 0;
+}

@@ -1,0 +1,96 @@
+/** `millrace.calibrate/1`: what a calibration found, as plain data. */
+import type { FitError, ReplayReport, ResidualGroup, StepProfile } from "@millrace/serving";
+import type { RunComparison, TimeSplit, TwinSlo } from "@millrace/sim/twin";
+import type { JudgedKnobs, Knobs } from "./candidates.ts";
+import type { StageMachine } from "./stage.ts";
+
+/** One run of the load on the server, beside its prediction. */
+export interface CalibratedRun extends RunComparison {
+  readonly machine: StageMachine;
+  readonly replay: ReplayReport;
+  /** Mean seconds per request by where they passed, and for each part predicted minus measured. */
+  readonly split: { readonly predicted: TimeSplit; readonly measured: TimeSplit };
+  /** Mispredicted steps by kind. */
+  readonly residuals: readonly ResidualGroup[];
+  readonly failed: number;
+  readonly startLateness: number;
+}
+
+/** A figure over all repeats. */
+export interface FigureSummary {
+  readonly figure: string;
+  readonly unit: RunComparison["figures"][number]["unit"];
+  readonly predicted: number | null;
+  /** Median of the measured values, and lowest and highest. */
+  readonly measured: number | null;
+  readonly low: number | null;
+  readonly high: number | null;
+  /** predicted / median measured - 1. */
+  readonly error: number | null;
+  readonly n: number;
+}
+
+export interface CalibrateResult {
+  readonly schema: "millrace.calibrate/1";
+  readonly model: string;
+  readonly machine: string;
+  readonly threads: number;
+  readonly date: string;
+  readonly seed: number;
+  readonly profile: {
+    readonly file: string;
+    readonly points: number;
+    readonly heldOut: FitError;
+    readonly loop: StepProfile["loop"];
+    readonly transport: StepProfile["transport"];
+  };
+  readonly workload: string;
+  readonly requests: number;
+  readonly rateQps: number;
+  /** Rate over predicted capacity of the winner. */
+  readonly load: number;
+  readonly slo: readonly TwinSlo[];
+  readonly candidates: readonly JudgedKnobs[];
+  readonly winner: Knobs;
+  readonly serve: string;
+  readonly figures: readonly FigureSummary[];
+  readonly runs: readonly CalibratedRun[];
+  /** Step-time bias over all repeats: predicted / measured - 1 of the sum of the steps' time. */
+  readonly stepBias: number;
+  /** Every step of every run was decided by the replayed scheduler as by the engine. */
+  readonly decisionsEqual: boolean;
+  /** What makes the figures doubtful. */
+  readonly doubts: readonly string[];
+}
+
+/** Medians over runs. */
+export function summarizeFigures(runs: readonly RunComparison[]): readonly FigureSummary[] {
+  const [first] = runs;
+  if (first === undefined) return [];
+  return first.figures.map(({ figure, unit, predicted, n }, i) => {
+    const values = runs
+      .map((run) => run.figures[i]?.measured ?? null)
+      .filter((value) => value !== null)
+      .sort((a, b) => a - b);
+    const [low = null] = values;
+    const high = values.at(-1) ?? null;
+    const middle = values.length >> 1;
+    const measured =
+      values.length === 0
+        ? null
+        : values.length % 2 === 1
+          ? (values[middle] as number)
+          : ((values[middle - 1] as number) + (values[middle] as number)) / 2;
+    const known = predicted !== null && measured !== null && measured !== 0;
+    return {
+      figure,
+      unit,
+      predicted,
+      measured,
+      low,
+      high,
+      error: known ? predicted / measured - 1 : null,
+      n,
+    };
+  });
+}

@@ -1,0 +1,66 @@
+/** A server in a process of its own, as a user would start it: `millrace serve` with a file of settings. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createRequire } from "node:module";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { MillraceError } from "@millrace/core";
+
+export interface StartedServer {
+  readonly url: string;
+  /** Stops it and waits until its logs are written. */
+  stop(): Promise<void>;
+}
+
+const source = import.meta.url.endsWith(".ts");
+
+/** Starts `millrace serve` with these words; resolves when it is ready. Rejects with ENGINE_FAILED and what it said. */
+export async function startServer(
+  words: readonly string[],
+  signal: AbortSignal,
+): Promise<StartedServer> {
+  const program = fileURLToPath(new URL(source ? "../main.ts" : "../main.js", import.meta.url));
+  const child = spawn(process.execPath, [...loader(), program, "serve", ...words], {
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  const stop = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill("SIGTERM");
+    await once(child, "exit");
+  };
+  const kill = (): void => void child.kill("SIGKILL");
+  // A parent that is killed must not leave a server behind.
+  process.once("exit", kill);
+  child.once("exit", () => process.off("exit", kill));
+  const abort = (): void => void stop();
+  signal.addEventListener("abort", abort, { once: true });
+  child.once("exit", () => signal.removeEventListener("abort", abort));
+  return { url: await ready(child, signal), stop };
+}
+
+function loader(): readonly string[] {
+  if (!source) return [];
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+  return ["--conditions=millrace:source", "--import", tsx];
+}
+
+function ready(child: ChildProcess, signal: AbortSignal): Promise<string> {
+  let said = "";
+  return new Promise((resolve, reject) => {
+    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+      const found = /is served at (\S+)/.exec(said)?.[1];
+      if (found !== undefined) resolve(found);
+    });
+    child.once("error", reject);
+    child.once("close", () =>
+      reject(
+        signal.aborted
+          ? new MillraceError("INTERRUPTED", "interrupted while the server started")
+          : new MillraceError(
+              "ENGINE_FAILED",
+              `the server ended before it was ready: ${said.trim()}`,
+            ),
+      ),
+    );
+  });
+}

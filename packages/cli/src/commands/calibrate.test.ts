@@ -1,0 +1,109 @@
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { makeModel } from "@millrace/ggml/gguf";
+import { parseStepProfile } from "@millrace/serving";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { CalibrateResult } from "../calibration/result.ts";
+import { millrace } from "../testing.conformance.ts";
+
+let folder: string;
+let model: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "millrace-calibrate-"));
+  model = join(folder, "tiny.gguf");
+  makeModel({ preset: "tiny", out: model });
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("the loop on a real server", () => {
+  test("predicts, serves, measures: structure, equal decisions, nothing lost", async () => {
+    const out = join(folder, "out");
+    const words = "--quick --threads 1 --context 512 --kv-memory 64MiB --learn 3s --requests 60";
+    const load =
+      "--prompt-tokens 8..64 --output-tokens 2..12 --rate 25 --repeats 2 --batch-size-cap 8";
+    const run = await millrace(
+      "calibrate",
+      "-m",
+      model,
+      ...words.split(" "),
+      ...load.split(" "),
+      "--out",
+      out,
+      "--json",
+    );
+    expect(run.err).not.toContain("error");
+    expect(run.exit).toBe(0);
+    const result = JSON.parse(run.out) as CalibrateResult;
+    expect(result.schema).toBe("millrace.calibrate/1");
+    expect(result.decisionsEqual).toBe(true);
+    // sarathi-serve with four chunk sizes, vllm-v0, orca; best first.
+    expect(result.candidates).toHaveLength(6);
+    const rates = result.candidates.map(({ qps }) => qps);
+    expect(rates).toEqual([...rates].sort((a, b) => b - a));
+    expect(result.winner).toEqual(result.candidates[0]?.knobs);
+    expect(result.runs).toHaveLength(2);
+    for (const { predicted, measured, replay, pairs, split, residuals, failed } of result.runs) {
+      expect([failed, predicted.completed, measured.completed]).toEqual([0, 60, 60]);
+      expect(replay.difference).toBeNull();
+      // The four requests that warm the connection up are in the engine's log too.
+      expect(replay.requests).toBe(64);
+      expect(pairs.ttft).toHaveLength(60);
+      for (const [p, m] of [...pairs.ttft, ...pairs.e2e]) {
+        expect(p).toBeGreaterThan(0);
+        expect(m).toBeGreaterThan(0);
+      }
+      // A request's time is split without rest.
+      const sum = Object.values(split.measured).reduce((total, part) => total + part, 0);
+      const mean = pairs.e2e.reduce((total, [, m]) => total + m, 0) / pairs.e2e.length;
+      expect(sum).toBeCloseTo(mean, 6);
+      const phases = residuals.filter(({ by }) => by === "phase");
+      expect(phases.reduce((total, { share }) => total + share, 0)).toBeCloseTo(1, 6);
+    }
+    const tokens = (side: "predicted" | "measured") =>
+      result.runs.map((r) => r[side].outputTokensPerSecond * r[side].seconds);
+    tokens("predicted").forEach((count, i) => {
+      expect(Math.round(count)).toBe(Math.round(tokens("measured")[i] as number));
+    });
+    const profile = join(out, "profile.json");
+    const learnt = parseStepProfile(readFileSync(profile, "utf8"), profile);
+    expect(learnt.loop?.steps).toBeGreaterThan(200);
+    expect(learnt.transport?.requests).toBeGreaterThan(10);
+    expect(readFileSync(join(out, "report.html"), "utf8")).toContain("Request by request");
+  }, 60_000);
+});
+
+test.each([
+  [["--rate", "3", "--load", "0.5"], "exclude each other"],
+  [["--schedulers", "sarathi-server"], "did you mean sarathi-serve?"],
+  [["--slo", "fluidity>=0.9"], "a plan is not made by fluidity"],
+  [["--slo", "ttft.p95<=1s"], "is not of p50, p90 or p99"],
+  [["--learn", "soon"], "--learn"],
+  [["--shape", "nowhere", "--quick"], "nowhere"],
+])("wrong input %j is told", async (words, said) => {
+  const run = await millrace("calibrate", "-m", model, ...words, "--out", join(folder, "no"));
+  expect(run.exit).toBe(2);
+  expect(run.err).toContain(said);
+});
+
+test("a profile is fitted to the raw run of a server that only shows its tokens", async () => {
+  const { startMockProcess } = await import("@millrace/bench/mock");
+  await using mock = await startMockProcess({ stepMs: 4, chunkTokens: 64 });
+  const out = join(folder, "black");
+  const words = "--rate 30 --requests 60 --prompt-tokens 8..100 --output-tokens 8..24 --warmup 1";
+  const bench = await millrace("bench", "--url", mock.url, ...words.split(" "), "--out", out);
+  expect(bench.exit).toBe(0);
+  const file = join(folder, "black.json");
+  const run = await millrace("profile", "--from", join(out, "run.jsonl"), "--out", file, "--json");
+  expect(run.exit).toBe(0);
+  const fit = JSON.parse(run.out);
+  expect(fit.steps).toBeGreaterThan(200);
+  // The mock's steps take 4 ms and never less.
+  for (const { seconds, low, high } of fit.bands) {
+    expect(seconds).toBeGreaterThan(0.0035);
+    expect(low).toBeLessThanOrEqual(high);
+  }
+  expect(parseStepProfile(readFileSync(file, "utf8"), file).points.length).toBe(fit.points);
+  const none = await millrace("profile", "--from", model);
+  expect(none.exit).toBe(2);
+});

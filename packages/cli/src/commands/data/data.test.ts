@@ -1,0 +1,81 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { CoordinatedSource, makeJpegSet } from "@millrace/data";
+import { afterAll, expect, test } from "vitest";
+
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+const bin = fileURLToPath(new URL("../../main.ts", import.meta.url));
+const folder = mkdtempSync(join(tmpdir(), "millrace-data-"));
+makeJpegSet(join(folder, "set"), { count: 12, classes: 3, width: 40 });
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function start(...args: string[]) {
+  const child = spawn(
+    process.execPath,
+    ["--conditions=millrace:source", "--import", tsx, bin, "data", ...args],
+    { stdio: ["ignore", "pipe", "pipe"] },
+  );
+  const text = { out: "", err: "" };
+  child.stdout.on("data", (chunk) => {
+    text.out += chunk;
+  });
+  child.stderr.on("data", (chunk) => {
+    text.err += chunk;
+  });
+  const ended = new Promise<number | null>((resolve) =>
+    child.once("close", (code) => resolve(code)),
+  );
+  return { child, text, ended };
+}
+
+test("serve says where it listens, prepares for whoever joins, and leaves nothing", async () => {
+  const socket = join(folder, "socket");
+  const args = ["--batch", "5", "--size", "16", "--producers", "1", "--socket", socket, "--json"];
+  const { child, text, ended } = start("serve", join(folder, "set"), ...args);
+  await new Promise<void>((resolve) => child.stdout.once("data", () => resolve()));
+  const about = JSON.parse(text.out);
+  expect(about).toMatchObject({
+    schema: "millrace.data-serve/1",
+    socket,
+    batchSize: 5,
+    samples: 12,
+  });
+  expect(text.err).toContain(`are served on ${socket}`);
+  {
+    await using job = await CoordinatedSource.join({ socket });
+    const sizes: number[] = [];
+    for (let loan = await job.next(); loan !== null; loan = await job.next()) {
+      sizes.push(loan.samples);
+      loan.release();
+    }
+    expect(sizes).toEqual([5, 5, 2]);
+  }
+  child.kill("SIGTERM");
+  expect(await ended).toBe(0);
+  expect(existsSync(socket)).toBe(false);
+  expect(existsSync(about.ring)).toBe(false);
+});
+
+test("inspect tells form, sizes and what cannot be read", async () => {
+  const { text, ended } = start("inspect", join(folder, "set"), "--verify", "--json");
+  expect(await ended).toBe(0);
+  expect(JSON.parse(text.out)).toMatchObject({
+    schema: "millrace.data-inspect/1",
+    kind: "folder",
+    items: 12,
+    classes: ["class-00", "class-01", "class-02"],
+    first: "class-00/0000000.jpg",
+    unreadable: [],
+  });
+});
+
+test("a path without a data set is an error with a remedy", async () => {
+  writeFileSync(join(folder, "notes.md"), "no data");
+  const { text, ended } = start("inspect", join(folder, "notes.md"));
+  expect(await ended).toBe(2);
+  expect(text.err).toMatch(/no form of data set is recognised here[\s\S]*--kind/);
+});

@@ -1,0 +1,103 @@
+/** `millrace memory explain`: why each tensor is kept or recomputed, and what one more MiB would buy. */
+import { formatPercent, MillraceError } from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
+import { explainPlan, memoryPrice, planMemory, storeAll } from "@millrace/remat";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
+import type { Session } from "../../session.ts";
+import { table } from "../../ui/table.ts";
+import { proofText, unitsOf } from "./plan.ts";
+import { budgetOf, type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
+
+export async function memoryExplainCommand(
+  session: Session,
+  file: string | undefined,
+  given: Readonly<Record<string, unknown>>,
+): Promise<number> {
+  const flags = given as GraphFlags & { readonly html?: string; readonly all?: boolean };
+  const source = sourceOf(file, flags);
+  const budget = budgetOf(source, flags.budget);
+  const { problem } = source;
+  const { size, time } = unitsOf(source);
+  const progress = session.progress();
+  progress.update({ phase: "planning", done: 0, total: 0, note: problem.name });
+  await using programs = programsOf(flags);
+  const { result, price } = await session.interruptible(async (signal) => ({
+    result: await planMemory(problem, budget, { ...searchOf(flags), signal, programs }),
+    price: await memoryPrice(problem, budget, programs, { signal }),
+  }));
+  progress.end();
+  if (result.plan === null)
+    throw new MillraceError("NOTHING_FITS", `no plan within ${size(budget)}`, {
+      ...(result.minBudget !== null && {
+        hint: `the smallest budget is ${size(result.minBudget)}`,
+      }),
+    });
+  const tensors = explainPlan(problem, result.plan);
+  if (flags.html !== undefined) {
+    const { renderReport } = await import("@millrace/report");
+    const { timelineReport } = await import("@millrace/remat/report");
+    const document = timelineReport({
+      problem,
+      plan: result.plan,
+      before: { problem: source.plain, plan: storeAll(source.plain).plan },
+      budget,
+      proof: proofText(result),
+      physical: source.physical,
+      costs: source.costs,
+      context: { command: commandLine(), version },
+    });
+    writeFileAtomic(flags.html, renderReport(document));
+  }
+  const perMiB = source.physical ? 2 ** 20 : 1;
+  if (session.json) {
+    session.printJson({
+      schema: "millrace.memory-explain/1",
+      name: problem.name,
+      budget,
+      time: result.time,
+      peak: result.peak,
+      timePerUnit: price,
+      tensors,
+    });
+    return 0;
+  }
+  const right = (t: string) => ({ title: t, align: "right" }) as const;
+  const shown =
+    flags.all === true ? tensors : tensors.filter((t) => t.fate !== "transient").slice(0, 40);
+  session.print(
+    table(
+      [
+        { title: "tensor" },
+        { title: "operator", least: 12 },
+        right("size"),
+        { title: "fate" },
+        right("made"),
+        right("costs"),
+        right("worth"),
+      ],
+      shown.map((t) => [
+        t.tensor,
+        t.operator,
+        size(t.size),
+        t.fate,
+        String(t.made),
+        time(t.fate === "recomputed" ? t.recomputeTime : t.ownTime),
+        price === null ? "–" : time(price * t.size),
+      ]),
+      session,
+    ),
+  );
+  session.print("");
+  session.print(
+    price === null
+      ? "what more memory would buy is not known: the relaxation was not solved"
+      : price === 0
+        ? "more memory would buy nothing"
+        : `one more ${source.physical ? "MiB" : "unit"} would save ${time(price * perMiB)} a step (${formatPercent((price * perMiB) / (result.time ?? 1))})`,
+  );
+  session.note(
+    "costs: time of making it again, or once if it were not kept; worth: its size times the price of memory, by the dual of the relaxation",
+  );
+  return 0;
+}

@@ -1,0 +1,132 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chainProblem, writeProblemFile } from "@millrace/remat";
+import { afterAll, expect, test } from "vitest";
+import { millrace } from "../../testing.conformance.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "memory-cli-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function problemFile(): string {
+  const file = join(folder, "problems.json");
+  const problem = chainProblem(1, 8);
+  writeFileSync(
+    file,
+    writeProblemFile([
+      { name: "chain", problem, budget: 180 },
+      { name: "other", problem, budget: undefined },
+    ]),
+  );
+  return file;
+}
+
+test("a problem of a file is planned with its own budget", async () => {
+  const file = problemFile();
+  const { exit, out } = await millrace("memory", "plan", file, "--case", "chain", "--json");
+  expect(exit).toBe(0);
+  const result = JSON.parse(out);
+  expect(result).toMatchObject({
+    schema: "millrace.memory-plan/1",
+    feasible: true,
+    proof: "optimal",
+    gap: 0,
+  });
+  expect(result.peak).toBeLessThanOrEqual(180);
+  expect(result.plan[0]).toEqual(["f", 0, 0]);
+  const text = await millrace("memory", "plan", file, "--case", "chain");
+  expect(text.out).toMatch(/store everything/);
+  expect(text.out).toMatch(/optimal; budget 180/);
+});
+
+test("a budget that is too small is answered with the smallest one", async () => {
+  const file = problemFile();
+  const flags = ["--case", "other", "--budget", "60"];
+  const json = await millrace("memory", "plan", file, ...flags, "--json");
+  expect(json.exit).toBe(3);
+  const { feasible, time, plan, minBudget } = JSON.parse(json.out);
+  expect({ feasible, time, plan }).toEqual({ feasible: false, time: null, plan: null });
+  const text = await millrace("memory", "plan", file, ...flags);
+  expect(text.out).toMatch(/no plan within 60; the smallest budget is/);
+  const enough = await millrace(
+    "memory",
+    "plan",
+    file,
+    "--case",
+    "other",
+    "--budget",
+    String(minBudget),
+    "--json",
+  );
+  expect(JSON.parse(enough.out)).toMatchObject({ feasible: true, peak: minBudget });
+});
+
+test("a built-in graph is planned within a share of what it takes", async () => {
+  const { exit, out } = await millrace(
+    "memory",
+    "plan",
+    "--model",
+    "llama-small",
+    "--layers",
+    "1",
+    "--batch",
+    "16",
+    "--budget",
+    "75%",
+    "--effort",
+    "low",
+    "--json",
+  );
+  expect(exit).toBe(0);
+  const result = JSON.parse(out);
+  expect(result.peak).toBeLessThanOrEqual(0.75 * result.storeAll.peak);
+  expect(result.costs).toMatch(/roofline/);
+});
+
+test("a plan is swept and explained, with a report", async () => {
+  const file = problemFile();
+  const swept = await millrace(
+    "memory",
+    "sweep",
+    file,
+    "--case",
+    "chain",
+    "--points",
+    "3",
+    "--json",
+  );
+  expect(swept.exit).toBe(0);
+  const { points, storeAll } = JSON.parse(swept.out);
+  expect(points).toHaveLength(3);
+  expect(points[2].time).toBeCloseTo(storeAll.time, 9);
+  const html = join(folder, "plan.html");
+  const explained = await millrace("memory", "explain", file, "--case", "chain", "--html", html);
+  expect(explained.exit).toBe(0);
+  expect(explained.out).toMatch(/recomputed/);
+  expect(explained.out).toMatch(/one more unit would save/);
+  expect(readFileSync(html, "utf8")).toMatch(/Before and after/);
+});
+
+test("models are listed", async () => {
+  const { exit, out } = await millrace("memory", "models", "--batch", "2", "--json");
+  expect(exit).toBe(0);
+  expect(JSON.parse(out).models.map((m: { name: string }) => m.name)).toContain("llama");
+});
+
+test("what is missing or mistyped is said", async () => {
+  const file = problemFile();
+  const wrong: [string[], RegExp][] = [
+    [["memory", "plan"], /no training graph/],
+    [["memory", "plan", file], /holds 2 problems/],
+    [["memory", "plan", file, "--case", "chian"], /no problem "chian"/],
+    [["memory", "plan", file, "--case", "other"], /no budget/],
+    [["memory", "plan", "--model", "resnet50", "--budget", "50%"], /did you mean resnet-50/],
+    [["memory", "plan", "--model", "unet", "--budget", "50%", "--device", "x"], /no roofline/],
+    [["memory"], /needs a verb/],
+  ];
+  for (const [argv, message] of wrong) {
+    const { exit, err } = await millrace(...argv);
+    expect(exit).toBe(2);
+    expect(err).toMatch(message);
+  }
+});

@@ -1,0 +1,104 @@
+/** MosaicML's MDS shards, read only: index.json, and per shard u32 count, count + 1 u32 offsets, then the samples. */
+import { readFileSync, statSync } from "node:fs";
+import { join, normalize, resolve } from "node:path";
+import { MillraceError } from "@millrace/core";
+import { z } from "zod";
+import { ExtentList, ExtentSource } from "./extent-source.ts";
+
+const shardSchema = z.object({
+  format: z.literal("mds"),
+  column_names: z.array(z.string()).min(1),
+  column_encodings: z.array(z.string()).min(1),
+  column_sizes: z.array(z.number().int().nonnegative().nullable()),
+  samples: z.number().int().nonnegative(),
+  compression: z.string().nullable().optional(),
+  raw_data: z.object({ basename: z.string().min(1), bytes: z.number().int().nonnegative() }),
+});
+const indexSchema = z.object({ version: z.literal(2), shards: z.array(shardSchema).min(1) });
+
+export interface MdsOptions {
+  /** Column of the payload; default the first of bytes, jpeg, png or pil encoding. */
+  readonly payload?: string;
+  /** Column of the label; default the first of an integer encoding. */
+  readonly label?: string;
+}
+
+/** Opens a folder with an index.json. Compressed shards are refused: unpack them first. */
+export function openMds(path: string, options: MdsOptions = {}): ExtentSource {
+  const root = resolve(path);
+  const indexPath = join(root, "index.json");
+  const bad = (message: string, hint?: string): never => {
+    throw new MillraceError("DATA_INVALID", `${indexPath}: ${message}`, {
+      at: { file: indexPath },
+      ...(hint !== undefined && { hint }),
+    });
+  };
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(indexPath, "utf8"));
+  } catch (cause) {
+    throw new MillraceError("DATA_INVALID", `${indexPath} is no index of MDS shards`, { cause });
+  }
+  const parsed = indexSchema.safeParse(json);
+  if (!parsed.success) return bad(z.prettifyError(parsed.error));
+  const { shards } = parsed.data;
+  const [first] = shards;
+  if (first === undefined) return bad("no shards");
+  const columns = first.column_names.map((name, i) => ({
+    name,
+    encoding: first.column_encodings[i] ?? "",
+    bytes: first.column_sizes[i] ?? null,
+  }));
+  const find = (name: string | undefined, encodings: RegExp): number =>
+    columns.findIndex((column) =>
+      name === undefined ? encodings.test(column.encoding) : column.name === name,
+    );
+  const payload = find(options.payload, /^(bytes|jpeg|png|pil|str|json)/);
+  if (payload < 0)
+    bad(
+      `no column ${options.payload ?? "that holds a payload"} among ${columns.map((c) => c.name).join(", ")}`,
+    );
+  const label = find(options.label, /^u?int(8|16|32|64)?$/);
+  const list = new ExtentList();
+  for (const shard of shards) {
+    const { basename: name, bytes } = shard.raw_data;
+    if (normalize(name).startsWith("..") || name.startsWith("/"))
+      bad(`the shard ${name} leaves the data set`);
+    if (shard.column_names.join() !== first.column_names.join()) bad(`${name} has other columns`);
+    const file = join(root, name);
+    const stat = statSync(file, { throwIfNoEntry: false });
+    if (stat === undefined)
+      return bad(`the shard ${name} is not there`, "unpack compressed shards (.zstd) first");
+    if (stat.size !== bytes) bad(`${name} has ${stat.size} bytes, the index says ${bytes}`);
+    list.files.push({ path: file, name, bytes: stat.size, mtimeMs: stat.mtimeMs });
+    addShard(file, name, shard.samples, list);
+  }
+  return new ExtentSource({
+    kind: "mds",
+    path: root,
+    list,
+    codec: {
+      kind: "mds",
+      columns: columns.map(({ encoding, bytes }) => ({ encoding, bytes })),
+      payload,
+      label: label < 0 ? null : label,
+    },
+  });
+}
+
+function addShard(file: string, name: string, samples: number, list: ExtentList): void {
+  const head = 4 + 4 * (samples + 1);
+  const bytes = readFileSync(file);
+  if (bytes.length < head || bytes.readUInt32LE(0) !== samples)
+    throw new MillraceError(
+      "DATA_INVALID",
+      `${name} does not begin with its ${samples} samples' places`,
+      {
+        at: { file },
+      },
+    );
+  for (let i = 0; i < samples; i++) {
+    const from = bytes.readUInt32LE(4 + 4 * i);
+    list.add(from, bytes.readUInt32LE(8 + 4 * i) - from);
+  }
+}

@@ -1,0 +1,1 @@
+export { type MonetRow, monetRows, reproduceMonet } from "./monet.ts";

@@ -1,0 +1,104 @@
+/** A serving loop of known cost is recovered from its log, on top of a profile of known cost. */
+import { Rng } from "@millrace/core";
+import { expect, test } from "vitest";
+import { fitLoop } from "./loop-fit.ts";
+import type { StepPoint, StepProfile } from "./profile.ts";
+import { ProfileCost } from "./profile-cost.ts";
+import { stepResiduals } from "./residuals.ts";
+import type { StepTimed } from "./step-timings.ts";
+import { fitTransport } from "./transport-fit.ts";
+
+const tight = (tokens: number): number => 1e-3 + 4e-4 * tokens;
+
+function point(prefillTokens: number, decodeRows: number): StepPoint {
+  const pairs = (prefillTokens * prefillTokens) / 2;
+  return {
+    prefillTokens,
+    prefillRows: prefillTokens > 0 ? 1 : 0,
+    prefillPairs: pairs,
+    tilePairs: pairs,
+    shortPairs: 0,
+    decodeRows,
+    decodeContext: 50 * decodeRows,
+    mapped: 0,
+    fresh: 0,
+    seconds: tight(prefillTokens + decodeRows),
+    repeats: 5,
+  };
+}
+
+const profile: StepProfile = {
+  schema: "millrace.profile/1",
+  model: "test",
+  machine: "test",
+  threads: 1,
+  engine: "test",
+  date: "2026-11-28",
+  units: { time: "s", length: "token" },
+  tileTokens: 1,
+  points: [
+    ...Array.from({ length: 40 }, (_, i) => point(0, i + 1)),
+    ...[16, 32, 64, 100, 128, 160].map((t) => point(t, 0)),
+  ],
+  operators: [],
+  loop: null,
+  transport: null,
+};
+
+/** A log whose steps take 20 % more for a lone decode, and some time for rows, chunks and changes. */
+function log(count: number, noise: number, seed: number): StepTimed[] {
+  const rng = new Rng(seed);
+  return Array.from({ length: count }, () => {
+    const chunk = rng.next() < 0.2 ? ([16, 64, 128][rng.int(0, 2)] ?? 16) : 0;
+    const rows = rng.int(chunk === 0 ? 1 : 0, 12);
+    const fresh = chunk > 0 || rng.next() < 0.2 ? 1 : 0;
+    const factor = chunk === 0 && rows === 1 ? 1.2 : 1;
+    const { seconds: _, repeats: __, ...work } = point(chunk, rows);
+    const computeSeconds = factor * tight(chunk + rows);
+    const host = 2e-4 + 2e-5 * rows + (chunk > 0 ? 3e-4 : 3e-4 * fresh);
+    const exact = computeSeconds + host;
+    return {
+      ...work,
+      fresh,
+      computeSeconds,
+      periodSeconds: exact * (1 + noise * (rng.next() - 0.5)),
+      at: 0,
+    };
+  });
+}
+
+test("on a load that it has not seen, no kind of step keeps a bias", () => {
+  const loop = fitLoop(profile, log(4000, 0.4, 1));
+  const cost = new ProfileCost({ ...profile, loop });
+  const groups = stepResiduals(cost, log(4000, 0.4, 2));
+  const [all] = groups;
+  expect(Math.abs(all?.bias ?? 1)).toBeLessThan(0.01);
+  // Without the loop a lone decode is 30 % too short.
+  expect(all?.computeBias).toBeLessThan(0);
+  for (const { by, share, bias } of groups)
+    if (by === "phase" && share > 0.05) expect(Math.abs(bias)).toBeLessThan(0.03);
+  const phases = groups.filter(({ by }) => by === "phase");
+  expect(phases.reduce((sum, { steps }) => sum + steps, 0)).toBe(4000);
+  expect(cost.describe()).toContain("serving loop from 4000 steps");
+});
+
+test("a log that is too short says nothing", () => {
+  expect(fitLoop(profile, log(100, 0, 1))).toBeNull();
+});
+
+test("transport: delays per request and per prompt token, whatever single requests suffer", () => {
+  const rng = new Rng(5);
+  const samples = Array.from({ length: 200 }, (_, i) => {
+    const promptTokens = rng.int(10, 2000);
+    const startedAt = i;
+    const offeredAt = startedAt + 2e-3 + 1e-6 * promptTokens + (i % 17 === 0 ? 0.1 : 0);
+    const emittedAt = [offeredAt + 0.02, offeredAt + 0.03];
+    const receivedAt = emittedAt.map((at) => at + 7e-4);
+    return { startedAt, offeredAt, promptTokens, emittedAt, receivedAt };
+  });
+  const fit = fitTransport(samples);
+  expect(fit?.arrival).toBeCloseTo(2e-3, 4);
+  expect(fit?.arrivalPerToken).toBeCloseTo(1e-6, 7);
+  expect(fit?.delivery).toBeCloseTo(7e-4, 6);
+  expect(fitTransport(samples.slice(0, 5))).toBeNull();
+});

@@ -1,0 +1,48 @@
+/** What a client sees on top of the engine, from requests whose times are known on both sides. */
+import { median } from "@millrace/core";
+import type { TransportCost } from "./profile.ts";
+
+/** One request on one clock, seconds: handed to the client's transport, offered to the scheduler, tokens on both sides. */
+export interface TransportSample {
+  readonly startedAt: number;
+  readonly offeredAt: number;
+  readonly promptTokens: number;
+  readonly emittedAt: readonly number[];
+  readonly receivedAt: readonly number[];
+}
+
+/** Requests below which nothing can be fitted. */
+const FEWEST = 10;
+
+/** Fits medians and a slope over prompt tokens that is not below 0; null for fewer than ten requests. */
+export function fitTransport(samples: readonly TransportSample[]): TransportCost | null {
+  if (samples.length < FEWEST) return null;
+  const delays = samples.map((s) => s.offeredAt - s.startedAt);
+  const sizes = samples.map((s) => s.promptTokens);
+  const arrivalPerToken = Math.max(0, slopeOf(sizes, delays));
+  const arrival = Math.max(
+    0,
+    median(delays.map((delay, i) => delay - arrivalPerToken * (sizes[i] as number))),
+  );
+  const deliveries = samples.flatMap(({ emittedAt, receivedAt }) =>
+    receivedAt.slice(0, emittedAt.length).map((received, i) => received - (emittedAt[i] as number)),
+  );
+  return {
+    arrival,
+    arrivalPerToken,
+    delivery: deliveries.length === 0 ? 0 : Math.max(0, median(deliveries)),
+    requests: samples.length,
+  };
+}
+
+/** Median of the slopes of pairs (Theil and Sen): single slow requests do not move it. 0 where all x are equal. */
+function slopeOf(x: readonly number[], y: readonly number[]): number {
+  const slopes: number[] = [];
+  const step = Math.max(1, Math.floor(x.length / 200));
+  for (let i = 0; i < x.length; i += step)
+    for (let j = i + step; j < x.length; j += step) {
+      const dx = (x[j] as number) - (x[i] as number);
+      if (dx !== 0) slopes.push(((y[j] as number) - (y[i] as number)) / dx);
+    }
+  return slopes.length === 0 ? 0 : median(slopes);
+}
