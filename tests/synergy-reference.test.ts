@@ -5,6 +5,7 @@ import {
   parseJobTrace,
   parsePublishedProfiles,
   simulateCompatible,
+  type TraceJob,
 } from "@millrace/cluster";
 import { describe, expect, test } from "vitest";
 
@@ -22,6 +23,16 @@ const references = [
 ] as const;
 
 const read = (path: string): string => readFileSync(new URL(path, data), "utf8");
+
+/** Mean completion times by run. */
+const mean = new Map<string, number>();
+
+function averageJct(jobs: readonly TraceJob[], finish: Float64Array): number {
+  return (
+    jobs.reduce((sum, job, row) => sum + (finish[row] as number) - job.arrivalSeconds, 0) /
+    jobs.length
+  );
+}
 
 describe.skipIf(!existsSync(data))("references of the Synergy simulator (absent: skipped)", () => {
   test.each(references)("%s %s-%s%s: every finish time is equal", (trace, policy, mode, place) => {
@@ -45,7 +56,19 @@ describe.skipIf(!existsSync(data))("references of the Synergy simulator (absent:
     );
     expect(rejected).toEqual([]);
     expect(expected.size).toBe(jobs.length);
+    mean.set(`${trace} ${policy} ${mode}`, averageJct(jobs, finish));
     const wrong = jobs.filter((job, row) => finish[row] !== expected.get(job.id));
     expect(wrong).toEqual([]);
   });
+
+  test.each([
+    ["FIFO", 1.42],
+    ["SRTF", 1.19],
+  ] as const)(
+    "%s at 9 jobs/h: mean JCT of proportional over Tune is at least %d",
+    (policy, least) => {
+      const of = (mode: string) => mean.get(`${single} ${policy} ${mode}`) ?? Number.NaN;
+      expect(of("fair") / of("tune")).toBeGreaterThanOrEqual(least);
+    },
+  );
 });

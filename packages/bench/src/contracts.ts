@@ -10,3 +10,4 @@ export type * from "./contracts/load.ts";
 export * from "./contracts/record.ts";
 export * from "./contracts/report.ts";
 export type * from "./contracts/run.ts";
+export type * from "./contracts/server-state.ts";

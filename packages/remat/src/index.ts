@@ -2,6 +2,7 @@
 export * from "./baselines/index.ts";
 export * from "./costs/measured.ts";
 export * from "./costs/roofline.ts";
+export * from "./executor/index.ts";
 export * from "./explain/explain.ts";
 export * from "./explain/sweep.ts";
 export * from "./gpu/library.ts";

@@ -6,6 +6,7 @@
 import { quantileSorted } from "@millrace/core";
 import {
   type AttributionReport,
+  type ClockFit,
   type RequestRecord,
   type RunData,
   type Stall,
@@ -72,7 +73,9 @@ export function attribute(run: RunData, targets: Targets): AttributionReport | n
   const joined = telling.filter((record) => clockOf(record) !== null).length;
   const broken = [...clocks.values()].filter((clock) => clock === null).length;
   return {
-    clocks: [...clocks.values()].flatMap((clock) => (clock === null ? [] : [plain(clock)])),
+    clocks: [...clocks.values()].flatMap((clock) =>
+      clock === null ? [] : [plain(clock, Number(run.header.startMonotonicNs) / 1e3)],
+    ),
     joined,
     unjoined: answered.length - joined,
     attributedShare: knownUs + unknownUs > 0 ? knownUs / (knownUs + unknownUs) : 1,
@@ -83,13 +86,14 @@ export function attribute(run: RunData, targets: Targets): AttributionReport | n
       broken === 0
         ? []
         : [
-            `${broken} of ${clocks.size} server clocks fit no line: a clock was set during the run, so its requests were left out.`,
+            `${broken} of ${clocks.size} server clocks fit no line: a clock was set during the run. Their requests were left out.`,
           ],
   };
 }
 
-function plain({ clientUs, ...fit }: FittedClock): Omit<FittedClock, "clientUs"> {
-  return fit;
+/** The fit for reports: against this host's monotonic clock instead of the start of the run. */
+function plain({ clientUs: _, ...fit }: FittedClock, startUs: number): ClockFit {
+  return { ...fit, offsetUs: fit.offsetUs - startUs };
 }
 
 /** Keeps the longest without sorting at every stall. */

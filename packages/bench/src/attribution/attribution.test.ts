@@ -4,6 +4,7 @@ import { record } from "../metrics/record.conformance.ts";
 import type { MockOptions } from "../mock/options.ts";
 import { startMockProcess } from "../mock/process.ts";
 import { fromFile, toFile } from "../raw/file-record.ts";
+import { mergeRuns } from "../raw/run-reader.ts";
 import { startRun } from "../run/run.ts";
 import { attribute } from "./attribute.ts";
 import { fitClock } from "./clock-fit.ts";
@@ -51,7 +52,8 @@ describe("a stall of known cause is found to be that", () => {
     expect(made.length).toBe(REQUESTS);
     for (const stall of made) {
       expect(stall.cause).toBe(cause);
-      expect(stall.partsMs[cause]).toBeGreaterThan(200);
+      // Most of the 250 ms: on a busy machine the client has its share of the gap, too.
+      expect(stall.partsMs[cause]).toBeGreaterThan(125);
       // The parts are the gap.
       const sum = Object.values(stall.partsMs).reduce((a, b) => a + b, 0);
       expect(Math.abs(sum - stall.gapMs)).toBeLessThan(0.01);
@@ -126,6 +128,37 @@ test("times survive the raw file, and answers without times are counted as such"
   expect(report?.attributedShare).toBeLessThan(1);
   const none = run.records.map((one) => ({ ...one, server: null }));
   expect(attribute({ ...run, records: none }, targets)).toBeNull();
+});
+
+test("runs of two hosts whose clocks have nothing in common are attributed as one", async () => {
+  const run = await drive({ stalls: [{ cause: "scheduling", token: STALLED, ms: 250 }] });
+  // The same run as a host would tell it that was booted at another time and started its run 30 s later.
+  const bootedUs = 5e9;
+  const laterUs = 30e6;
+  const { startMonotonicNs } = run.header;
+  const other: RunData = {
+    ...run,
+    header: {
+      ...run.header,
+      host: "other",
+      startMonotonicNs: String(BigInt(startMonotonicNs) + BigInt((bootedUs + laterUs) * 1000)),
+    },
+    records: run.records.map((one) => ({
+      ...one,
+      server: one.server && { ...one.server, arrivedUs: one.server.arrivedUs + laterUs },
+    })),
+  };
+  const merged = attribute(mergeRuns([run, other]), targets);
+  const alone = attribute(run, targets);
+  if (merged === null || alone === null) throw new Error("nothing was attributed");
+  expect([merged.joined, merged.unjoined, merged.remarks]).toEqual([2 * REQUESTS, 0, []]);
+  expect(merged.later.stalls).toBe(2 * alone.later.stalls);
+  expect(merged.later.causes.scheduling).toBe(2 * alone.later.causes.scheduling);
+  const [first, second] = merged.clocks;
+  expect(first?.offsetUs).toBeCloseTo(alone.clocks[0]?.offsetUs ?? Number.NaN, -1);
+  // Against the other's monotonic clock, which is ahead by what it was booted earlier.
+  expect((first?.offsetUs ?? 0) - (second?.offsetUs ?? 0)).toBeCloseTo(bootedUs, -1);
+  expect(new Set(merged.clocks.map(({ clock }) => clock)).size).toBe(2);
 });
 
 describe("two clocks", () => {

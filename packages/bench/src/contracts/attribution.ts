@@ -29,8 +29,8 @@ export interface ServerTimes {
 }
 
 /**
- * The server's clock against this host's: server = client + offset + drift · time, from the rule that nothing arrives
- * before it was sent. Offset and its bound at the middle of the run.
+ * The server's clock against this host's monotonic clock: server = client + offset + drift · time, from the rule that
+ * nothing arrives before it was sent. Offset and its bound at the middle of the run.
  */
 export interface ClockFit {
   readonly clock: string;

@@ -1,6 +1,7 @@
 /** What to load: endpoint, arrivals, prompts, schedules. */
 import type { ArrivalSpec, LengthSpec, WorkloadSpec } from "@millrace/serving";
 import type { BenchRun } from "./run.ts";
+import type { ScrapeSpec } from "./server-state.ts";
 
 export type EndpointApi = "chat" | "completions";
 
@@ -195,6 +196,8 @@ export interface RunOptions {
   readonly keepText?: boolean;
   /** Targets, for the limits of validity. */
   readonly targets?: { readonly ttftUs?: number; readonly tbtUs?: number };
+  /** Reads the server's metrics meanwhile. */
+  readonly scrape?: ScrapeSpec;
   readonly signal?: AbortSignal;
 }
 

@@ -4,6 +4,7 @@ import type { SelfMeasurement } from "./health.ts";
 import type { LatencyMs } from "./latency.ts";
 import type { ErrorClass, RequestRecord, RequestWarning, TokenSource } from "./record.ts";
 import type { EndpointSummary, RunEnd, RunHeader } from "./run.ts";
+import type { ServerStateReport } from "./server-state.ts";
 
 export const REPORT_SCHEMA = "millrace.bench/1";
 
@@ -166,6 +167,8 @@ export interface BenchReport {
   }[];
   /** Whose fault stalls were, where the server told its times (--attribute). */
   readonly attribution: AttributionReport | null;
+  /** What the server told of itself meanwhile (--scrape). */
+  readonly server: ServerStateReport | null;
   readonly stages: readonly GroupReport[];
   readonly classes: readonly GroupReport[];
   readonly self: SelfMeasurement | null;

@@ -4,6 +4,7 @@ import type { ServerTimes } from "./attribution.ts";
 import type { SelfMeasurement } from "./health.ts";
 import type { EndpointApi, LoadSpec } from "./load.ts";
 import type { LiveCounters, RequestRecord, RUN_SCHEMA } from "./record.ts";
+import type { ServerSamples } from "./server-state.ts";
 
 /** First line of a raw file. */
 export interface RunHeader {
@@ -71,6 +72,8 @@ export interface RunEnd {
   readonly sentQps: number;
   readonly costDollars: number;
   readonly self: SelfMeasurement;
+  /** What the server told of itself meanwhile; left out where it was not asked. */
+  readonly server?: ServerSamples;
 }
 
 /**

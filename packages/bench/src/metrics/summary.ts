@@ -13,6 +13,7 @@ import {
   type Targets,
   type TokenSource,
 } from "../contracts.ts";
+import { serverState } from "../scrape/summary.ts";
 import { errorClasses } from "../transport/error-class.ts";
 import { acceptanceOf, type FluidityOptions, fluidityReport } from "./fluidity.ts";
 import { latencyMs, latencyReport, latencySamples } from "./latency.ts";
@@ -91,6 +92,7 @@ export function summarizeRun(run: RunData, options: SummaryOptions): BenchReport
     pacedShare: ok.length > 0 ? ok.filter(isPaced).length / ok.length : 0,
     acceptance: acceptanceOf(records),
     attribution: attribute(run, targets),
+    server: end?.server === undefined ? null : serverState(end.server),
     stages: groups(
       records,
       ({ stage }) => stage,

@@ -37,6 +37,9 @@ interface Row {
   stalledAt: number;
 }
 
+/** How late a timer may be and still be taken for one that was on time. */
+const TIMER_MS = 3;
+
 export class MockEngine {
   readonly counts = { steps: 0, tokens: 0, prompts: 0 };
   private readonly options: ResolvedMock;
@@ -46,6 +49,8 @@ export class MockEngine {
   private stepping = false;
   private closed = false;
   private nextEntryMs = 0;
+  /** When the last step was due to end, ms. */
+  private dueMs = 0;
 
   constructor(options: ResolvedMock) {
     this.options = options;
@@ -119,7 +124,12 @@ export class MockEngine {
       this.step();
     };
     if (stepMs === 0 && slower === 0) setImmediate(done);
-    else setTimeout(done, ms);
+    else {
+      // Timers are a little late; steps that follow each other count from when the last one was due, not from its timer.
+      const late = plannedMs - this.dueMs;
+      this.dueMs = (late < Math.min(TIMER_MS, ms) ? this.dueMs : plannedMs) + ms;
+      setTimeout(done, this.dueMs - plannedMs);
+    }
   }
 
   /** Requests whose next token is to be kept waiting are left out of steps from now on. */

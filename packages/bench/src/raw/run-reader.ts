@@ -10,6 +10,7 @@ import {
   type RunData,
   type RunEnd,
   type RunHeader,
+  type ServerTimes,
 } from "../contracts.ts";
 import { fromFile } from "./file-record.ts";
 
@@ -17,6 +18,7 @@ const header = z.looseObject({
   schema: z.literal(RUN_SCHEMA),
   label: z.string(),
   startedAt: z.string(),
+  startMonotonicNs: z.string().regex(/^\d+$/),
   seed: z.string(),
   endpoint: z.looseObject({ url: z.string(), model: z.string() }),
   load: z.looseObject({}),
@@ -111,8 +113,8 @@ function bad(path: string, line: number, what: string): MillraceError {
 }
 
 /**
- * One run of several that went on at the same time, e.g. on several client hosts: records are numbered anew, clocks are
- * each file's own (all start at 0). Throws CONFIG_INVALID when they did not load the same model over the same interface.
+ * One run of several that went on at the same time, e.g. on several client hosts: records and workers are numbered anew,
+ * clocks are each file's own (all start at 0), so a server's clock is one per host, told against the first. Throws CONFIG_INVALID when they did not load the same model over the same interface.
  */
 export function mergeRuns(runs: readonly RunData[]): RunData {
   const [first, ...others] = runs;
@@ -131,27 +133,62 @@ export function mergeRuns(runs: readonly RunData[]): RunData {
   }
   if (others.length === 0) return first;
   let index = 0;
+  const places = placesOf(runs);
   const records = runs.flatMap((run, host) =>
     run.records.map((record) => ({
       ...record,
+      worker: record.worker + (places[host]?.worker ?? 0),
+      server: record.server && rebased(record.server, host, places[host]?.laterUs ?? 0),
       // Warm-up keeps its negative numbers out of the way of the others.
       index: index++,
       id: `${host}/${record.id}`,
       session: record.session + host * 1e9,
     })),
   );
-  return { header: { ...first.header, scheduled: null }, records, end: mergedEnd(runs) };
+  return { header: { ...first.header, scheduled: null }, records, end: mergedEnd(runs, places) };
 }
 
-function mergedEnd(runs: readonly RunData[]): RunEnd | null {
+interface Place {
+  /** Number of the host's first worker among all. */
+  readonly worker: number;
+  /** Start of the run on the host's monotonic clock, less that of the first run, µs. */
+  readonly laterUs: number;
+}
+
+function placesOf(runs: readonly RunData[]): readonly Place[] {
+  let worker = 0;
+  const start = BigInt(runs[0]?.header.startMonotonicNs ?? 0);
+  return runs.map(({ header, records, end }) => {
+    const place = { worker, laterUs: Number(BigInt(header.startMonotonicNs) - start) / 1e3 };
+    const numbers = [...records, ...(end?.self.workers ?? [])].map((one) => one.worker);
+    worker = numbers.reduce((most, n) => Math.max(most, place.worker + n + 1), worker + 1);
+    return place;
+  });
+}
+
+/**
+ * The server's times as the first host would tell them, so that an offset against the start of the run stays one against
+ * the monotonic clock. Hosts differ in their clocks: each gets a fit of its own.
+ */
+function rebased(server: ServerTimes, host: number, laterUs: number): ServerTimes {
+  return {
+    ...server,
+    clock: `${server.clock} from host ${host + 1}`,
+    arrivedUs: server.arrivedUs - laterUs,
+  };
+}
+
+function mergedEnd(runs: readonly RunData[], places: readonly Place[]): RunEnd | null {
   const ends = runs.map(({ end }) => end);
   const known = ends.filter((end) => end !== null);
   const [first] = known;
   if (first === undefined || known.length < ends.length) return null;
   const sum = (of: (end: RunEnd) => number): number => known.reduce((a, end) => a + of(end), 0);
   const worst = known.find(({ self }) => self.verdict === "INVALID") ?? first;
+  const server = known.find((end) => end.server !== undefined)?.server;
   return {
     ...first,
+    ...(server !== undefined && { server }),
     reason: known.find(({ reason }) => reason !== "complete")?.reason ?? "complete",
     seconds: Math.max(...known.map(({ seconds }) => seconds)),
     scheduled: sum((e) => e.scheduled),
@@ -166,7 +203,9 @@ function mergedEnd(runs: readonly RunData[]): RunEnd | null {
     costDollars: sum((e) => e.costDollars),
     self: {
       ...worst.self,
-      workers: known.flatMap(({ self }) => self.workers),
+      workers: known.flatMap(({ self }, host) =>
+        self.workers.map((one) => ({ ...one, worker: one.worker + (places[host]?.worker ?? 0) })),
+      ),
       reasons: known.flatMap(({ self }, host) => self.reasons.map((r) => `host ${host + 1}: ${r}`)),
     },
   };

@@ -155,7 +155,7 @@ function overTime(
 export function clockText({ clocks, remarks }: AttributionReport): string {
   const sentences = clocks.map(
     ({ offsetUs, uncertaintyUs, driftPpm, driftRangePpm: [low, high], requests }) =>
-      `The server's clock is ${writeNumber(Math.abs(offsetUs) / 1e6, "seconds")} ${offsetUs < 0 ? "behind" : "ahead of"} the run's start here, known within ${writeNumber(uncertaintyUs / 1e6, "seconds")} from ${writeNumber(requests, "whole")} requests; drift ${driftPpm === 0 ? "none that shows" : `${driftPpm.toFixed(1)} ppm`} (between ${low.toFixed(0)} and ${high.toFixed(0)} ppm).`,
+      `The server's clock is ${writeNumber(Math.abs(offsetUs) / 1e6, "seconds")} ${offsetUs < 0 ? "behind" : "ahead of"} this host's, known within ${writeNumber(uncertaintyUs / 1e6, "seconds")} from ${writeNumber(requests, "whole")} requests; drift ${driftPpm === 0 ? "none that shows" : `${driftPpm.toFixed(1)} ppm`} (between ${low.toFixed(0)} and ${high.toFixed(0)} ppm).`,
   );
   return [...sentences, ...remarks].join(" ");
 }

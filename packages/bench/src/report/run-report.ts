@@ -17,6 +17,7 @@ import { attributionSection } from "./attribution.ts";
 import { clientSection } from "./client.ts";
 import { ms } from "./ms.ts";
 import { stallRaster } from "./raster.ts";
+import { serverBlocks } from "./server-state.ts";
 import { slackSection } from "./slack.ts";
 import { ttftSection } from "./ttft.ts";
 
@@ -32,7 +33,7 @@ export function runReport({ run, report, context = {} }: RunReportInput): Report
   const records = run.records.filter(({ warmup }) => !warmup);
   const sections = [
     sloSection(report),
-    rasterSection(records, report),
+    rasterSection(run, records, report),
     attributionSection(report),
     latencySection(records, report),
     acceptanceSection(report),
@@ -140,7 +141,11 @@ function sloSection({ slo }: BenchReport): Section | null {
   return { id: "slo", heading: "Promises", blocks: [block] };
 }
 
-function rasterSection(records: readonly RequestRecord[], report: BenchReport): Section {
+function rasterSection(
+  run: RunData,
+  records: readonly RequestRecord[],
+  report: BenchReport,
+): Section {
   return {
     id: "tokens",
     heading: "Every token of every request",
@@ -153,6 +158,7 @@ function rasterSection(records: readonly RequestRecord[], report: BenchReport): 
           "One line per request in order of its schedule, one mark per chunk. The thin line is the wait for the first token; a red bar is as long as its token was late. Shift and wheel zooms, dragging moves, a double click shows all.",
         raster: stallRaster(records, report.fluidity.targets),
       },
+      ...serverBlocks(run, records, report),
     ],
   };
 }

@@ -18,6 +18,7 @@ import { RUN_SCHEMA } from "../contracts.ts";
 import { limitsFor, selfMeasurement } from "../health/self-measurement.ts";
 import { DEFAULT_BLOCK_TOKENS, type ScheduleSource, scheduleSource } from "../load/schedule.ts";
 import { type PromptSource, promptSource } from "../prompts/prompt-source.ts";
+import { ServerScraper } from "../scrape/scraper.ts";
 import { targetOf } from "../transport/target.ts";
 import type { Message } from "./body.ts";
 import { Outbox, type Reply } from "./outbox.ts";
@@ -56,6 +57,7 @@ class Run implements BenchRun {
   private readonly made = new Map<number, Promise<readonly Message[]>>();
   private readonly records = new RecordQueue();
   private readonly outbox: Outbox;
+  private readonly scraper: ServerScraper | null;
   private readonly sessions = new Map<number, Session>();
   private readonly multiTurn: boolean;
   private readonly working = new Set<Promise<void>>();
@@ -67,7 +69,7 @@ class Run implements BenchRun {
   private resolveHeader: (header: RunHeader) => void = () => {};
 
   constructor(options: RunOptions) {
-    const { endpoint, load, seed, signal, tokenizer = null } = options;
+    const { endpoint, load, seed, signal, tokenizer = null, scrape } = options;
     this.options = options;
     this.url = targetOf(endpoint).url;
     const { traces } = options;
@@ -81,6 +83,7 @@ class Run implements BenchRun {
     });
     this.multiTurn = this.source.schedule.requests.some(({ turn }) => turn > 0);
     this.outbox = new Outbox(options, this.records, this.clock, () => this.halt("worker-died"));
+    this.scraper = scrape === undefined ? null : new ServerScraper(endpoint, scrape, this.clock);
     let refuseHeader: (error: unknown) => void = () => {};
     this.header = new Promise((resolve, reject) => {
       this.resolveHeader = resolve;
@@ -133,15 +136,18 @@ class Run implements BenchRun {
       this.epochMs = performance.now() + START_MS;
       await this.outbox.begin(epochNs, true);
       this.resolveHeader(this.headerOf(epochNs));
+      this.scraper?.start();
       const { closed } = this.source.schedule;
       if (closed === null) await this.openLoop();
       else await this.closedLoop(closed.concurrency, closed.rampSeconds ?? 0);
       await this.drain();
       const workers = await this.outbox.measure();
-      const end = this.endOf(workers);
+      const server = await this.scraper?.stop();
+      const end = { ...this.endOf(workers), ...(server !== undefined && { server }) };
       this.records.close();
       return end;
     } finally {
+      this.scraper?.close();
       this.outbox.close();
     }
   }

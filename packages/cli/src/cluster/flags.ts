@@ -1,4 +1,6 @@
 /** Flags of the simulated cluster: where jobs and profiles come from, what the servers have, what changes cost. */
+import { existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
 import {
   type AllocatorName,
   type Arrivals,
@@ -7,6 +9,7 @@ import {
   generateTrace,
   gpuCounts,
   type Model,
+  modelOfJobProfile,
   type PlacementMode,
   type PolicyName,
   parseJobTrace,
@@ -14,10 +17,12 @@ import {
   plainExperiment,
   publishedModels,
   synergyMix,
+  type Tenant,
   type TraceJob,
 } from "@millrace/cluster";
 import { MillraceError } from "@millrace/core";
 import { readTextFile } from "@millrace/core/node";
+import { parseJobProfile } from "@millrace/data";
 
 /** Flags that simulate and compare share, as commander reads them. */
 export interface ClusterFlags {
@@ -44,6 +49,7 @@ export interface ClusterFlags {
   readonly spanFactor?: number;
   readonly profileError?: number;
   readonly starvation?: number;
+  readonly tenant?: readonly string[];
 }
 
 /** The servers that the flags describe. */
@@ -73,6 +79,31 @@ export function experimentOf(flags: ClusterFlags): Experiment {
     profileError: flags.profileError ?? 0,
     starvationSeconds: (flags.starvation ?? 1000) * 3600,
     seed: flags.seed ?? 1,
+    tenants: (flags.tenant ?? []).map(tenantOf),
+  };
+}
+
+/** `name:weight[:quota[:limit]]`, GPUs in quota and limit; an empty part is the default. */
+function tenantOf(text: string): Tenant {
+  const [name = "", weight = "", quota = "", limit = "", ...more] = text.split(":");
+  const number = (part: string, least: number): number | null => {
+    if (part === "") return null;
+    const value = Number(part);
+    if (Number.isFinite(value) && value >= least) return value;
+    throw new MillraceError(
+      "USAGE",
+      `--tenant ${text}: ${part} is not a number of at least ${least}`,
+    );
+  };
+  if (name === "" || more.length > 0)
+    throw new MillraceError("USAGE", `--tenant ${text} is not name:weight[:quota[:limit]]`, {
+      hint: "e.g. --tenant vision:2:64 --tenant speech:1::32",
+    });
+  return {
+    name,
+    weight: number(weight, 1e-9) ?? 1,
+    quotaGpus: number(quota, 0),
+    limitGpus: number(limit, 0),
   };
 }
 
@@ -82,12 +113,42 @@ export function needed(value: string | undefined, flag: string, example: string)
   throw new MillraceError("USAGE", `${flag} is missing`, { hint: `add ${flag} ${example}` });
 }
 
-/** The models of --profiles, for the shape's share. */
+/**
+ * The models of --profiles, for the shape's share: a file of published matrices, a job profile (millrace.job-profile/1), or
+ * a folder of job profiles.
+ */
 export function modelsOf(flags: ClusterFlags): ReadonlyMap<string, Model> {
   const path = needed(flags.profiles, "--profiles", "profiles.json");
   const { gpus, cpus, hostBytes } = shapeOf(flags);
-  const published = parsePublishedProfiles(readTextFile(path), path, cpus / gpus);
-  return publishedModels(published, cpus / gpus, hostBytes / gpus / 1e9);
+  const files = profileFiles(path);
+  if (files === null) {
+    const text = readTextFile(path);
+    if (!text.includes('"millrace.job-profile/1"'))
+      return publishedModels(
+        parsePublishedProfiles(text, path, cpus / gpus),
+        cpus / gpus,
+        hostBytes / gpus / 1e9,
+      );
+  }
+  return new Map(
+    (files ?? [path]).map((file) => {
+      const profile = parseJobProfile(readTextFile(file), file);
+      return [profile.name, modelOfJobProfile(profile, cpus / gpus, hostBytes / gpus)];
+    }),
+  );
+}
+
+/** The JSON files of a folder; null for a file. Throws PROFILE_INVALID for a folder without any. */
+function profileFiles(path: string): readonly string[] | null {
+  if (!existsSync(path) || !statSync(path).isDirectory()) return null;
+  const files = readdirSync(path)
+    .filter((name) => name.endsWith(".json"))
+    .sort()
+    .map((name) => join(path, name));
+  if (files.length > 0) return files;
+  throw new MillraceError("PROFILE_INVALID", `${path} holds no job profiles`, {
+    hint: "millrace cluster profile --out FILE.json and millrace data analyze write them",
+  });
 }
 
 /** The jobs of --trace, or generated ones with --jobs. */

@@ -36,6 +36,11 @@ export const endpointFlags: readonly FlagSpec[] = [
   { flags: "--timeout <times>", text: "e.g. connect=5s,first-token=60s,idle=30s,total=10min" },
 ];
 
+export const tokenizerFlag: FlagSpec = {
+  flags: "--tokenizer <name>",
+  text: "counts tokens: a model.gguf, a tokenizer.json, o200k_base or cl100k_base; prompts then have exact lengths",
+};
+
 /** What is sent, and when. */
 export const loadFlags: readonly FlagSpec[] = [
   {
@@ -83,10 +88,7 @@ export const loadFlags: readonly FlagSpec[] = [
     flags: "--trace <file>",
     text: "arrivals and lengths of a trace; `millrace trace` lists formats",
   },
-  {
-    flags: "--tokenizer <name>",
-    text: "counts tokens: a model.gguf, a tokenizer.json, o200k_base or cl100k_base; prompts then have exact lengths",
-  },
+  tokenizerFlag,
   { flags: "--shared-prefix <tokens[:groups]>", text: "prompts begin alike, e.g. 512 or 512:8" },
   {
     flags: "--turns <n>",

@@ -1,5 +1,5 @@
 /** `millrace bench prefill` and `millrace bench capacity`: what is found by measuring an endpoint again and again. */
-import { endpointFlags, loadFlags, targetFlags } from "./bench-flags.ts";
+import { endpointFlags, loadFlags, targetFlags, tokenizerFlag } from "./bench-flags.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
 import { decimal, wholeNumber } from "./values.ts";
 
@@ -49,8 +49,13 @@ const prefill: CommandSpec = {
       text: "requests before the first that counts (default: 2)",
       parse: wholeNumber("--warmup", 0),
     },
+    tokenizerFlag,
     seedFlag,
     { flags: "-o, --out <file>", text: "write the curve, e.g. curve.json" },
+    {
+      flags: "--html <file>",
+      text: "write a page: curve, band, repeats, how each length is predicted from the others",
+    },
   ],
   examples: [
     ["millrace bench prefill --url http://127.0.0.1:8080 -o curve.json", "measure and keep"],
@@ -71,6 +76,7 @@ const probeLoad = new Set([
   "--output-tokens",
   "--shape",
   "--max-tokens",
+  "--tokenizer",
   "--shared-prefix",
   "--turns",
   "--think",
@@ -138,7 +144,10 @@ const capacity: CommandSpec = {
       text: "processes that send and receive (default: 1)",
       parse: wholeNumber("--workers", 1),
     },
-    { flags: "-o, --out <dir>", text: "write capacity.json and the raw run of each probe" },
+    {
+      flags: "-o, --out <dir>",
+      text: "write capacity.json, report.html and the raw run of each probe",
+    },
   ],
   examples: [
     [

@@ -168,6 +168,10 @@ const bench: CommandSpec = {
       flags: "--attribute",
       text: "ask Millrace's server for its times of every token, and say whose fault each stall was",
     },
+    {
+      flags: "--scrape [url]",
+      text: "read the server's Prometheus metrics meanwhile (default: /metrics of its host): running, waiting, KV memory, preemptions, tokens; names of Millrace, vLLM, SGLang, llama.cpp and TGI are known",
+    },
     { flags: "--label <text>", text: "name of the run in reports" },
     { flags: "--keep-text", text: "keep the generated text in the raw file" },
     {

@@ -102,6 +102,11 @@ const costFlags: readonly FlagSpec[] = [
     text: "a job that has not run for so long goes first (default: 1000)",
     parse: decimal("--starvation", 0.01, 1e6),
   },
+  {
+    flags: "--tenant <terms>",
+    text: "name:weight[:quota[:limit]] in GPUs; may be given several times (traces name tenants in a column)",
+    repeat: true,
+  },
 ];
 
 const simulate: CommandSpec = {

@@ -1,5 +1,6 @@
 /** `millrace memory` and what hangs below it. */
 import { MillraceError } from "@millrace/core";
+import { memoryRun, memoryVerify } from "./memory-training.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
 import { wholeNumber } from "./values.ts";
 
@@ -131,11 +132,13 @@ export const memoryCommands: readonly CommandSpec[] = [
     group,
     summary: "train in less memory: plan a step within a budget",
     text: "Decides jointly which activations to keep, which to recompute and which implementation of each operator to run, so that a training step stays within a budget (MONeT, ICLR 2021), and proves how far from the best the plan is.",
-    commands: [plan, sweep, explain, models],
+    commands: [plan, sweep, explain, models, memoryRun, memoryVerify],
     run: async () => {
-      throw new MillraceError("USAGE", "memory needs a verb: plan, sweep, explain or models", {
-        hint: "millrace memory plan --model resnet-50 --batch 64 --budget 50%",
-      });
+      throw new MillraceError(
+        "USAGE",
+        "memory needs a verb: plan, sweep, explain, models, run or verify",
+        { hint: "millrace memory plan --model resnet-50 --batch 64 --budget 50%" },
+      );
     },
   },
 ];

@@ -19,7 +19,7 @@ export interface DrawnWorkload {
 export interface Cell {
   readonly workload: { readonly trace: readonly TraceJob[] } | DrawnWorkload;
   readonly models: readonly (readonly [string, Model])[];
-  readonly experiment: Omit<Experiment, "tenantOf">;
+  readonly experiment: Experiment;
 }
 
 /** What a cell gives back. */

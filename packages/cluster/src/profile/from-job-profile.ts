@@ -1,6 +1,7 @@
 /** From `millrace.job-profile/1`, the file that `data analyze` and `cluster profile` write, to what the scheduler decides on. */
-import type { JobProfile } from "@millrace/data/stall-model";
-import { checkSpeedProfile, type SpeedProfile } from "./speed-profile.ts";
+import { type JobProfile, throughputAt } from "@millrace/data/stall-model";
+import type { Model } from "../simulator/from-trace.ts";
+import { checkSpeedProfile, rateAt, type SpeedProfile } from "./speed-profile.ts";
 
 /** A curve and the host memory per GPU that is no cache. */
 export interface ImportedProfile {
@@ -19,4 +20,29 @@ export function fromJobProfile(job: JobProfile): ImportedProfile {
     rate: job.samplesPerSecond.map((row) => row.map((rate) => rate ?? 0)),
   });
   return { profile, ownBytes };
+}
+
+/**
+ * A model for traces: an iteration is a batch (`batchSize` samples per GPU, 1 where the profile says none) at the share of
+ * cores and host bytes per GPU. Throws PROFILE_INVALID when the job does not run on its share.
+ */
+export function modelOfJobProfile(job: JobProfile, cpus: number, hostBytes: number): Model {
+  const { profile, ownBytes } = fromJobProfile(job);
+  const rate = rateAt(profile, cpus, hostBytes);
+  return {
+    profile,
+    iterationSeconds: (job.batchSize ?? 1) / rate,
+    ownBytes,
+    refillSeconds: coldEpochSeconds(job, cpus),
+  };
+}
+
+/** How much longer an epoch takes on an empty cache than on the largest of the profile; 0 where it does not say. */
+export function coldEpochSeconds(job: JobProfile, cpus: number): number {
+  const { samplesPerEpoch, gpus, cacheBytes } = job;
+  if (samplesPerEpoch === undefined) return 0;
+  const cold = throughputAt(job, cpus, 0);
+  const warm = throughputAt(job, cpus, cacheBytes.at(-1) ?? 0);
+  if (cold === null || warm === null || cold === 0) return 0;
+  return Math.max(0, samplesPerEpoch / gpus / cold - samplesPerEpoch / gpus / warm);
 }

@@ -1,6 +1,6 @@
 import { jobProfileSchema } from "@millrace/data/stall-model";
 import { describe, expect, test } from "vitest";
-import { fromJobProfile } from "./from-job-profile.ts";
+import { coldEpochSeconds, fromJobProfile, modelOfJobProfile } from "./from-job-profile.ts";
 import { measureCurve, optimisticProfile } from "./optimistic.ts";
 import { speedOptions } from "./options.ts";
 import { doubt, type Observation, refineProfile } from "./refine.ts";
@@ -63,6 +63,11 @@ describe("optimistic profiling", () => {
       serverCpus: 24,
       serverHostBytes: 20e9,
     };
+    // A cold epoch takes 50 s at 200 samples/s, a warm one 33 s at the 300 of three CPUs.
+    expect(coldEpochSeconds(profile, 3)).toBeCloseTo(10_000 / 200 - 10_000 / 300, 1);
+    expect(modelOfJobProfile({ ...profile, batchSize: 30 }, 3, 3e9).iterationSeconds).toBeCloseTo(
+      0.1,
+    );
     const { best } = speedOptions(imported.profile, 1, share, imported.ownBytes);
     // 6 and 12 CPUs were measured, so 9 are between; a fifth of the reads at 20 MB/s is fast enough.
     expect(best).toMatchObject({ cpus: 12, hostBytes: 2.8e9, cacheBytes: 0.8e9 });

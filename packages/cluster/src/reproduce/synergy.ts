@@ -30,6 +30,7 @@ interface Setting {
   readonly jobs: number;
   readonly cluster?: ClusterShape;
   readonly gpus?: "single" | "multi";
+  readonly lengths?: "gavel" | "short";
   /** Rows of the trace whose completion times count; all by default. The paper takes jobs 4000 to 4999. */
   readonly window?: readonly [number, number];
 }
@@ -59,12 +60,14 @@ class Lab {
     if (known !== undefined) return known;
     this.options.signal?.throwIfAborted();
     const { policy, rate, mix, jobs, cluster = synergyCluster, gpus = "single", window } = setting;
+    const { lengths = "gavel" } = setting;
     const trace = generateTrace({
       jobs,
       seed,
       arrivals: rate === null ? { kind: "static" } : { kind: "poisson", jobsPerHour: rate },
       classes: synergyMix(...mix),
       gpus: gpuCounts[gpus],
+      lengths,
       iterationSeconds: (model) => this.models.get(model)?.iterationSeconds ?? 1,
     });
     const experiment: Experiment = { ...plainExperiment, cluster, policy, allocator };
@@ -156,6 +159,7 @@ export const reproduceSynergy: Reproduce = async (options): Promise<Reproduction
     rate: null,
     mix: [60, 30, 10],
     jobs: 100,
+    lengths: "short",
     cluster: { ...synergyCluster, servers: 4 },
   };
   await add(

@@ -47,7 +47,6 @@ export interface Experiment {
   readonly profileError: number;
   readonly seed: number;
   readonly tenants: readonly Tenant[];
-  readonly tenantOf?: (row: number) => string;
   readonly serverEvents: readonly ServerEvent[];
 }
 
@@ -107,7 +106,7 @@ async function runSpec(
 }
 
 function termsOf(experiment: Experiment, rows: number): JobTerms {
-  const { profileError, seed, tenantOf } = experiment;
+  const { profileError, seed } = experiment;
   const rng = new Rng(seed).fork("profile error");
   const factors = Float64Array.from({ length: rows }, () =>
     profileError === 0 ? 1 : Math.max(0, rng.normal(1, profileError)),
@@ -119,6 +118,6 @@ function termsOf(experiment: Experiment, rows: number): JobTerms {
     preemptible: true,
     spanFactor: experiment.spanFactor,
     gainFactor: (row) => factors[row] as number,
-    tenant: tenantOf ?? (() => "all"),
+    tenant: "all",
   };
 }

@@ -1,8 +1,9 @@
 /** From a trace and published profiles to jobs that the simulator can run. */
+import { formatBytes, MillraceError } from "@millrace/core";
 import type { ServerState } from "../contracts.ts";
-import { type SpeedOptions, speedOptions } from "../profile/options.ts";
+import { type ShareTerms, type SpeedOptions, speedOptions } from "../profile/options.ts";
 import { shareTerms } from "../profile/share.ts";
-import { checkSpeedProfile, type SpeedProfile } from "../profile/speed-profile.ts";
+import { checkSpeedProfile, rateAt, type SpeedProfile } from "../profile/speed-profile.ts";
 import type { TraceJob } from "../trace/job-trace.ts";
 import type { JobSpec } from "./sim-job.ts";
 
@@ -10,6 +11,10 @@ import type { JobSpec } from "./sim-job.ts";
 export interface Model {
   readonly profile: SpeedProfile;
   readonly iterationSeconds: number;
+  /** Host memory per GPU that is no cache (default 0). */
+  readonly ownBytes?: number;
+  /** Seconds that a cold epoch takes longer; where it is not known the terms say. */
+  readonly refillSeconds?: number;
 }
 
 /** Terms that a trace does not say, the same for all its jobs. */
@@ -21,7 +26,8 @@ export interface JobTerms {
   readonly spanFactor: number;
   /** Real gain over believed gain of a row of the trace; 1 for true profiles. */
   readonly gainFactor: (row: number) => number;
-  readonly tenant: (row: number) => string;
+  /** Of jobs whose trace names none. */
+  readonly tenant: string;
 }
 
 export const idealTerms: JobTerms = {
@@ -31,7 +37,7 @@ export const idealTerms: JobTerms = {
   preemptible: true,
   spanFactor: 1,
   gainFactor: () => 1,
-  tenant: () => "all",
+  tenant: "all",
 };
 
 /** Equal servers. */
@@ -49,6 +55,17 @@ export function uniformServers(
     condition: "up" as const,
     numa: [],
   }));
+}
+
+/** The model's curve. Throws PROFILE_INVALID when it is none, or is 0 at the proportional share. */
+function checkShare({ profile }: Model, share: ShareTerms): SpeedProfile {
+  checkSpeedProfile(profile);
+  if (rateAt(profile, share.cpusPerGpu, share.hostBytesPerGpu) > 0) return profile;
+  throw new MillraceError(
+    "PROFILE_INVALID",
+    `model ${profile.name} does not run on its share of ${share.cpusPerGpu} CPUs and ${formatBytes(share.hostBytesPerGpu)} per GPU`,
+    { hint: "give the servers more memory, or leave the model out" },
+  );
 }
 
 /** The jobs that can run on these servers, and those that cannot, named. */
@@ -79,12 +96,12 @@ export function jobSpecs(
     const key = `${job.gpus} ${job.model}`;
     let choices = options.get(key);
     if (choices === undefined) {
-      choices = speedOptions(checkSpeedProfile(model.profile), job.gpus, share);
+      choices = speedOptions(checkShare(model, share), job.gpus, share, model.ownBytes);
       options.set(key, choices);
     }
     jobs.push({
       id: String(job.id),
-      tenant: terms.tenant(row),
+      tenant: job.tenant ?? terms.tenant,
       model: job.model,
       arrivedAt: job.arrivalSeconds,
       gpus: job.gpus,
@@ -94,7 +111,7 @@ export function jobSpecs(
       preemptible: terms.preemptible,
       resize: terms.resize,
       restartSeconds: terms.restartSeconds,
-      refillSeconds: terms.refillSeconds,
+      refillSeconds: model.refillSeconds ?? terms.refillSeconds,
       dataset: null,
       spanFactor: terms.spanFactor,
     });

@@ -113,6 +113,20 @@ describe("the simulator, worked by hand", () => {
     expect(guarded.finish[0]).toBeLessThan(2700);
   });
 
+  test("a tenant's quota is kept for it, and used by others while it is away", () => {
+    const own = { tenant: "late" };
+    const trace = [
+      ...Array.from({ length: 12 }, (_, i) => job(i, "flat", 0, 900)),
+      ...Array.from({ length: 4 }, (_, i) => ({ ...job(20 + i, "flat", 290, 100), ...own })),
+    ];
+    const tenants = [{ name: "late", weight: 1, quotaGpus: 4, limitGpus: null }];
+    const { finish } = simulate(specOf(trace, { tenants }), allocators.waterfill());
+    // Eight of the others run alone for a round; then the four that came later have their quota at once.
+    expect([...finish.subarray(12)]).toEqual([400, 400, 400, 400]);
+    const without = simulate(specOf(trace), allocators.waterfill());
+    expect(Math.min(...without.finish.subarray(12))).toBeGreaterThan(900);
+  });
+
   test("jobs that can never run end the run instead of hanging it", () => {
     const spec = specOf([job(0, "flat", 0, 10)], {
       serverEvents: [{ at: 0, server: 0, condition: "down" }],

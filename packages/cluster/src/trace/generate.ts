@@ -66,13 +66,15 @@ export interface TraceSpec {
   readonly arrivals: Arrivals;
   readonly classes: readonly ModelClass[];
   readonly gpus: GpuCounts;
+  /** `gavel` (default): to a week. `short`: to eight hours, as in the experiments on real machines. */
+  readonly lengths?: "gavel" | "short";
   /** Seconds of an iteration at the proportional share, by model. */
   readonly iterationSeconds: (model: string) => number;
 }
 
 /**
  * Draws a trace; equal specs give equal traces. Lengths at the proportional share: four in five 60 * 10^U(1.5, 3) s, the
- * others 60 * 10^U(3, 4) s, 16.8 h on average. A job's class is the one furthest below its part. Arrivals are whole seconds.
+ * others 60 * 10^U(3, 4) s, 16.8 h on average, unless `lengths` is short. A job's class is the one furthest below its part. Arrivals are whole seconds.
  */
 export function generateTrace(spec: TraceSpec): readonly TraceJob[] {
   const rng = new Rng(spec.seed);
@@ -83,7 +85,8 @@ export function generateTrace(spec: TraceSpec): readonly TraceJob[] {
   return Array.from({ length: spec.jobs }, (_, id) => {
     const model = models();
     const long = lengths.next() >= 0.8;
-    const exponent = long ? 3 + lengths.next() : 1.5 + 1.5 * lengths.next();
+    const [low, high] = exponents[spec.lengths ?? "gavel"][long ? 1 : 0];
+    const exponent = low + (high - low) * lengths.next();
     const iterations = Math.floor((60 * 10 ** exponent) / spec.iterationSeconds(model));
     return {
       id,
@@ -94,6 +97,18 @@ export function generateTrace(spec: TraceSpec): readonly TraceJob[] {
     };
   });
 }
+
+/** Minutes at the share are 10 to a power between these: four in five jobs, the fifth. */
+const exponents = {
+  gavel: [
+    [1.5, 3],
+    [3, 4],
+  ],
+  short: [
+    [1.5, 2.5],
+    [2.5, 2.7],
+  ],
+} as const;
 
 /** Mean seconds of a generated job at its proportional share. */
 export const meanJobSeconds =

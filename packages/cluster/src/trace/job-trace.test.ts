@@ -15,6 +15,14 @@ test("rows with and without a header are the same jobs", () => {
   expect(formatJobTrace(jobs)).toBe(rows);
 });
 
+test("with a header rows may name tenants", () => {
+  const [job] = parseJobTrace(
+    "job_id,model,arrival_s,iterations,gpus,tenant\n1,a,0,1,1,vision\n",
+    "t.csv",
+  );
+  expect(job?.tenant).toBe("vision");
+});
+
 test.each([
   ["0,a,0,1,1\n0,a,0,1,1\n", /job 0 is there twice/, 2],
   ["0,a,0,1,1\n1,a,-1,1,1\n", /job 1 arrives at "-1"/, 2],

@@ -12,12 +12,15 @@ export interface TraceJob {
   readonly iterations: number;
   /** GPUs, all at once (a gang), at least 1. */
   readonly gpus: number;
+  /** Whose job it is; only traces with a header can say. */
+  readonly tenant?: string;
 }
 
 const columns = ["job_id", "model", "arrival_s", "iterations", "gpus"] as const;
 
 /**
- * Reads CSV rows `job_id,model,arrival_s,iterations,gpus`, with or without that header line, in any order of arrival.
+ * Reads CSV rows `job_id,model,arrival_s,iterations,gpus`, with or without that header line, in any order of arrival. With
+ * a header there may be a column `tenant`.
  * Throws JOBS_INVALID with the place of the first cell that cannot be used, and for an empty trace.
  */
 export function parseJobTrace(text: string, file: string): readonly TraceJob[] {
@@ -48,6 +51,7 @@ export function parseJobTrace(text: string, file: string): readonly TraceJob[] {
       `${columns[col]} is ${JSON.stringify(table.text(row, at[col] as number))}, not a whole number of at least ${least}`,
     );
   };
+  const tenantAt = table.column("tenant");
   const seen = new Set<number>();
   const jobs: TraceJob[] = [];
   for (let row = 0; row < table.rows; row++) {
@@ -58,7 +62,14 @@ export function parseJobTrace(text: string, file: string): readonly TraceJob[] {
     if (!(arrivalSeconds >= 0 && Number.isFinite(arrivalSeconds)))
       fail(row, 2, `job ${id} arrives at ${JSON.stringify(table.text(row, at[2] as number))}`);
     const model = table.text(row, at[1] as number).trim();
-    jobs.push({ id, model, arrivalSeconds, iterations: whole(row, 3, 1), gpus: whole(row, 4, 1) });
+    jobs.push({
+      id,
+      model,
+      arrivalSeconds,
+      iterations: whole(row, 3, 1),
+      gpus: whole(row, 4, 1),
+      ...(tenantAt >= 0 && { tenant: table.text(row, tenantAt).trim() }),
+    });
   }
   if (jobs.length === 0)
     throw new MillraceError("JOBS_INVALID", "the trace has no jobs", { at: { file } });

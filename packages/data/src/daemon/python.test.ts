@@ -11,7 +11,8 @@ import { DataLoader } from "../loader/loader.ts";
 import type { ImageTransformSpec } from "../prep/transform.ts";
 import { openFolder } from "../source/folder.ts";
 import { makeJpegSet } from "../synthetic/jpeg-set.ts";
-import { type DataService, startService } from "./service.ts";
+import type { DataService } from "./service.ts";
+import { startService } from "./start-service.ts";
 
 const python = "/usr/bin/python3";
 const has = (module: string): boolean =>

@@ -1,5 +1,6 @@
 /** A service in a process of its own, for tests that end it; options come as JSON. Prints "ready" when jobs may join. */
-import { type ServiceOptions, startService } from "./service.ts";
+import type { ServiceOptions } from "./service-options.ts";
+import { startService } from "./start-service.ts";
 
 const service = await startService(JSON.parse(process.argv[2] as string) as ServiceOptions);
 process.stdout.write("ready\n");

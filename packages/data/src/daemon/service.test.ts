@@ -18,7 +18,9 @@ import { openFolder } from "../source/folder.ts";
 import { makeJpegSet } from "../synthetic/jpeg-set.ts";
 import { CoordinatedSource } from "./client.ts";
 import { cleanRings } from "./ring.ts";
-import { type DataService, type ServiceOptions, startService } from "./service.ts";
+import type { DataService } from "./service.ts";
+import type { ServiceOptions } from "./service-options.ts";
+import { startService } from "./start-service.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "millrace-service-"));
 const shared = mkdtempSync(join(sharedFolder(), "test-"));

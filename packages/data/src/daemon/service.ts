@@ -3,23 +3,17 @@
  * out what the coordinator decides. Everything it knows of jobs is in their places, which they bring along: after a crash
  * they join the next service where they were.
  */
-import { type ChildProcess, fork } from "node:child_process";
-import { chmodSync, mkdirSync, rmSync } from "node:fs";
-import { createRequire } from "node:module";
-import { connect, createServer, type Server, type Socket } from "node:net";
+import { chmodSync, rmSync } from "node:fs";
+import { createServer, type Server, type Socket } from "node:net";
 import { availableParallelism } from "node:os";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { contentHash, type ErrorCode, errorCodes, MillraceError } from "@millrace/core";
-import { peerOf, sharedFolder } from "@millrace/system";
-import type { BadSamplePolicy } from "../loader/bad-samples.ts";
+import { contentHash, MillraceError } from "@millrace/core";
+import { peerOf } from "@millrace/system";
 import { outputSpec } from "../prep/make-transform.ts";
-import type { TransformSpec } from "../prep/transform.ts";
 import { Sampler } from "../sampler/sampler.ts";
-import { type OpenOptions, openSource } from "../source/open.ts";
 import type { Source } from "../source/source.ts";
 import { type BatchId, Coordinator, type Lease } from "./coordinator.ts";
-import type { FromProducer, ProducerSetup, ToProducer } from "./producer-protocol.ts";
+import { Crew, type CrewEvents } from "./crew.ts";
+import type { ProducerSetup } from "./producer-protocol.ts";
 import {
   type FromService,
   LineReader,
@@ -30,33 +24,7 @@ import {
   type Welcome,
 } from "./protocol.ts";
 import { type Ring, RingFolder, ringLayout, slotsWithin } from "./ring.ts";
-
-export interface ServiceOptions {
-  readonly source: OpenOptions;
-  readonly transform: TransformSpec;
-  readonly batchSize: number;
-  /** Seed of jobs that name no place of their own. Default 0. */
-  readonly seed?: number;
-  readonly shuffle?: boolean;
-  readonly dropLast?: boolean;
-  /** Producer processes, default one per core. */
-  readonly producers?: number;
-  /** Bound of the staging ring, bytes; default eight batches. */
-  readonly stagingBytes?: number;
-  /** Bound of the byte cache; default 0: none. */
-  readonly cacheBytes?: number;
-  readonly cacheFolder?: string;
-  /** Default: in this user's folder of shared memory, named after the data set. */
-  readonly socket?: string;
-  /** Default replace: one job's choice should not end the others. */
-  readonly badSamples?: BadSamplePolicy;
-  /** Seconds after which a job that holds others up loses its share; null (default): they wait. */
-  readonly detachSeconds?: number | null;
-  readonly inFlight?: number;
-  readonly arenaBytes?: number;
-  /** Folder for shared memory, default this user's in /dev/shm. */
-  readonly sharedFolder?: string;
-}
+import type { ServiceOptions } from "./service-options.ts";
 
 interface JobConnection {
   readonly socket: Socket;
@@ -64,22 +32,7 @@ interface JobConnection {
   session: number;
 }
 
-interface ProducerProcess {
-  readonly child: ChildProcess;
-  readonly name: number;
-  ready: boolean;
-}
-
-const program = new URL(
-  import.meta.url.endsWith(".ts") ? "./producer.ts" : "./producer.js",
-  import.meta.url,
-);
 const mostJobs = 64;
-
-/** Where a service for this data set listens by default. */
-export function defaultSocket(path: string, base = sharedFolder()): string {
-  return join(base, `data-${contentHash(resolve(path)).slice(0, 12)}.sock`);
-}
 
 /** Use `startService`. Disposal ends producers and removes socket and ring. */
 export class DataService implements AsyncDisposable {
@@ -99,17 +52,12 @@ export class DataService implements AsyncDisposable {
   private readonly jobs = new Map<number, JobConnection>();
   /** Next batch of each job, for those that join where the others are. */
   private readonly places = new Map<number, BatchId>();
-  private readonly producers = new Map<number, ProducerProcess>();
+  private readonly crew: Crew;
   private readonly timer: NodeJS.Timeout;
   private cacheBytes: number;
-  private nextProducer = 0;
-  /** Producers are ending, and start again when all have. */
-  private restarting = false;
-  /** Producers in a row that ended before they were ready. */
-  private stillborn = 0;
   private closing = false;
   private readonly end: { resolve: () => void; reject: (error: Error) => void };
-  private readonly counts = { prepared: 0, used: 0, detached: 0, restarts: 0, badSamples: 0 };
+  private readonly counts = { prepared: 0, used: 0, detached: 0, badSamples: 0 };
   private readonly named: { readonly name: string; readonly reason: string }[] = [];
   private pendingCache: { readonly bytes: number; readonly afterEpoch: number } | null = null;
 
@@ -156,7 +104,11 @@ export class DataService implements AsyncDisposable {
       this.coordinator.tick(this.now());
       this.act();
     }, 250);
-    this.hireAll();
+    this.crew = new Crew(
+      options.producers ?? availableParallelism(),
+      this.setup(),
+      this.crewEvents(),
+    );
   }
 
   /** Starts listening; the socket is this user's alone. */
@@ -175,12 +127,13 @@ export class DataService implements AsyncDisposable {
 
   /** Process ids of the producers that run now. */
   producerPids(): number[] {
-    return [...this.producers.values()].flatMap(({ child }) => child.pid ?? []);
+    return this.crew.pids;
   }
 
   status(): ServiceStatus {
-    const { jobs, producers, counts, named } = this;
-    return { kind: "status", jobs: jobs.size, producers: producers.size, ...counts, named };
+    const { jobs, crew, counts, named } = this;
+    const restarts = crew.replaced;
+    return { kind: "status", jobs: jobs.size, producers: crew.size, restarts, ...counts, named };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -189,7 +142,7 @@ export class DataService implements AsyncDisposable {
     clearInterval(this.timer);
     for (const { socket } of this.jobs.values()) socket.destroy();
     const closed = new Promise((resolve) => this.server.close(resolve));
-    await Promise.all([...this.producers.values()].map(({ child }) => ended(child)));
+    await this.crew[Symbol.asyncDispose]();
     await closed;
     this.ring[Symbol.dispose]();
     this.folder[Symbol.dispose]();
@@ -330,20 +283,9 @@ export class DataService implements AsyncDisposable {
 
   // Producers.
 
-  private hire(): void {
-    const name = this.nextProducer++;
-    const child = fork(fileURLToPath(program), [], {
-      execArgv: loaderFlags(),
-      serialization: "advanced",
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-    });
-    const producer: ProducerProcess = { child, name, ready: false };
-    this.producers.set(name, producer);
-    child.on("message", (message: FromProducer) => this.heard(producer, message));
-    child.on("error", () => {});
-    child.once("exit", () => this.lost(producer));
+  private setup(): ProducerSetup {
     const { source, transform, badSamples = "replace", cacheFolder = null } = this.options;
-    const setup: ProducerSetup = {
+    return {
       kind: "setup",
       source,
       identity: this.source.identity,
@@ -356,54 +298,31 @@ export class DataService implements AsyncDisposable {
       ring: this.ring.path,
       layout: this.ring.layout,
     };
-    child.send(setup satisfies ToProducer);
   }
 
-  private heard(producer: ProducerProcess, message: FromProducer): void {
-    if (message.kind === "ready") {
-      producer.ready = true;
-      this.coordinator.addProducer(producer.name, this.now());
-    } else if (message.kind === "broken") {
-      const code = message.code in errorCodes ? (message.code as ErrorCode) : "DATA_SERVICE_FAILED";
-      this.end.reject(new MillraceError(code, message.message));
-      void this[Symbol.asyncDispose]();
-      return;
-    } else {
-      const { slot, generation, samples, error, bad } = message;
-      this.counts.prepared++;
-      this.counts.badSamples += bad.length;
-      for (const sample of bad) if (this.named.length < 100) this.named.push(sample);
-      const outcome = error === null ? { samples } : { error };
-      this.coordinator.produced(producer.name, slot, generation, outcome, this.now());
-    }
-    this.act();
-  }
-
-  private lost(producer: ProducerProcess): void {
-    this.producers.delete(producer.name);
-    this.coordinator.producerGone(producer.name, this.now());
-    if (this.closing) return;
-    if (this.restarting) {
-      if (this.producers.size === 0) {
-        this.restarting = false;
-        this.hireAll();
-      }
-      return;
-    }
-    this.counts.restarts++;
-    this.stillborn = producer.ready ? 0 : this.stillborn + 1;
-    if (this.stillborn >= 3) {
-      const message = "producers end before they are ready";
-      this.end.reject(new MillraceError("DATA_SERVICE_FAILED", message));
-      void this[Symbol.asyncDispose]();
-      return;
-    }
-    this.hire();
-    this.act();
-  }
-
-  private hireAll(): void {
-    for (let i = this.options.producers ?? availableParallelism(); i > 0; i--) this.hire();
+  private crewEvents(): CrewEvents {
+    return {
+      ready: (name) => {
+        this.coordinator.addProducer(name, this.now());
+        this.act();
+      },
+      made: (name, { slot, generation, samples, error, bad }) => {
+        this.counts.prepared++;
+        this.counts.badSamples += bad.length;
+        for (const sample of bad) if (this.named.length < 100) this.named.push(sample);
+        const outcome = error === null ? { samples } : { error };
+        this.coordinator.produced(name, slot, generation, outcome, this.now());
+        this.act();
+      },
+      gone: (name) => {
+        this.coordinator.producerGone(name, this.now());
+        this.act();
+      },
+      broken: (error) => {
+        this.end.reject(error);
+        void this[Symbol.asyncDispose]();
+      },
+    };
   }
 
   /** A new bound for the cache needs the cache alone: producers end between epochs and start again with it. */
@@ -417,11 +336,7 @@ export class DataService implements AsyncDisposable {
   private restartWhenQuiet(): void {
     if (!this.coordinator.isPaused || !this.coordinator.quiet) return;
     this.coordinator.setPaused(false, this.now());
-    this.restarting = true;
-    for (const { name, child } of this.producers.values()) {
-      this.coordinator.producerGone(name, this.now());
-      child.send({ kind: "end" } satisfies ToProducer);
-    }
+    this.crew.restart(this.setup());
   }
 
   // What the coordinator decided.
@@ -433,7 +348,7 @@ export class DataService implements AsyncDisposable {
     if (actions.length > 0) this.writeHeaders();
     for (const action of actions) {
       if (action.kind === "lease") this.lease(action.producer, action.lease);
-      else if (action.kind === "kill") this.producers.get(action.producer)?.child.kill("SIGKILL");
+      else if (action.kind === "kill") this.crew.kill(action.producer);
       else if (action.kind === "detached") this.counts.detached++;
       else {
         const job = this.jobs.get(action.job);
@@ -458,8 +373,7 @@ export class DataService implements AsyncDisposable {
     const { epoch, position } = this.placeOf(lease);
     const end = Math.min(position + this.options.batchSize, this.length);
     const items = Int32Array.from(this.sampler.order(lease.seed, epoch).subarray(position, end));
-    const message: ToProducer = { kind: "lease", lease, epoch, items };
-    this.producers.get(producer)?.child.send(message);
+    this.crew.send(producer, { kind: "lease", lease, epoch, items });
   }
 
   private writeHeaders(): void {
@@ -471,42 +385,10 @@ export class DataService implements AsyncDisposable {
         sequence: Math.max(0, id.sequence),
         samples: "samples" in outcome ? outcome.samples : 0,
         jobs,
-        pid: this.producers.get(producer)?.child.pid ?? 0,
+        pid: this.crew.pid(producer),
       });
     }
   }
-}
-
-/** Opens the data set and serves it. Throws MillraceError when something is in the way; see DataService. */
-export async function startService(options: ServiceOptions): Promise<DataService> {
-  const source = await openSource(options.source);
-  const socket = options.socket ?? defaultSocket(options.source.path, options.sharedFolder);
-  mkdirSync(dirname(socket), { recursive: true });
-  if (await answers(socket))
-    throw new MillraceError("DATA_SERVICE_FAILED", `a service listens on ${socket} already`, {
-      hint: "join it, stop it, or choose another socket",
-    });
-  rmSync(socket, { force: true });
-  const service = new DataService(options, source, socket);
-  try {
-    await service.listen();
-  } catch (cause) {
-    await service[Symbol.asyncDispose]();
-    throw new MillraceError("DATA_SERVICE_FAILED", `${socket} cannot be listened on`, { cause });
-  }
-  return service;
-}
-
-function answers(socket: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const probe = connect(socket);
-    const done = (is: boolean) => () => {
-      probe.destroy();
-      resolve(is);
-    };
-    probe.once("connect", done(true));
-    probe.once("error", done(false));
-  });
 }
 
 function send(socket: Socket, message: FromService): void {
@@ -516,22 +398,4 @@ function send(socket: Socket, message: FromService): void {
 function refuse(socket: Socket, error: unknown): void {
   const message = error instanceof Error ? error.message : String(error);
   socket.end(`${JSON.stringify({ kind: "refused", message } satisfies FromService)}\n`);
-}
-
-/** Ends a producer at once: its work is nobody's any more. */
-function ended(child: ChildProcess): Promise<void> {
-  return new Promise((resolve) => {
-    if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined) resolve();
-    else {
-      child.once("exit", () => resolve());
-      child.kill("SIGKILL");
-    }
-  });
-}
-
-/** Sources need the TypeScript loader in producers, built modules need nothing. */
-function loaderFlags(): string[] {
-  if (!import.meta.url.endsWith(".ts")) return [];
-  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-  return ["--conditions=millrace:source", "--import", tsx];
 }

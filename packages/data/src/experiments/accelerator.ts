@@ -19,39 +19,51 @@ export interface EpochTimes {
 }
 
 /**
- * Runs one epoch. The accelerator computes a batch for samples / rate and has the next one queued, as trainers that
- * launch work asynchronously do; timers that fire late therefore cost nothing unless they are a batch late. An infinite
- * rate takes what comes. Rejects when the signal aborts.
+ * Computes a batch for samples / rate and has the next one queued, as trainers that launch work asynchronously do; timers
+ * that fire late therefore cost nothing unless they are a batch late. An infinite rate takes what comes. Epochs follow
+ * each other without a gap: the last batch of one is computed while the first of the next is waited for.
  */
-export async function runEpoch<B>(
-  source: BatchSource<B>,
-  samplesPerSecond: number,
-  signal?: AbortSignal,
-): Promise<EpochTimes> {
-  const now = (): number => performance.now() / 1000;
-  const before = source.stalls();
-  const began = now();
-  let free = began;
-  let samples = 0;
-  let stallSeconds = 0;
-  let running: (() => void) | null = null;
-  for (;;) {
-    const loan = await source.next(signal);
-    if (loan === null) break;
-    const arrived = now();
-    if (arrived > free) stallSeconds += arrived - free;
-    const starts = Math.max(arrived, free);
-    free = starts + loan.samples / samplesPerSecond;
-    samples += loan.samples;
-    // This batch is queued until the one before is done; only then is another one asked for.
-    if (starts > arrived) await sleep((starts - arrived) * 1000, undefined, signal && { signal });
-    running?.();
-    running = () => loan.release();
+export class Accelerator<B> {
+  private readonly source: BatchSource<B>;
+  /** When it is done with what it has. */
+  private free = Number.NEGATIVE_INFINITY;
+  private running: (() => void) | null = null;
+
+  constructor(source: BatchSource<B>) {
+    this.source = source;
   }
-  if (free > now()) await sleep((free - now()) * 1000, undefined, signal && { signal });
-  running?.();
-  const seconds = Math.max(free, now()) - began;
-  return { samples, seconds, stallSeconds, ...waits(before, source.stalls()) };
+
+  /** Runs to the end of the epoch. Rejects when the signal aborts. */
+  async epoch(samplesPerSecond: number, signal?: AbortSignal): Promise<EpochTimes> {
+    const now = (): number => performance.now() / 1000;
+    const before = this.source.stalls();
+    // Whoever asks for epochs late made a pause that is no stall.
+    const began = Math.max(this.free, now());
+    this.free = began;
+    let samples = 0;
+    let stallSeconds = 0;
+    for (;;) {
+      const loan = await this.source.next(signal);
+      if (loan === null) break;
+      const arrived = now();
+      if (arrived > this.free) stallSeconds += arrived - this.free;
+      const starts = Math.max(arrived, this.free);
+      this.free = starts + loan.samples / samplesPerSecond;
+      samples += loan.samples;
+      // This batch is queued until the one before is done; only then is another one asked for.
+      if (starts > arrived) await sleep((starts - arrived) * 1000, undefined, signal && { signal });
+      this.running?.();
+      this.running = () => loan.release();
+    }
+    const seconds = this.free - began;
+    return { samples, seconds, stallSeconds, ...waits(before, this.source.stalls()) };
+  }
+
+  /** Gives the last batch back. */
+  stop(): void {
+    this.running?.();
+    this.running = null;
+  }
 }
 
 function waits(

@@ -128,10 +128,10 @@ function cacheSection(experiment: CacheExperiment): Section {
         { header: "Epoch", kind: "number", format: "seconds" },
         { header: "predicted", kind: "number", format: "seconds" },
         { header: "Stall", kind: "number", format: "percent", bar: 1 },
-        { header: "From storage", kind: "number", format: "bytes" },
+        { header: "Storage", kind: "number", format: "bytes" },
         { header: "Hits", kind: "number", format: "percent" },
-        { header: "by the formula", kind: "number", format: "percent" },
-        { header: "MinIO is faster by", kind: "number" },
+        { header: "formula", kind: "number", format: "percent" },
+        { header: "MinIO over it", kind: "number", unit: "×" },
       ],
       rows: rows.map((row) => ({
         emphasis: row.variant === "minio",

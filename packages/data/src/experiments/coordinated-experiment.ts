@@ -7,7 +7,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { median } from "@millrace/core";
 import { privateFolder, sharedFolder } from "@millrace/system";
-import { startService } from "../daemon/service.ts";
+import { startService } from "../daemon/start-service.ts";
 import { JobProcess } from "./job-process.ts";
 import type { JobSpec } from "./job-protocol.ts";
 import { withMany } from "./many.ts";

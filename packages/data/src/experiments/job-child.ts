@@ -19,7 +19,7 @@ import { openSource } from "../source/open.ts";
 import type { Source } from "../source/source.ts";
 import { EmulatedStorage } from "../storage/emulated-storage.ts";
 import { measureStorage, type StorageRate } from "../storage/measure-storage.ts";
-import { runEpoch } from "./accelerator.ts";
+import { Accelerator } from "./accelerator.ts";
 import type { EpochReport, FromJob, JobSpec, ToJob } from "./job-protocol.ts";
 import { LruCache } from "./lru-cache.ts";
 import { subsetSource } from "./subset.ts";
@@ -27,6 +27,7 @@ import { subsetSource } from "./subset.ts";
 interface OpenJob {
   readonly source: Source;
   readonly batches: BatchSource<Batch>;
+  readonly accelerator: Accelerator<Batch>;
   readonly cache: ByteCache;
   readonly reader: StorageReader;
   readonly emulated: EmulatedStorage | null;
@@ -54,7 +55,16 @@ async function open(spec: JobSpec): Promise<FromJob> {
     members.length === 0 ? null : new PartitionedReader({ source, members, storage });
   const reader = partitioned ?? storage;
   const batches = await batchesOf(spec, source, cache, reader);
-  job = { source, batches, cache, reader, emulated, partitioned, epoch: 0 };
+  job = {
+    source,
+    batches,
+    accelerator: new Accelerator(batches),
+    cache,
+    reader,
+    emulated,
+    partitioned,
+    epoch: 0,
+  };
   return { kind: "ready", items: source.length, datasetBytes: source.totalBytes };
 }
 
@@ -121,11 +131,11 @@ function transformOf({ prep }: JobSpec): TransformSpec {
 
 async function epoch(samplesPerSecond: number): Promise<FromJob> {
   if (job === null) throw new InvariantError("no job is open");
-  const { batches, cache, reader, partitioned } = job;
+  const { accelerator, cache, reader, partitioned } = job;
   const before = { storage: reader.counts().storageBytes, ...cache.counts() };
   const kernel = storageBytesRead();
   const cpu = process.cpuUsage();
-  const times = await runEpoch(batches, samplesPerSecond);
+  const times = await accelerator.epoch(samplesPerSecond);
   const { user, system } = process.cpuUsage(cpu);
   const after = cache.counts();
   const report: EpochReport = {
@@ -164,8 +174,9 @@ async function storage({ patterns, seconds }: ToJob & { kind: "storage" }): Prom
 
 async function close(): Promise<void> {
   if (job === null) return;
-  const { batches, cache, reader } = job;
+  const { accelerator, batches, cache, reader } = job;
   job = null;
+  accelerator.stop();
   await batches[Symbol.asyncDispose]();
   cache[Symbol.dispose]();
   await reader[Symbol.asyncDispose]();

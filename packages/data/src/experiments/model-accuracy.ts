@@ -6,7 +6,6 @@ import { jobRates, type MeasuredRates, measureRates } from "../analyze/measure-r
 import { estimateEpoch } from "../stall-model/epoch.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
 import { JobProcess } from "./job-process.ts";
-import { aheadBatches } from "./job-protocol.ts";
 
 export interface AccuracyOptions {
   readonly dataset: string;
@@ -89,7 +88,9 @@ export async function modelAccuracy(options: AccuracyOptions): Promise<Accuracy>
           ),
         };
         const estimate = estimateEpoch(model, { cores: count, cacheBytes, policy: "minio" });
-        await process.warm(aheadBatches, storage);
+        // What was read ahead at another speed is used up in an epoch that does not count.
+        await process.warm(1, storage);
+        await process.epoch(ingestionRate);
         let seconds = 0;
         let samples = 0;
         for (let i = 0; i < epochs; i++) {

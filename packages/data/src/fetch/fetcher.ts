@@ -14,6 +14,7 @@ export interface Fetched {
 }
 
 interface Ticket extends Fetched {
+  readonly order: number;
   bytes: Uint8Array | null;
   offset: number;
   error: Error | null;
@@ -31,9 +32,17 @@ export interface FetcherOptions {
   readonly arena: Arena;
   /** Reads at once, at least 1. */
   readonly inFlight: number;
+  /** The lowest order that anything still waits for: what is needed next. */
+  readonly first: () => number;
 }
 
-/** Reads start strictly in the order of requests, so that what is needed first can never wait for memory of later items. */
+/** Share of the arena that only what is needed next may use. */
+const reserve = 0.25;
+
+/**
+ * Reads start in the order of what they are for. A part of the arena is kept for what is needed next: an item that takes
+ * a bad one's place comes late, and must not wait for memory that is freed only after it.
+ */
 export class Fetcher {
   private readonly options: FetcherOptions;
   private readonly waiting: Ticket[] = [];
@@ -50,9 +59,10 @@ export class Fetcher {
   }
 
   /** Asks for an item; `arrived` is called once with its bytes or the error, never before this returns. */
-  request(item: number, arrived: (ticket: Fetched) => void): Fetched {
+  request(item: number, order: number, arrived: (ticket: Fetched) => void): Fetched {
     const ticket: Ticket = {
       item,
+      order,
       bytes: null,
       offset: 0,
       error: null,
@@ -62,7 +72,9 @@ export class Fetcher {
       unwanted: false,
       arrived,
     };
-    this.waiting.push(ticket);
+    let at = this.waiting.length;
+    while (at > 0 && (this.waiting[at - 1] as Ticket).order > order) at--;
+    this.waiting.splice(at, 0, ticket);
     queueMicrotask(() => this.pump());
     return ticket;
   }
@@ -84,24 +96,27 @@ export class Fetcher {
     this.waiting.length = 0;
   }
 
-  private pump(): void {
-    const { arena, inFlight, reader, source } = this.options;
+  /** Starts what may start; called by itself, and from outside when `first` has changed. */
+  pump(): void {
+    const { arena, inFlight, reader, source, first } = this.options;
     while (this.reading < inFlight && !this.stopped.signal.aborted) {
       const ticket = this.waiting[0];
       if (ticket === undefined) return;
       const extent = source.extent(ticket.item);
       const room = reader.room(extent);
-      if (room > arena.bytes) {
+      if (room > arena.bytes * reserve) {
         this.waiting.shift();
         ticket.error = new MillraceError(
           "SAMPLE_BAD",
-          `${source.name(ticket.item)} has ${extent.bytes} bytes and the read buffers ${arena.bytes} in all`,
+          `${source.name(ticket.item)} has ${extent.bytes} bytes, more than a quarter of the ${arena.bytes} of read buffers`,
           { hint: "raise arenaBytes" },
         );
         ticket.state = "here";
         queueMicrotask(() => ticket.arrived(ticket));
         continue;
       }
+      const urgent = ticket.order <= first();
+      if (!urgent && arena.usedBytes + room > arena.bytes * (1 - reserve)) return;
       const block = arena.take(room);
       if (block < 0) return;
       this.waiting.shift();

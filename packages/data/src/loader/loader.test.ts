@@ -194,6 +194,22 @@ describe("bad samples", () => {
     expect(await items("replace")).toEqual(seen);
   });
 
+  test("are replaced also when later batches have taken what memory they may", async () => {
+    await using loader = make(1, {
+      source: bad,
+      badSamples: "replace",
+      batchSize: 2,
+      slots: 2,
+      ahead: 10,
+      arenaBytes: 65536,
+    });
+    for (let n = 0, loan = await loader.next(); loan !== null; loan = await loader.next()) {
+      n += loan.samples;
+      expect(n).toBe(loan.batch.position + 2);
+      loan.release();
+    }
+  });
+
   test("end the epoch with their name by default", async () => {
     await using loader = make(1, { source: bad });
     await expect(epochs(loader, 1)).rejects.toThrow(/class-0[01]\/000000[25].jpg: /);

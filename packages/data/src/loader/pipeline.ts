@@ -60,6 +60,8 @@ interface Sample {
 }
 
 interface Job extends Planned {
+  /** Place among all that were planned. */
+  readonly order: number;
   readonly samples: Sample[];
   outOffset: number;
   started: boolean;
@@ -87,6 +89,7 @@ export class Pipeline implements AsyncDisposable {
   private readonly announced: Area[] = [];
   private readonly watchers = new Set<() => void>();
   private nextId = 0;
+  private planned = 0;
   /** Planned or being prepared. */
   private readonly jobs = new Set<Job>();
   private failure: Error | null = null;
@@ -97,7 +100,14 @@ export class Pipeline implements AsyncDisposable {
     this.spec = outputSpec(transform);
     this.stride = sampleBytes(this.spec);
     this.arena = new Arena(arenaBytes);
-    this.fetcher = new Fetcher({ source, reader, arena: this.arena, inFlight });
+    this.fetcher = new Fetcher({
+      source,
+      reader,
+      arena: this.arena,
+      inFlight,
+      // Jobs are kept in the order of planning.
+      first: () => this.jobs.values().next().value?.order ?? 0,
+    });
     this.pool = new PrepPool(
       workers,
       { transform, codec: source.codec },
@@ -120,6 +130,7 @@ export class Pipeline implements AsyncDisposable {
     result.catch(() => {});
     const samples: Sample[] = [];
     const job: Job = {
+      order: this.planned++,
       items,
       seed,
       epoch,
@@ -210,7 +221,7 @@ export class Pipeline implements AsyncDisposable {
       this.here(sample);
       return;
     }
-    sample.fetched = this.fetcher.request(sample.item, (fetched) => {
+    sample.fetched = this.fetcher.request(sample.item, sample.batch.order, (fetched) => {
       if (sample.fetched !== fetched) return;
       if (fetched.bytes === null) this.spoiled(sample, fetched.error?.message ?? "not read");
       else {
@@ -320,6 +331,7 @@ export class Pipeline implements AsyncDisposable {
 
   private close(job: Job): void {
     this.jobs.delete(job);
+    this.fetcher.pump();
     this.look();
   }
 

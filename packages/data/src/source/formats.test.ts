@@ -9,12 +9,14 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { MillraceError } from "@millrace/core";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { unpack } from "../prep/records.ts";
 import { crc32c } from "./crc32c.ts";
 import { openSource, sourceKindOf } from "./open.ts";
+import { boundedCompressors } from "./parquet-pages.ts";
 import type { Source } from "./source.ts";
 import { openWebDataset } from "./tar.ts";
 import { masked } from "./tfrecord.ts";
@@ -266,6 +268,18 @@ describe("refused, naming file and place:", () => {
       /line at byte 3 is no JSON object/,
     );
   });
+});
+
+test("pages of Parquet that expand beyond their limit are refused while they are unpacked", () => {
+  const bomb = gzipSync(Buffer.alloc(1 << 20));
+  const { GZIP, SNAPPY } = boundedCompressors(1000);
+  expect(() => GZIP?.(bomb, 1 << 20)).toThrow(
+    /unpacks to 1048576 bytes, more than the limit of 1000/,
+  );
+  expect(() => SNAPPY?.(bomb, 2 ** 31)).toThrow(/more than the limit/);
+  // A page that lies about its size gets no further than what it announced.
+  expect(() => GZIP?.(bomb, 1000)).toThrow();
+  expect(boundedCompressors(2 ** 21).GZIP?.(bomb, 1 << 20).length).toBe(1 << 20);
 });
 
 describe("damaged shards", () => {

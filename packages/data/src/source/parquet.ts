@@ -16,6 +16,7 @@ import { contentHash, MillraceError } from "@millrace/core";
 import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
 import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { ExtentList, ExtentSource, type SourceFile } from "./extent-source.ts";
+import { boundedCompressors } from "./parquet-pages.ts";
 import { shardFiles } from "./shards.ts";
 
 export interface ParquetOptions {
@@ -135,6 +136,7 @@ async function unpack(
         rowStart: row,
         rowEnd: end,
         utf8: false,
+        compressors: boundedCompressors(maxGroupBytes),
       }).catch((cause: unknown) => {
         throw bad(
           `the row group at row ${row} is damaged: ${cause instanceof Error ? cause.message : cause}`,

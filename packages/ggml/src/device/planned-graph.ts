@@ -7,7 +7,6 @@ import { koffi, loadedLibraries } from "@millrace/system";
 import { nativeFailure } from "../fail.ts";
 import type { Graph } from "../graph.ts";
 import { HostMemory } from "../host-memory.ts";
-import type { NativeLibrary } from "../native/library.ts";
 import type { ThreadPool } from "./thread-pool.ts";
 
 /** struct ggml_cplan of llama.cpp v0.5.0, bytes. */
@@ -22,7 +21,7 @@ interface Planning {
 let planning: Planning | null = null;
 
 /** The functions lie in the CPU library that the registry chose; opening it again gives the same copy. */
-function functions(library: NativeLibrary): Planning {
+function functions(): Planning {
   if (planning !== null) return planning;
   const path = loadedLibraries().find((p) => /(^|[/\\])(lib)?ggml-cpu[^/\\]*$/.test(p));
   if (path === undefined)
@@ -45,14 +44,12 @@ function functions(library: NativeLibrary): Planning {
     plan: handle.func("ggml_graph_plan", struct, ["void *", "int32_t", "void *"]),
     compute: handle.func("ggml_graph_compute", "int32_t", ["void *", "void *"]),
   } as unknown as Planning;
-  void library;
   return planning;
 }
 
 /** Bytes of work area that a graph's operators need with `threads` threads; its tensors need no data yet. */
 export function workBytes(graph: Graph, threads: number): number {
-  const { library } = graph.arena;
-  return Number(functions(library).plan(graph.address, threads, 0n).work_size);
+  return Number(functions().plan(graph.address, threads, 0n).work_size);
 }
 
 /** A graph with its work area. The graph, the pool and the memory must outlive it. */
@@ -66,8 +63,7 @@ export class PlannedGraph {
   constructor(graph: Graph, pool: ThreadPool, work: bigint) {
     this.#graph = graph;
     this.#pool = pool;
-    const { library } = graph.arena;
-    this.#planning = functions(library);
+    this.#planning = functions();
     const need = workBytes(graph, pool.threads);
     if (need > 0 && work === 0n)
       throw new InvariantError(`a work area of ${need} bytes is missing`);

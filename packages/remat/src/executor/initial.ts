@@ -1,26 +1,19 @@
 /** First values of parameters: they depend on seed and name alone. */
 import { Rng } from "@millrace/core";
-import { elements, type Operator, type TrainingGraph } from "../graph/graph.ts";
+import { elements, type Operator } from "../graph/graph.ts";
 import type { TrainingExecutor } from "./executor.ts";
 
 /** Standard deviation of a matrix before a ReLU (He et al., 2015), or anything else. */
-function deviation(graph: TrainingGraph, operator: Operator): number {
+function deviation(operator: Operator): number {
   const dims = operator.parameters[0]?.dims ?? [1];
   if (operator.operation.kind === "embedding") return 0.5;
   const inputs = elements(dims.slice(1));
   const rectified = operator.operation.kind === "conv2d";
-  void graph;
   return Math.sqrt((rectified ? 2 : 1) / inputs);
 }
 
 /** Values of parameter `index` of an operator: norms begin as the identity, biases at 0, matrices so that sizes are kept. */
-function valuesOf(
-  graph: TrainingGraph,
-  operator: Operator,
-  index: number,
-  into: Float32Array,
-  seed: number,
-): void {
+function valuesOf(operator: Operator, index: number, into: Float32Array, seed: number): void {
   const name = operator.parameters[index]?.name ?? "";
   const isNorm = operator.operation.kind.endsWith("Norm");
   const learnedPositions = operator.operation.kind === "embedding" && index === 1;
@@ -29,7 +22,7 @@ function valuesOf(
     return;
   }
   const rng = new Rng(`parameters/${seed}/${name}`);
-  const scale = learnedPositions ? 0.02 : deviation(graph, operator);
+  const scale = learnedPositions ? 0.02 : deviation(operator);
   for (let i = 0; i < into.length; i++) into[i] = rng.normal(0, scale);
 }
 
@@ -40,6 +33,6 @@ export function initialise(executor: TrainingExecutor, seed: number): void {
   for (const operator of graph.operators)
     operator.parameters.forEach((_, index) => {
       const buffer = executor.parameters[at++]?.value as number;
-      valuesOf(graph, operator, index, executor.values(buffer), seed);
+      valuesOf(operator, index, executor.values(buffer), seed);
     });
 }

@@ -15,6 +15,8 @@ export interface CurvePoint {
 export interface Curve {
   readonly name: string;
   readonly points: readonly CurvePoint[];
+  /** Single measurements: dots without a line between them. */
+  readonly dots?: boolean;
 }
 
 export interface LineChart extends ChartFrame {
@@ -48,6 +50,9 @@ export function lineDomain(
   return { x: domainOf(xs, x.log), y: domainOf([bottom, ys[1]], y.log) };
 }
 
+/** Dots of a series drawn at most: beyond that an even choice of them. */
+const MOST_DOTS = 2000;
+
 /** Draws one line per series with dots when there are few points, and bands where intervals are given. */
 export function lineChart(chart: LineChart): string {
   const frame = { ...chart, width: chart.width ?? HALF_WIDTH };
@@ -62,7 +67,7 @@ export function lineChart(chart: LineChart): string {
   const legend: LegendItem[] = chart.series.map((s) => ({
     label: s.name,
     colour: colours.get(s.name) ?? "",
-    shape: "line",
+    shape: s.dots === true ? "dot" : "line",
   }));
   const panel = {
     height: 270,
@@ -83,6 +88,11 @@ function curveMarks(series: Curve, chart: LineChart, colour: string): Plot.Marki
   const usable = series.points
     .filter((p) => (chart.x.log !== true || p.x > 0) && (chart.y.log !== true || p.y > 0))
     .sort((a, b) => a.x - b.x);
+  if (series.dots === true) {
+    const every = Math.ceil(usable.length / MOST_DOTS);
+    const shown = usable.filter((_, i) => i % every === 0);
+    return [Plot.dot(shown, { x: "x", y: "y", r: 2.8, fill: colour, fillOpacity: 0.7 })];
+  }
   const across = usable.map((p) => (chart.x.log === true ? Math.log(p.x) : p.x));
   const kept = decimateLine(
     across,

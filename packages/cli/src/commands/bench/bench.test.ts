@@ -23,6 +23,10 @@ beforeAll(async () => {
       response.end('{"object":"list","data":[{"id":"only"}]}');
       return;
     }
+    if (request.url === "/metrics") {
+      response.end('vllm:num_requests_running{engine="0"} 2\nvllm:kv_cache_usage_perc 0.5\n');
+      return;
+    }
     const parts: Buffer[] = [];
     for await (const part of request) parts.push(part as Buffer);
     const { max_tokens: n } = JSON.parse(Buffer.concat(parts).toString()) as { max_tokens: number };
@@ -88,6 +92,22 @@ test("a broken promise ends with 3 after the result, in people's words", async (
   expect(out).toContain("fluidity-index");
   expect(err).toContain("SLO_BREACHED");
 });
+
+test("reads the server's metrics meanwhile, or says why it could not", async () => {
+  const { status, out } = await millrace(
+    ...["bench", "-u", url, ...short, "--scrape", "-o", "scraped"],
+  );
+  expect(status).toBe(0);
+  expect(out).toMatch(/2 running \(most 2\), KV 50% .*readings of vLLM metrics/);
+  expect(readFileSync(join(folder, "scraped", "report.html"), "utf8")).toContain(
+    "What the server told meanwhile",
+  );
+  const none = await millrace(
+    ...["bench", "-u", url, ...short, "--scrape", "http://127.0.0.1:9/metrics"],
+  );
+  expect(none.status).toBe(0);
+  expect(none.out).toContain("http://127.0.0.1:9/metrics could not be read");
+}, 30_000);
 
 test.each([
   [["bench"], 2, "which endpoint"],

@@ -31,6 +31,7 @@ export interface CapacityFlags {
   readonly cv?: number;
   readonly seed?: number;
   readonly workers?: number;
+  readonly tokenizer?: string;
   readonly out?: string;
 }
 

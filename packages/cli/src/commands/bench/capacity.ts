@@ -10,10 +10,13 @@ import {
 } from "@millrace/bench";
 import { formatNumber, MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { type CapacityFlags, capacityOptionsOf } from "./capacity-flags.ts";
 import { capacityLines, probeLine } from "./capacity-lines.ts";
 import { endpointOf } from "./endpoint-flags.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 export async function capacityCommand(
   session: Session,
@@ -24,11 +27,12 @@ export async function capacityCommand(
   const { out } = flags;
   if (out !== undefined) folder(out);
   const endpoint = await endpointOf(given, session.surroundings.environment);
+  const { tokenizer, close } = await openTokenizer(flags.tokenizer);
   const live = new LiveProgress(session);
   const report = await session.interruptible(async (signal) => {
     try {
       return await searchLiveCapacity({
-        ...{ endpoint, goal, load, search, prediction, signal },
+        ...{ endpoint, goal, load, search, prediction, tokenizer, signal },
         seed: flags.seed ?? 42,
         workers: flags.workers ?? 1,
         rawFile: (number) =>
@@ -41,6 +45,7 @@ export async function capacityCommand(
         },
       });
     } finally {
+      close();
       live.end();
     }
   });
@@ -49,7 +54,12 @@ export async function capacityCommand(
   if (out !== undefined) {
     const file = join(out, "capacity.json");
     writeFileAtomic(file, `${JSON.stringify(report, null, 1)}\n`);
-    session.note(`\nwrote ${file} and the raw runs beside it`);
+    const { renderReport } = await import("@millrace/report");
+    const { capacityDocument } = await import("@millrace/bench/report");
+    const context = { command: commandLine(), version };
+    const page = join(out, "report.html");
+    writeFileAtomic(page, renderReport(capacityDocument({ report, context })));
+    session.note(`\nwrote ${file}, ${page} and the raw runs beside them`);
   }
   return exitFor(report, arrivalSeconds(load, report.capacity.valueQps));
 }

@@ -8,10 +8,13 @@ import {
 } from "@millrace/bench";
 import { formatSeconds, MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { formatWhole } from "../../ui/numbers.ts";
 import { endpointOf } from "./endpoint-flags.ts";
 import { prefillLines } from "./prefill-lines.ts";
+import { openTokenizer } from "./tokenizer.ts";
 
 interface PrefillFlags {
   readonly longest?: number;
@@ -22,7 +25,9 @@ interface PrefillFlags {
   readonly outputTokens?: number;
   readonly warmup?: number;
   readonly seed?: number;
+  readonly tokenizer?: string;
   readonly out?: string;
+  readonly html?: string;
 }
 
 export async function prefillCommand(
@@ -32,13 +37,15 @@ export async function prefillCommand(
   const flags = given as PrefillFlags;
   const lengths = lengthsOf(flags);
   const endpoint = await endpointOf(given, session.surroundings.environment);
+  const { tokenizer, close } = await openTokenizer(flags.tokenizer);
   const progress = session.progress();
   const { repeats, outputTokens, warmup, statistic, out } = flags;
-  const { report, stopped } = await session.interruptible(async (signal) => {
+  const measured = session.interruptible(async (signal) => {
     const report = await measurePrefill({
       endpoint,
       lengths,
       seed: flags.seed ?? 42,
+      tokenizer,
       signal,
       ...(repeats !== undefined && { repeats }),
       ...(outputTokens !== undefined && { outputTokens }),
@@ -54,9 +61,17 @@ export async function prefillCommand(
     });
     return { report, stopped: signal.aborted };
   });
+  const { report, stopped } = await measured.finally(close);
   progress.end();
   if (out !== undefined) writeFileAtomic(out, `${JSON.stringify(report, null, 1)}\n`);
   show(session, report, out);
+  if (flags.html !== undefined) {
+    const { renderReport } = await import("@millrace/report");
+    const { prefillDocument } = await import("@millrace/bench/report");
+    const context = { command: commandLine(), version };
+    writeFileAtomic(flags.html, renderReport(prefillDocument({ report, context })));
+    session.note(`wrote ${flags.html}`);
+  }
   if (stopped)
     throw new MillraceError("INTERRUPTED", "interrupted; the curve is of what had been measured");
   return 0;

@@ -6,6 +6,7 @@ import { type Paint, unpainted } from "../../ui/paint.ts";
 import { facts, table } from "../../ui/table.ts";
 import { pad, widthOf, wrap } from "../../ui/width.ts";
 import { attributionLines } from "./attribution-lines.ts";
+import { serverFacts } from "./server-lines.ts";
 
 const indent = 2;
 
@@ -159,7 +160,7 @@ function factsOf(report: BenchReport): readonly (readonly [string, string])[] {
       "goodput",
       `${formatNumber(goodput.requestsPerSecond)} requests/s, ${formatPercent(goodput.share)} of requests within every limit`,
     ]);
-  pairs.push(["tokens", tokenText(tokens)]);
+  pairs.push(["tokens", tokenText(tokens)], ...serverFacts(report));
   if (self !== null)
     pairs.push([
       "client",
@@ -265,6 +266,7 @@ function careLines(report: BenchReport, width: number, paint: Paint): readonly s
     remarks.push(
       `${formatPercent(report.pacedShare)} of the answers have gaps that are all alike: the server or a gateway paces its output`,
     );
+  if (report.server?.remark != null) remarks.push(report.server.remark);
   if (remarks.length === 0) return [];
   const cells = Math.min(width, 100) - indent - 2;
   return [

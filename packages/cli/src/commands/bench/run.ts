@@ -72,6 +72,9 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
       ...(flags.workers !== undefined && { workers: flags.workers as number }),
       ...(flags.keepText === true && { keepText: true }),
       ...(traces !== null && { traces }),
+      ...(flags.scrape !== undefined && {
+        scrape: typeof flags.scrape === "string" ? { url: flags.scrape } : {},
+      }),
       tokenizer,
       signal,
     });

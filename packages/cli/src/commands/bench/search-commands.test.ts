@@ -16,13 +16,24 @@ describe("bench prefill", () => {
     await using mock = await startMock({ stepMs: 1 });
     const out = join(folder, "curve.json");
     const lengths = ["--lengths", "50,100,200,400", "--repeats", "4", "--output-tokens", "2"];
-    const run = await millrace("bench", "prefill", "--url", mock.url, ...lengths, "-o", out);
+    const counted = ["--tokenizer", "o200k_base"];
+    const run = await millrace(
+      ...["bench", "prefill", "--url", mock.url],
+      ...[...lengths, ...counted, "-o", out, "--html", join(folder, "curve.html")],
+    );
     expect(run.exit).toBe(0);
+    const page = readFileSync(join(folder, "curve.html"), "utf8");
+    for (const text of ["<svg", "Predicted from the others", "o200k_base"])
+      expect(page).toContain(text);
     for (const text of ["prompt tokens", "from the others", "off, between lengths", "up to"])
       expect(run.out).toContain(text);
     expect(run.err).toContain(`--prefill-curve ${out}`);
     const file = JSON.parse(readFileSync(out, "utf8"));
-    expect(file).toMatchObject({ schema: "millrace.prefill-curve/1", failed: 0 });
+    expect(file).toMatchObject({
+      schema: "millrace.prefill-curve/1",
+      failed: 0,
+      tokenizer: "o200k_base",
+    });
     expect(file.lengths.map((l: { repeats: number[] }) => l.repeats.length)).toEqual([4, 4, 4, 4]);
 
     const load = ["--rate", "50", "-n", "10", "--prompt-tokens", "100", "--output-tokens", "2"];
@@ -43,6 +54,7 @@ describe("bench prefill", () => {
     [["--shortest", "100", "--longest", "100"], "are no range"],
     [["--output-tokens", "1..4"], "whole number"],
     [["--repeats", "0"], "whole number"],
+    [["-m", "x", "--tokenizer", "abacus"], "--tokenizer"],
     [["--rate", "3"], "--rate is a flag of millrace bench, not of millrace bench prefill"],
   ])("%j is a usage error", async (flags, says) => {
     const { exit, out, err } = await millrace(
@@ -79,6 +91,9 @@ describe("bench capacity", () => {
     expect(run.out).toContain("SLO: ttft.p90<=60ms");
     const report = JSON.parse(readFileSync(join(out, "capacity.json"), "utf8"));
     expect(report).toMatchObject({ schema: "millrace.bench-capacity/1", startQps: 40 });
+    const page = readFileSync(join(out, "report.html"), "utf8");
+    for (const text of ["<svg", "Fluidity against the rate", "ttft.p90&lt;=60ms"])
+      expect(page).toContain(text);
     const raw = readdirSync(out).filter((name) => name.endsWith(".jsonl"));
     expect(raw).toHaveLength(report.probes.length);
     const [first] = raw;
@@ -116,6 +131,7 @@ describe("bench capacity", () => {
     [["--start", "5", "--max-rate", "2"], "do not hold the start"],
     [["--predict", "/nowhere/plan.json"], "there is no such file"],
     [["--slo", "ttft<=1s"], "needs a statistic"],
+    [["--tokenizer", "abacus"], "--tokenizer"],
   ])("%j is an error of use", async (flags, says) => {
     await using mock = await startMock();
     const { exit, out, err } = await millrace("bench", "capacity", "-u", mock.url, ...flags);

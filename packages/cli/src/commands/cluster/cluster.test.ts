@@ -144,6 +144,22 @@ test("profile measures a real command and writes a profile that can be read back
     source: "measured",
   });
   expect(JSON.parse(readFileSync(out, "utf8"))).toEqual(JSON.parse(ran.out));
+  // The profile that was written is what a simulation reads.
+  const jobs = join(folder, "busy.csv");
+  writeFileSync(jobs, "0,busy,0,300,1\n1,busy,0,300,2\n");
+  const shape = ["--servers", "1", "--gpus-per-server", "4", "--cpus-per-server", "4"];
+  const used = await millrace(
+    "cluster",
+    "simulate",
+    "--trace",
+    jobs,
+    "--profiles",
+    out,
+    ...shape,
+    "--json",
+  );
+  expect(used.exit, used.err).toBe(0);
+  expect(JSON.parse(used.out)).toMatchObject({ jobs: 2, rejected: [] });
   const uncounted = await millrace("cluster", "profile", "--", "true");
   expect(uncounted.err).toMatch(/say how samples are counted/);
 });
@@ -151,6 +167,8 @@ test("profile measures a real command and writes a profile that can be read back
 test("what is missing or does not match is said with a remedy", async () => {
   expect((await millrace("cluster")).err).toMatch(/needs a verb: simulate/);
   expect((await millrace("cluster", "simulate")).err).toMatch(/--profiles is missing/);
+  const terms = await millrace(...simulate, "--tenant", "vision:0");
+  expect(terms.err).toMatch(/--tenant vision:0: 0 is not a number/);
   const other = await millrace(...simulate, ...compatible, "--cpus-per-server", "32");
   expect(other.exit).toBe(2);
   expect(other.err).toMatch(/no profiles for 4 CPUs per GPU[\s\S]*the file has cpuPerGpu=3/);

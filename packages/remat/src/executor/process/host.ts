@@ -13,7 +13,7 @@ import type { CallName, Calls, OperatorSeconds } from "./protocol.ts";
 
 type Handlers = { readonly [K in CallName]: (argument: Calls[K][0]) => Calls[K][1] };
 
-/** A clone of a call's data is that of another realm's typed arrays never; a plain object is what arrives. */
+/** One graph, and one plan of it at a time. Calls come in the order of the protocol: open, then load, then the rest. */
 export class TrainerHost {
   #machine: Machine | null = null;
   #graph: TrainingGraph | null = null;

@@ -1,0 +1,150 @@
+/** `millrace memory run`: trains under a plan, and beside it keeping everything; predicted against measured. */
+import { formatBytes, formatNumber, formatSeconds } from "@millrace/core";
+import { medianOf, type PlanRun, syntheticBatch, trainUnder } from "@millrace/remat";
+import type { Session } from "../../session.ts";
+import { table } from "../../ui/table.ts";
+import { type Prepared, prepare, type TrainingFlags } from "./prepare.ts";
+
+interface RunFlags extends TrainingFlags {
+  readonly steps?: number;
+  readonly compare?: boolean;
+  readonly save?: string;
+  readonly export?: string;
+}
+
+const stepOf = (run: PlanRun): number => medianOf(run.stepSeconds);
+
+/** One plan's figures as --json has them. */
+function figures(run: PlanRun, fixedBytes: number) {
+  return {
+    predicted: { stepSeconds: run.predictedSeconds, peakBytes: run.predictedPeakBytes },
+    measured: {
+      stepSeconds: stepOf(run),
+      fastestStepSeconds: Math.min(...run.stepSeconds),
+      slowestStepSeconds: Math.max(...run.stepSeconds),
+      n: run.stepSeconds.length,
+      peakBytes: run.peakBytes,
+      activationPeakBytes: run.peakBytes - fixedBytes,
+      arenaBytes: run.arenaBytes,
+      residentGrowthBytes: run.residentGrowthBytes,
+    },
+    losses: run.losses,
+  };
+}
+
+export async function memoryRunCommand(
+  session: Session,
+  given: Readonly<Record<string, unknown>>,
+): Promise<number> {
+  const flags = given as RunFlags;
+  const { steps = 10, compare = true } = flags;
+  return await session.interruptible(async (signal) => {
+    const prepared = await prepare(session, flags, signal);
+    const { graph, optimizer, seed, run } = prepared;
+    const progress = session.progress();
+    const plans = compare ? [run.plan, run.keepAll.plan] : [run.plan];
+    const runs = await trainUnder(
+      plans,
+      {
+        graph,
+        table: run.table,
+        optimizer,
+        seed,
+        steps,
+        batch: (step) => syntheticBatch(graph, seed, step),
+        signal,
+        onStep: (_, step, loss, seconds) =>
+          progress.update({
+            phase: "training",
+            done: step + 1,
+            total: steps,
+            note: `loss ${formatNumber(loss)}, ${formatSeconds(seconds)}`,
+          }),
+      },
+      async (model, index) => {
+        if (index !== 0) return;
+        if (flags.save !== undefined) await model.save(flags.save);
+        if (flags.export !== undefined)
+          await model.process.call("exportGguf", { path: flags.export, type: "f16" });
+      },
+    );
+    progress.end();
+    const [planned, kept] = runs as [PlanRun, PlanRun?];
+    if (session.json)
+      session.printJson({
+        schema: "millrace.memory-run/1",
+        model: graph.name,
+        batch: graph.batch,
+        optimizer,
+        seed,
+        machine: run.table.machine,
+        threads: run.table.threads,
+        budgetBytes: run.budgetBytes,
+        fixedBytes: run.problem.fixed,
+        plan: {
+          actions: run.plan.length,
+          recomputations: run.predicted.recomputations,
+          foundBy: run.result.foundBy,
+          lowerBoundSeconds: run.result.lowerBound,
+          gap: run.result.gap,
+          proof: run.result.proof,
+        },
+        interrupted: signal.aborted,
+        planned: figures(planned, run.problem.fixed),
+        keepAll: kept === undefined ? null : figures(kept, run.problem.fixed),
+        overhead: kept === undefined ? null : stepOf(planned) / stepOf(kept) - 1,
+        activationRatio:
+          kept === undefined
+            ? null
+            : (kept.peakBytes - run.problem.fixed) / (planned.peakBytes - run.problem.fixed),
+      });
+    else print(session, prepared, planned, kept);
+    return signal.aborted ? 130 : 0;
+  });
+}
+
+function print(session: Session, { graph, run }: Prepared, planned: PlanRun, kept?: PlanRun): void {
+  const right = (title: string) => ({ title, align: "right" }) as const;
+  const row = (name: string, r: PlanRun): string[] => [
+    name,
+    formatSeconds(r.predictedSeconds),
+    formatSeconds(stepOf(r)),
+    formatBytes(r.predictedPeakBytes),
+    formatBytes(r.peakBytes),
+    formatBytes(r.peakBytes - run.problem.fixed),
+    r.residentGrowthBytes === null ? "-" : formatBytes(r.residentGrowthBytes),
+  ];
+  session.note(
+    `${graph.name}, batch ${graph.batch}: ${graph.operators.length} operators, ${run.predicted.recomputations} computed again; ${run.table.threads} threads of ${run.table.machine}`,
+  );
+  session.print(
+    table(
+      [
+        { title: "plan" },
+        right("step predicted"),
+        right("measured"),
+        right("peak predicted"),
+        right("measured"),
+        right("of it activations"),
+        right("process grew by"),
+      ],
+      [
+        row(`within ${formatBytes(run.budgetBytes)}`, planned),
+        ...(kept === undefined ? [] : [row("keeping everything", kept)]),
+      ],
+      session,
+    ),
+  );
+  if (kept !== undefined) {
+    const ratio = (kept.peakBytes - run.problem.fixed) / (planned.peakBytes - run.problem.fixed);
+    const overhead = 100 * (stepOf(planned) / stepOf(kept) - 1);
+    session.print(
+      `\n${formatNumber(ratio)}x less activation memory for ${formatNumber(overhead)} % more time (median of ${planned.stepSeconds.length} steps, in turn)`,
+    );
+  }
+  const [first = Number.NaN] = planned.losses;
+  const last = planned.losses.at(-1) ?? Number.NaN;
+  session.note(
+    `loss ${formatNumber(first)} at step 1, ${formatNumber(last)} at step ${planned.losses.length}`,
+  );
+}

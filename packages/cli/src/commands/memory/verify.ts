@@ -1,0 +1,103 @@
+/** `millrace memory verify`: proofs that a plan keeps to its memory and changes no gradient. */
+import { formatBytes, formatNumber } from "@millrace/core";
+import { GraphTrainable, syntheticBatch } from "@millrace/remat";
+import type { Session } from "../../session.ts";
+import { prepare, type TrainingFlags } from "./prepare.ts";
+
+/** Most that a process may grow beyond its plan. */
+const slackBytes = 8 * 2 ** 20;
+/** Most that a gradient may differ from that of keeping everything, and from central differences. */
+const tolerance = { gradient: 1e-4, differences: 0.05 } as const;
+
+interface Check {
+  readonly name: string;
+  readonly holds: boolean | null;
+  readonly text: string;
+}
+
+export async function memoryVerifyCommand(
+  session: Session,
+  given: Readonly<Record<string, unknown>>,
+): Promise<number> {
+  const flags = given as TrainingFlags;
+  return await session.interruptible(async (signal) => {
+    const { graph, optimizer, seed, run } = await prepare(session, flags, signal);
+    const { plan, table, predicted } = run;
+    const batch = syntheticBatch(graph, seed, 0);
+    await using model = await GraphTrainable.open({ graph, table, plan, optimizer, seed });
+    const before = model.process.residentMemory();
+    const told = model.process.resetPeak();
+    await model.process.call("step", { batch }, signal);
+    const peak = model.process.residentMemory()?.peakBytes ?? null;
+    const growth = told && before !== null && peak !== null ? peak - before.residentBytes : null;
+    const memory = await model.process.call("proveMemory", { batch }, signal);
+    const gradients = await model.process.call("proveGradients", { batch }, signal);
+    const { livePeakBytes, arenaBytes, guarded } = model.memory;
+    const checks: Check[] = [
+      {
+        name: "predicted peak",
+        holds: livePeakBytes === predicted.peakBytes,
+        text: `${formatBytes(predicted.peakBytes)} predicted, ${formatBytes(livePeakBytes)} of buffers in use at most`,
+      },
+      {
+        name: "budget",
+        holds: livePeakBytes <= run.budgetBytes,
+        text: `${formatBytes(livePeakBytes)} within ${formatBytes(run.budgetBytes)}; ${formatBytes(arenaBytes)} with the gaps between buffers${guarded ? ", between guard pages" : ""}`,
+      },
+      {
+        name: "canaries",
+        holds: memory.strayBytes === 0,
+        text:
+          memory.strayBytes === 0
+            ? `nothing written outside the buffers in use; ${formatBytes(memory.touchedPeakBytes)} touched at most`
+            : `${memory.strayBytes} bytes written outside, first by ${graph.operators[memory.strayOperator]?.name}`,
+      },
+      {
+        name: "process",
+        holds: growth === null ? null : growth <= arenaBytes + slackBytes,
+        text:
+          growth === null
+            ? "the kernel does not tell"
+            : `resident memory grew by ${formatBytes(growth)}, at most ${formatBytes(arenaBytes + slackBytes)} allowed`,
+      },
+      {
+        name: "gradients",
+        holds: gradients.identical || gradients.largestDifference <= tolerance.gradient,
+        text: gradients.identical
+          ? "the same bits as keeping everything"
+          : `differ by ${formatNumber(gradients.largestDifference)} from keeping everything (other implementations compute again than at first)`,
+      },
+      {
+        name: "differences",
+        holds: gradients.largestDeviation <= tolerance.differences,
+        text: `${gradients.differenced} parameters within ${formatNumber(100 * gradients.largestDeviation)} % of central differences`,
+      },
+    ];
+    const failed = checks.filter(({ holds }) => holds === false);
+    if (session.json)
+      session.printJson({
+        schema: "millrace.memory-verify/1",
+        model: graph.name,
+        batch: graph.batch,
+        machine: table.machine,
+        threads: table.threads,
+        budgetBytes: run.budgetBytes,
+        predictedPeakBytes: predicted.peakBytes,
+        livePeakBytes,
+        arenaBytes,
+        guarded,
+        residentGrowthBytes: growth,
+        memory,
+        gradients,
+        checks: checks.map(({ name, holds }) => ({ name, holds })),
+        holds: failed.length === 0,
+      });
+    else
+      for (const { name, holds, text } of checks) {
+        const mark =
+          holds === null ? "-" : session.paint(holds ? "good" : "bad", holds ? "✓" : "✗");
+        session.print(`${mark} ${name}: ${text}`);
+      }
+    return failed.length === 0 ? 0 : 1;
+  });
+}
