@@ -2,6 +2,15 @@
  * Extreme classification that trains in sub-linear time (ASTRA, 2024): data sets, encoder, label classifiers, negatives from an
  * index over the classifier vectors, trainer, metrics, predictor.
  */
+export {
+  type ComparedRun,
+  type ComparedTrainer,
+  type CompareOptions,
+  type Comparison,
+  compareTrainers,
+  median,
+} from "./compare/compare.ts";
+export { compareReport } from "./compare/report.ts";
 export { type Csr, CsrBuilder, columnCounts, normalizeRows, takeRows } from "./data/csr.ts";
 export {
   type Dataset,
@@ -10,10 +19,13 @@ export {
   readDataset,
   type Split,
 } from "./data/dataset.ts";
+export { catalogue, type DatasetManifest, fetchDataset, manifestOf } from "./data/fetch.ts";
 export { readFilter } from "./data/filters.ts";
 export { type Points, readMatrix, readOneFile, readPredictions } from "./data/sparse.ts";
 export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";
 export { writeMatrix, writeOneFile, writePredictions, writeTexts } from "./data/write.ts";
+export { type Estimate, type EstimateInput, estimate } from "./estimate/estimate.ts";
+export { measureRates, type Rates, referenceRates } from "./estimate/rates.ts";
 export { calibrate, type IndexCheck, recallOf } from "./index/calibrate.ts";
 export { createIndex, type IndexKind, indexKinds } from "./index/create.ts";
 export { ExactIndex } from "./index/exact.ts";
@@ -42,6 +54,7 @@ export {
 } from "./serve/predictor.ts";
 export { defaultServeOptions, ExtremeServer, type ServeOptions } from "./serve/server.ts";
 export { type Generated, type GenerateOptions, generate } from "./synthetic/generate.ts";
+export { type MadeData, type MakeOptions, makeData } from "./synthetic/splits.ts";
 export {
   defaultVectorizer,
   fitVectorizer,
@@ -49,6 +62,7 @@ export {
   type VectorizerState,
   vectorize,
 } from "./text/vectorizer.ts";
+export { withLabelTexts } from "./train/augment.ts";
 export {
   defaultTrainOptions,
   type Preset,
@@ -61,6 +75,7 @@ export {
   trainerNames,
   trainers,
 } from "./train/options.ts";
+export { type PointBatch, PointSource } from "./train/point-source.ts";
 export {
   type RunEpoch,
   type RunOptions,
@@ -68,4 +83,5 @@ export {
   type RunResult,
   trainModel,
 } from "./train/run.ts";
+export { ExtremeTrainable } from "./train/trainable.ts";
 export { type EpochReport, Trainer } from "./train/trainer.ts";

@@ -75,6 +75,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
     },
   ],
   [
+    "astra",
+    {
+      title: "ASTRA (2024): extreme classification that trains in sub-linear time",
+      load: async () => (await import("@millrace/extreme/reproduce")).reproduceAstra,
+    },
+  ],
+  [
     "coordl",
     {
       title: "CoorDL and DS-Analyzer (VLDB 2021): training without data stalls",

@@ -16,8 +16,8 @@ export const dataFlag: FlagSpec = { flags: "-d, --data <dir>", text: "folder of 
 
 export const featuresFlag: FlagSpec = {
   flags: "--features <source>",
-  text: "raw text or feature files, where a folder has both (default: text)",
-  choices: ["text", "files"],
+  text: "raw text, feature files, or vectors of another encoder (trn_X.f32), where a folder has several (default: text)",
+  choices: ["text", "files", "vectors"],
 };
 
 /** Settings of a training run. */
@@ -54,6 +54,16 @@ export const trainFlags: readonly FlagSpec[] = [
     flags: "--alpha <x>",
     text: "exponent of the sampling weights: 1 is unbiased, 0 plain",
     parse: decimal("--alpha", 0, 1),
+  },
+  {
+    flags: "--index <name>",
+    text: "how shortlists are searched (default: auto, exact for few labels)",
+    choices: ["auto", "exact", "ivf", "hnsw"],
+  },
+  {
+    flags: "--refresh <when>",
+    text: "sync: before the epoch; async: in a thread beside the epoch before (default: sync)",
+    choices: ["sync", "async"],
   },
   {
     flags: "--refresh-every <n>",
@@ -102,6 +112,7 @@ export const extremeTrain: CommandSpec = {
       parse: wholeNumber("--patience", 0),
     },
     featuresFlag,
+    { flags: "--label-texts", text: "also train on label texts, each a point of its own label" },
     { flags: "--no-test", text: "leave the test points alone" },
     { flags: "--resume", text: "go on from the newest snapshot in --out" },
   ],

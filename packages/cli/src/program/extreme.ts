@@ -1,6 +1,12 @@
 /** The commands of extreme classification. */
-import { MillraceError } from "@millrace/core";
-import { dataFlag, extremeTrain } from "./extreme-train.ts";
+import { MillraceError, suggestion } from "@millrace/core";
+import {
+  dataFlag,
+  extremeTrain,
+  featuresFlag,
+  trainerChoices,
+  trainFlags,
+} from "./extreme-train.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
 import { decimal, wholeNumber } from "./values.ts";
 
@@ -11,7 +17,7 @@ const modelFlag: FlagSpec = { flags: "-m, --model <dir>", text: "folder of the t
 const indexFlag: FlagSpec = {
   flags: "--index <name>",
   text: "exact, or lists of similar labels (default: auto, exact for few labels)",
-  choices: ["auto", "exact", "ivf"],
+  choices: ["auto", "exact", "ivf", "hnsw"],
 };
 
 const recallFlag: FlagSpec = {
@@ -144,6 +150,110 @@ const removeLabels: CommandSpec = {
     (await import("../commands/extreme/edit-labels.ts")).extremeRemoveLabelsCommand(session, flags),
 };
 
+const compare: CommandSpec = {
+  usage: "compare",
+  summary: "all samplers on one data set, with what each costs",
+  text: "Trains each trainer with each seed, one after the other, and watches P@1 after every epoch: on test points, or with --held-out on points cut from the training data, which is how settings are chosen. --out writes an HTML report with curves.",
+  flags: [
+    dataFlag,
+    {
+      flags: "--trainers <list>",
+      text: "names, separated by commas (default: all)",
+      parse: trainerList,
+    },
+    { flags: "--seeds <list>", text: "default: 1", parse: (value) => seedList(value) },
+    {
+      flags: "--preset <name>",
+      text: "fast, balanced or accurate (default: by the size of the data)",
+      choices: ["fast", "balanced", "accurate"],
+    },
+    ...trainFlags.filter((flag) => !flag.flags.startsWith("--seed")),
+    {
+      flags: "--held-out <n>",
+      text: "points cut from the training data to compare on (default: the test points)",
+      parse: wholeNumber("--held-out", 0),
+    },
+    featuresFlag,
+    { flags: "-o, --out <file>", text: "write an HTML report" },
+  ],
+  examples: [
+    ["millrace extreme compare -d data/ --seeds 1,2,3 -o compare.html", ""],
+    ["millrace extreme compare -d data/ --trainers astra,full --held-out 4000", ""],
+  ],
+  run: async (session, { flags }) =>
+    (await import("../commands/extreme/compare.ts")).extremeCompareCommand(session, flags),
+};
+
+const estimateSpec: CommandSpec = {
+  usage: "estimate",
+  summary: "memory, time and traffic of a run before it is started",
+  text: "From the sizes of a data set, or of one that is only imagined. Times come from kernel rates that are measured for a second on this machine. --workers says over how many machines the labels are striped. --check runs two epochs and puts what was measured beside.",
+  flags: [
+    dataFlag,
+    { flags: "-l, --labels <n>", text: "without --data", parse: wholeNumber("--labels", 1) },
+    { flags: "-n, --points <n>", text: "without --data", parse: wholeNumber("--points", 1) },
+    {
+      flags: "--vocabulary <n>",
+      text: "without --data (default: 100000)",
+      parse: wholeNumber("--vocabulary", 1),
+    },
+    {
+      flags: "--features-per-point <x>",
+      text: "without --data (default: 15)",
+      parse: decimal("--features-per-point", 0, 1e6),
+    },
+    {
+      flags: "--labels-per-point <x>",
+      text: "without --data (default: 2.3)",
+      parse: decimal("--labels-per-point", 0, 1e6),
+    },
+    { flags: "--workers <n>", text: "machines (default: 1)", parse: wholeNumber("--workers", 1) },
+    {
+      flags: "--trainer <name>",
+      text: "default: astra",
+      choices: trainerChoices,
+    },
+    {
+      flags: "--preset <name>",
+      text: "fast, balanced or accurate (default: by the size of the data)",
+      choices: ["fast", "balanced", "accurate"],
+    },
+    ...trainFlags,
+    { flags: "--check", text: "run two epochs and compare" },
+  ],
+  examples: [
+    ["millrace extreme estimate --labels 100000000 --points 300000000 --workers 64", ""],
+    ["millrace extreme estimate -d data/ --check", "predicted beside measured"],
+  ],
+  run: async (session, { flags }) =>
+    (await import("../commands/extreme/estimate.ts")).extremeEstimateCommand(session, flags),
+};
+
+const get: CommandSpec = {
+  usage: "get [name]",
+  summary: "fetch a public data set and check it",
+  text: "Without a name, lists the catalogue. A manifest of one's own (NAME.json: name, about, licence, files with name, url, sha256, bytes) fetches any other set. Files that are there and right are left alone; a wrong file is never kept.",
+  flags: [{ flags: "-o, --out <dir>", text: "folder for the files" }],
+  examples: [["millrace extreme get lf-amazontitles-131k-test-labels -o data/", ""]],
+  run: async (session, { args, flags }) =>
+    (await import("../commands/extreme/get.ts")).extremeGetCommand(session, args[0], flags),
+};
+
+function seedList(value: string): readonly number[] {
+  return value.split(",").map((part) => wholeNumber("--seeds", 0)(part.trim()));
+}
+
+function trainerList(value: string): readonly string[] {
+  return value.split(",").map((part) => {
+    const name = part.trim();
+    if (!(trainerChoices as readonly string[]).includes(name))
+      throw new MillraceError("USAGE", `--trainers: there is no trainer ${name}`, {
+        hint: suggestion(name, trainerChoices) ?? `there are ${trainerChoices.join(", ")}`,
+      });
+    return name;
+  });
+}
+
 function ids(value: string): readonly number[] {
   return value.split(",").map((part) => wholeNumber("--ids", 0)(part.trim()));
 }
@@ -158,7 +268,18 @@ export const extremeCommands: readonly CommandSpec[] = [
     group,
     summary: "train and use classifiers over very many labels",
     text: "Extreme classification: hundreds of thousands of labels on one machine, trained on the few labels that matter per point (ASTRA).",
-    commands: [extremeTrain, predict, evaluate, serve, addLabels, removeLabels, generate],
+    commands: [
+      extremeTrain,
+      predict,
+      evaluate,
+      serve,
+      compare,
+      estimateSpec,
+      addLabels,
+      removeLabels,
+      generate,
+      get,
+    ],
     run: async () => {
       throw new MillraceError("USAGE", "extreme needs a verb, e.g. train", {
         hint: "millrace extreme train --data DIR --out MODEL",

@@ -127,3 +127,26 @@ test("rare words weigh more, repeated ones a little more, unknown ones nothing",
   expect(rows.cols).toBe(4);
   expect(fitVectorizer(["fox a", "fox b"]).hashes.length).toBe(1);
 });
+
+test("vectors of another encoder: the width follows from the size, and wrong files are told", async () => {
+  const dir = mkdtempSync(join(folder, "vectors-"));
+  writeFileSync(join(dir, "trn_X_Y.txt"), "2 3\n0:1\n2:1\n");
+  const write = (values: readonly number[]): void =>
+    writeFileSync(join(dir, "trn_X.f32"), new Uint8Array(Float32Array.from(values).buffer));
+  write(Array.from({ length: 16 }, (_, i) => i));
+  const { train } = await readDataset(dir, { features: "vectors" });
+  expect(train.features.cols).toBe(8);
+  expect([...train.features.values!].slice(8, 10)).toEqual([8, 9]);
+  write(Array(18).fill(0));
+  await expect(readDataset(dir, { features: "vectors" })).rejects.toThrow(/no whole number/);
+  write([...Array(9).fill(0), Number.NaN, ...Array(6).fill(0)]);
+  await expect(readDataset(dir, { features: "vectors" })).rejects.toThrow(/value 1 of point 1/);
+});
+
+test("rows of feature files are brought to norm 1, as the recipes need", async () => {
+  const dir = mkdtempSync(join(folder, "norm-"));
+  writeFileSync(join(dir, "trn.txt"), "2 3 2\n0 0:3 2:4\n1\n");
+  const { train } = await readDataset(dir);
+  expect([...train.features.values!].map((v) => Number(v.toFixed(6)))).toEqual([0.6, 0.8]);
+  expect(train.features.indptr[2]).toBe(2);
+});

@@ -9,10 +9,11 @@ import {
   type VectorizerState,
   vectorize,
 } from "../text/vectorizer.ts";
-import type { Csr } from "./csr.ts";
+import { type Csr, normalizeRows } from "./csr.ts";
 import { readFilter } from "./filters.ts";
 import { readMatrix, readOneFile } from "./sparse.ts";
 import { readJsonLines, readTexts } from "./texts.ts";
+import { readVectors } from "./vectors.ts";
 
 /** One part (training or test) of a data set. */
 export interface Split {
@@ -31,10 +32,10 @@ export interface Dataset {
   readonly vectorizer: VectorizerState | null;
 }
 
-export type FeatureSource = "text" | "files" | "none";
+export type FeatureSource = "text" | "files" | "vectors" | "none";
 
 export interface ReadDatasetOptions {
-  /** Where a folder has both raw text and feature files: which makes the features (default: text). `none` reads labels alone. */
+  /** Where a folder has both raw text and feature files: which makes the features (default: text). `vectors` takes `trn_X.f32` and `tst_X.f32`, raw rows of f32 that another encoder made; `none` reads labels alone. */
   readonly features?: FeatureSource;
   /** How to make features of text; or what a model learnt, to make the same features again. */
   readonly vectorizer?: VectorizerOptions | VectorizerState;
@@ -72,6 +73,11 @@ async function readPart(
   signal?: AbortSignal,
 ): Promise<Raw | null> {
   const labelsFile = find(folder, [`${part}_X_Y.txt`]);
+  const vectorFile = join(folder, `${part}_X.f32`);
+  if (labelsFile !== null && existsSync(vectorFile) && source === "vectors") {
+    const labels = await readMatrix(labelsFile, false, signal);
+    return { features: readVectors(vectorFile, labels.rows), labels };
+  }
   const featuresFile = find(folder, [`${part}_X_Xf.txt`]);
   const textFile = find(folder, [`${part}_X.txt`]);
   if (labelsFile !== null && (featuresFile !== null || textFile !== null)) {
@@ -145,8 +151,8 @@ export async function readDataset(
   const state =
     "texts" in train ? ("idf" in given ? given : fitVectorizer(train.texts, given)) : null;
   const dataset: Dataset = {
-    train: await finish(folder, "trn", train, state),
-    test: test === null ? null : await finish(folder, "tst", test, state),
+    train: await finish(folder, "trn", train, state, source),
+    test: test === null ? null : await finish(folder, "tst", test, state, source),
     labelTexts: texts,
     vectorizer: state,
   };
@@ -166,9 +172,15 @@ async function finish(
   part: Part,
   raw: Raw,
   state: VectorizerState | null,
+  source: FeatureSource,
 ): Promise<Split> {
+  // Rates and initial values of the recipes are for rows of norm 1; vectors of another encoder stay as they are.
   const features =
-    "features" in raw ? raw.features : vectorize(state as VectorizerState, raw.texts);
+    "texts" in raw
+      ? vectorize(state as VectorizerState, raw.texts)
+      : source === "vectors"
+        ? raw.features
+        : normalizeRows(raw.features);
   const file = find(folder, filterNames[part]);
   return {
     features,

@@ -58,6 +58,11 @@ export class Picker {
     return this.#ids.view.subarray(0, this.#count);
   }
 
+  /** Room for `n` ids that somebody else found. */
+  room(n: number): Int32Array {
+    return this.#ids.view.subarray(0, n);
+  }
+
   /** Address of the ids, and of room for as many scores. */
   get addresses(): { readonly ids: number; readonly scores: number } {
     return { ids: this.#ids.at, scores: this.#kept.at };

@@ -73,6 +73,7 @@ export class Heap {
   readonly memory: WasmMemory;
   readonly kernels: Kernels;
   #top = 64;
+  #peak = 64;
 
   constructor() {
     this.memory = new wasm.Memory({ initial: 1, maximum: maxPages, shared: true });
@@ -84,6 +85,11 @@ export class Heap {
   /** Bytes handed out. */
   get used(): number {
     return this.#top;
+  }
+
+  /** The most bytes that were ever handed out. */
+  get peak(): number {
+    return this.#peak;
   }
 
   /** `bytes` of memory on a 64-byte border; zeroed unless it was released before. Throws DATASET_INVALID beyond 4 GB. */
@@ -101,6 +107,7 @@ export class Heap {
     const missing = Math.ceil(end / pageBytes) - this.memory.buffer.byteLength / pageBytes;
     if (missing > 0) this.memory.grow(missing);
     this.#top = end;
+    this.#peak = Math.max(this.#peak, end);
     return at;
   }
 

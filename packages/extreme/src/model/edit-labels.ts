@@ -29,7 +29,12 @@ export function addLabels(stored: StoredModel, labels: readonly NewLabel[]): Sto
   const heap = new Heap();
   const bigger = createModel(
     heap,
-    { vocabulary: model.vocabulary, labels: model.labels + labels.length, dim: model.dim },
+    {
+      vocabulary: model.vocabulary,
+      labels: model.labels + labels.length,
+      dim: model.dim,
+      encoder: model.encoder,
+    },
     model.bias,
     null,
   );

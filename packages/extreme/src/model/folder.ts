@@ -28,6 +28,7 @@ const headSchema = z.object({
   vocabulary: z.int().min(1),
   labels: z.int().min(1),
   dim: z.int().min(8).multipleOf(8),
+  encoder: z.enum(["bag", "frozen"]),
   bias: z.number(),
   /** Labels that keep their ids and are never ranked. */
   removed: z.array(z.int().min(0)),
@@ -108,6 +109,7 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     vocabulary: model.vocabulary,
     labels: model.labels,
     dim: model.dim,
+    encoder: model.encoder,
     bias: model.bias,
     removed: [...removed].sort((a, b) => a - b),
     vectorizer: vectorizer?.options ?? null,

@@ -12,11 +12,15 @@ export interface ModelShape {
   readonly labels: number;
   /** A multiple of 8. */
   readonly dim: number;
+  /** `bag`: z = relu(x E), trained. `frozen`: z = x, vectors that something else made; dim and vocabulary are then equal. */
+  readonly encoder: EncoderKind;
 }
+
+export type EncoderKind = "bag" | "frozen";
 
 export interface Model extends ModelShape {
   readonly heap: Heap;
-  /** vocabulary × dim. */
+  /** vocabulary × dim; empty for frozen vectors. */
   readonly embedding: Block<Float32Array>;
   /** labels × dim. */
   readonly classifier: Block<Float32Array>;
@@ -32,7 +36,11 @@ export function createModel(
   seed: string | null,
 ): Model {
   invariant(shape.dim >= 8 && shape.dim % 8 === 0, "the dimension is a multiple of 8");
-  const embedding = floats(heap, shape.vocabulary * shape.dim);
+  invariant(
+    shape.encoder === "bag" || shape.vocabulary === shape.dim,
+    "frozen vectors have as many columns as the model has dimensions",
+  );
+  const embedding = floats(heap, shape.encoder === "bag" ? shape.vocabulary * shape.dim : 0);
   const classifier = floats(heap, shape.labels * shape.dim);
   if (seed !== null) {
     fillNormal(embedding.view, 0.1, new Rng(`${seed}/embedding`));
@@ -73,6 +81,12 @@ export function encodeRow(
   const from = rows.indptr[row] as number;
   const to = rows.indptr[row + 1] as number;
   const { dim } = model;
+  if (model.encoder === "frozen") {
+    const z = out.view.subarray(at, at + dim).fill(0);
+    for (let j = from; j < to; j++)
+      z[rows.indices.view[j] as number] = rows.values.view[j] as number;
+    return;
+  }
   model.heap.kernels.bag(
     model.embedding.at,
     dim,

@@ -1,6 +1,6 @@
 /** A trained model with an index over its labels, ready for questions one at a time or in batches. */
 import { MillraceError } from "@millrace/core";
-import { type Csr, CsrBuilder } from "../data/csr.ts";
+import { type Csr, CsrBuilder, normalizeRows } from "../data/csr.ts";
 import { calibrate, type IndexCheck } from "../index/calibrate.ts";
 import { createIndex, type IndexKind } from "../index/create.ts";
 import type { LabelIndex } from "../index/label-index.ts";
@@ -78,7 +78,8 @@ export class Predictor {
         `the points have ${features.cols} features, the model reads ${model.vocabulary}`,
       );
     const mark = heap.used;
-    const rows = loadRows(heap, features);
+    // As in training; rows of norm 1 stay as they are.
+    const rows = loadRows(heap, model.encoder === "bag" ? normalizeRows(features) : features);
     const z = floats(heap, Math.min(chunk, features.rows) * dim);
     const labels = new Int32Array(features.rows * k);
     const scores = new Float32Array(features.rows * k);

@@ -5,6 +5,7 @@ import { Rng } from "@millrace/core";
 import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
 import { BayesReference } from "./bayes.ts";
 import { pseudoWord } from "./pseudo-word.ts";
+import { mains } from "./splits.ts";
 import {
   cumulate,
   makePoint,
@@ -53,7 +54,7 @@ export async function generate(options: GenerateOptions): Promise<Generated> {
   text.close();
   const seen = new Int32Array(labels);
   let marks = 0;
-  const order = mainLabels(world, new Rng(`generate/${seed}/order`));
+  const order = mains(world, new Rng(`generate/${seed}/order`));
   const rng = new Rng(`generate/${seed}/train`);
   await write(
     out,
@@ -109,16 +110,6 @@ export async function generate(options: GenerateOptions): Promise<Generated> {
   };
   writeFileAtomic(join(out, "generated.json"), `${JSON.stringify(generated, null, 2)}\n`);
   return generated;
-}
-
-/** Every label as often as its count, in random order. */
-function mainLabels(world: World, rng: Rng): Int32Array {
-  const order = new Int32Array(world.points);
-  let at = 0;
-  for (let label = 0; label < world.labels; label++)
-    for (let i = world.counts[label] as number; i > 0; i--) order[at++] = label;
-  rng.shuffle(order);
-  return order;
 }
 
 async function write(

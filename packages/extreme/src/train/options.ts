@@ -1,6 +1,7 @@
 /** Settings of a training run, their defaults, and what they mean. */
 
 import type { IndexKind } from "../index/create.ts";
+import type { EncoderKind } from "../model/model.ts";
 
 /**
  * Where the negatives of a point come from. `stratified`: hard labels of the shortlist and uniform ones from the rest;
@@ -14,6 +15,8 @@ export interface TrainOptions {
   readonly epochs: number;
   readonly seed: number;
   readonly sampler: Sampler;
+  /** `frozen` where the data set brings vectors; see EncoderKind. */
+  readonly encoder: EncoderKind;
   /** Points per step of the encoder. */
   readonly batch: number;
   /** Points that share one draw of uniform labels; a multiple of 8. Larger groups are faster and correlate the noise. */
@@ -34,6 +37,11 @@ export interface TrainOptions {
   readonly index: IndexKind;
   /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
   readonly refreshEvery: number;
+  /**
+   * `sync` searches before the epoch that uses the lists; `async` beside the epoch before, in a thread: no waiting on two cores,
+   * one epoch staler. Both repeat to the byte.
+   */
+  readonly refresh: "sync" | "async";
   /** Chance that a coordinate of z is dropped. */
   readonly dropout: number;
   readonly lrClassifier: number;
@@ -46,6 +54,7 @@ export const defaultTrainOptions: TrainOptions = {
   epochs: 10,
   seed: 1,
   sampler: "stratified",
+  encoder: "bag",
   batch: 256,
   group: 16,
   uniform: 512,
@@ -56,6 +65,7 @@ export const defaultTrainOptions: TrainOptions = {
   hardWeight: 0.3,
   index: "auto",
   refreshEvery: 3,
+  refresh: "sync",
   dropout: 0.2,
   lrClassifier: 0.05,
   lrEncoder: 0.2,
@@ -76,12 +86,12 @@ export const trainerNames = Object.keys(trainers) as readonly TrainerName[];
 /** Named settings: `fast` is recipe A; `accurate` re-scores longer lists at 256 dimensions. */
 export const presets = {
   fast: {},
-  balanced: { shortlist: 128, rescore: 16 },
-  accurate: { dim: 256, shortlist: 128, rescore: 32 },
+  balanced: { shortlist: 64, rescore: 16 },
+  accurate: { dim: 256, shortlist: 64, rescore: 16, lrClassifier: 0.04 },
 } as const satisfies Record<string, Partial<TrainOptions>>;
 export type Preset = keyof typeof presets;
 
-/** Small data sets afford long lists and many dimensions; large ones are bound by the scan. */
+/** Small data sets afford many dimensions and lists scored afresh; large ones are bound by the search. */
 export function presetFor(points: number, labels: number): Preset {
   const pairs = points * labels;
   return pairs <= 5e9 ? "accurate" : pairs <= 5e10 ? "balanced" : "fast";

@@ -76,6 +76,32 @@ test("a run that was interrupted in mid-epoch goes on to the same bytes", async 
   expect(readdirSync(broken).sort()).toEqual(["epoch-0004", "epoch-0005", "latest"]);
 });
 
+test("refreshes beside training repeat to the byte, interrupted or not", async () => {
+  const train = { ...options.train, refresh: "async" as const };
+  const whole = join(folder, "beside");
+  const result = await trainModel(dataset(), { ...options, train, out: whole });
+  expect(result.epochs.map((e) => e.scanPairsPerPoint > 0)).toEqual([
+    ...[false, true, false, true, false],
+  ]);
+  expect(result.epochs.at(-1)?.heldOutPrecision).toBeGreaterThan(0.7);
+  const broken = join(folder, "beside-broken");
+  const stop = new AbortController();
+  await expect(
+    trainModel(dataset(), {
+      ...options,
+      train,
+      out: broken,
+      signal: stop.signal,
+      onProgress: ({ epoch }) => {
+        if (epoch === 4) stop.abort(new Error("stop"));
+      },
+    }),
+  ).rejects.toThrow("stop");
+  await trainModel(dataset(), { ...options, train, out: broken, resume: true });
+  for (const file of ["embedding.f32", "classifier.f32", "shortlists.i32"])
+    expect(bytes(broken, file).equals(bytes(whole, file))).toBe(true);
+});
+
 test("a stored model gives the same rankings, with label names, from text", async () => {
   const out = join(folder, "stored");
   const { stored } = await trainModel(dataset(), { ...options, out });

@@ -1,5 +1,4 @@
 /** A training run: epochs, a held-out slice, early stopping, snapshots, and resumption from the newest of them. */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { canonicalJson, contentHash, MillraceError, Rng } from "@millrace/core";
 import { readTextFile } from "@millrace/core/node";
@@ -7,15 +6,18 @@ import { takeRows } from "../data/csr.ts";
 import type { Dataset, Split } from "../data/dataset.ts";
 import { evaluate } from "../metrics/evaluate.ts";
 import { type PercentMetrics, percentDepth, percentMetrics } from "../metrics/percent.ts";
-import { readArray, type StoredModel, saveSnapshot, snapshotOf } from "../model/folder.ts";
+import { type StoredModel, saveSnapshot, snapshotOf } from "../model/folder.ts";
 import { predict } from "../model/predict.ts";
 import type { TrainOptions } from "./options.ts";
+import { readState, stateArrays } from "./state.ts";
 import { type EpochReport, Trainer } from "./trainer.ts";
 
 export interface RunOptions {
   readonly train: TrainOptions;
   /** Points that are held out of training to watch P@1; 0 for none. */
   readonly heldOut: number;
+  /** Points to watch after each epoch instead of held-out ones; they are not taken from training. */
+  readonly watch?: Split;
   /** Stop after this many epochs without a better P@1 on the held-out slice; 0 never. */
   readonly patience: number;
   /** Folder of the snapshots; null writes none. */
@@ -45,8 +47,10 @@ export interface RunResult {
   /** Epoch that a resumed run started from; 0 for a new one. */
   readonly resumedFrom: number;
   readonly stoppedEarly: boolean;
-  /** Metrics on the held-out points; null where there are none. */
+  /** Metrics on the held-out or watched points; null where there are none. */
   readonly heldOut: PercentMetrics | null;
+  /** Metrics of the trained model on other points. */
+  measure(split: Split): PercentMetrics;
 }
 
 function holdOut(split: Split, count: number, seed: number): { train: Split; held: Split | null } {
@@ -87,8 +91,10 @@ interface Progressed {
  * CONFIG_INVALID where a snapshot belongs to other settings or data, and the signal's reason when it aborts.
  */
 export async function trainModel(dataset: Dataset, options: RunOptions): Promise<RunResult> {
-  const { train, held } = holdOut(dataset.train, options.heldOut, options.train.seed);
-  const trainer = new Trainer(train, options.train);
+  const cut = holdOut(dataset.train, options.heldOut, options.train.seed);
+  const { train } = cut;
+  const held = options.watch ?? cut.held;
+  await using trainer = new Trainer(train, options.train);
   const stored = (): StoredModel => ({
     model: trainer.model,
     vectorizer: dataset.vectorizer,
@@ -129,15 +135,14 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
       snapshot(options.out, trainer, stored(), { fingerprint: mark, epochs });
     stoppedEarly = outOfPatience(epochs, options.patience);
   }
-  const heldOut =
-    held === null
-      ? null
-      : percentMetrics(
-          predict(trainer.model, held.features, percentDepth, held.filter),
-          held,
-          train,
-        );
-  return { stored: stored(), epochs, resumedFrom, stoppedEarly, heldOut };
+  const measure = (split: Split): PercentMetrics =>
+    percentMetrics(
+      predict(trainer.model, split.features, percentDepth, split.filter),
+      split,
+      train,
+    );
+  const heldOut = held === null ? null : measure(held);
+  return { stored: stored(), epochs, resumedFrom, stoppedEarly, heldOut, measure };
 }
 
 /** Enough for a recall within a percent. */
@@ -156,15 +161,7 @@ function snapshot(
   progressed: Progressed,
 ): void {
   saveSnapshot(out, `epoch-${String(trainer.epoch).padStart(4, "0")}`, stored, {
-    arrays: {
-      "accumulators.f32": trainer.encoder.accumulators.view,
-      ...(trainer.shortlists === null
-        ? {}
-        : {
-            "shortlists.i32": trainer.shortlists.labels,
-            "shortlists.f32": trainer.shortlists.scores,
-          }),
-    },
+    arrays: stateArrays(trainer),
     texts: { "run.json": `${canonicalJson(progressed)}\n` },
   });
 }
@@ -178,18 +175,7 @@ function restore(trainer: Trainer, out: string, mark: string): readonly RunEpoch
     throw new MillraceError("CONFIG_INVALID", `${folder} was trained with other settings or data`, {
       hint: "give the flags and the data of that run, or start a new folder",
     });
-  readArray(join(folder, "embedding.f32"), trainer.model.embedding.view);
-  readArray(join(folder, "classifier.f32"), trainer.model.classifier.view);
-  readArray(join(folder, "accumulators.f32"), trainer.encoder.accumulators.view);
-  const lists = join(folder, "shortlists.i32");
-  if (existsSync(lists)) {
-    const k = trainer.options.shortlist;
-    const labels = new Int32Array(trainer.points * k);
-    const scores = new Float32Array(labels.length);
-    readArray(lists, labels);
-    readArray(join(folder, "shortlists.f32"), scores);
-    trainer.shortlists = { k, labels, scores, scanned: 0 };
-  }
+  readState(folder, trainer);
   trainer.epoch = progressed.epochs.length;
   return progressed.epochs;
 }

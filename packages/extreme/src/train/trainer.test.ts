@@ -102,3 +102,22 @@ test("filtered pairs never become hard negatives", async () => {
   for (let i = 0; i < 1500; i++)
     expect([...lists.labels.subarray(i * lists.k, (i + 1) * lists.k)]).not.toContain(i % 203);
 });
+
+test("on frozen vectors only the label vectors train, and a stored model ranks vectors", async () => {
+  const rng = new Rng("frozen");
+  const x = new CsrBuilder(true);
+  const y = new CsrBuilder(false);
+  for (let i = 0; i < 600; i++) {
+    const label = rng.int(0, 19);
+    for (let j = 0; j < 32; j++) x.add(j, (j === label ? 2 : 0) + rng.normal(0, 0.3));
+    y.add(label);
+    x.endRow();
+    y.endRow();
+  }
+  const split: Split = { features: x.build(32), labels: y.build(20), filter: null };
+  const trainer = new Trainer(split, { ...options, encoder: "frozen", lrClassifier: 0.1 });
+  while (trainer.epoch < options.epochs) await trainer.runEpoch();
+  const best = predict(trainer.model, split.features, 1);
+  expect(evaluate(best, split.labels, { cutoffs: [1] }).at[0]!.precision).toBeGreaterThan(0.95);
+  expect(trainer.model.embedding.view.length).toBe(0);
+});

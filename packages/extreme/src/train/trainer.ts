@@ -8,6 +8,7 @@ import type { Split } from "../data/dataset.ts";
 import { type Block, floats, Heap, ints } from "../kernels/heap.ts";
 import { createModel, encodeRow, type HeapRows, loadRows, type Model } from "../model/model.ts";
 import { ImportanceDraw } from "../negatives/importance.ts";
+import { type Refreshed, Refresher } from "../negatives/refresher.ts";
 import {
   notNegatives,
   overlap,
@@ -79,6 +80,8 @@ export class Trainer {
   readonly #importance: ImportanceDraw;
   /** Of the generator of dropout. */
   readonly #state: Block<Int32Array>;
+  readonly #mostOwn: number;
+  #refresher: Refresher | null = null;
   #pairs = 0;
 
   constructor(split: Split, options: TrainOptions, heap = new Heap()) {
@@ -92,7 +95,12 @@ export class Trainer {
     const average = Math.max(labels.indices.length / Math.max(labels.rows, 1), 1e-3);
     this.model = createModel(
       heap,
-      { vocabulary: split.features.cols, labels: labels.cols, dim: options.dim },
+      {
+        vocabulary: split.features.cols,
+        labels: labels.cols,
+        dim: options.dim,
+        encoder: options.encoder,
+      },
       -Math.log(Math.max(labels.cols / average, 1)),
       String(options.seed),
     );
@@ -106,6 +114,7 @@ export class Trainer {
     let most = 0;
     for (let i = 0; i < labels.rows; i++)
       most = Math.max(most, (labels.indptr[i + 1] as number) - (labels.indptr[i] as number));
+    this.#mostOwn = most;
     this.#list = ints(heap, most + options.shortlist);
     this.#weights = floats(heap, most + options.shortlist);
     this.#rescored = floats(heap, options.shortlist);
@@ -136,22 +145,15 @@ export class Trainer {
     const start = process.cpuUsage();
     const started = performance.now();
     let kept: number | null = null;
-    const hardened = options.sampler !== "full" && options.sampler !== "uniform";
-    const refresh = hardened && epoch >= 1 && (epoch - 1) % options.refreshEvery === 0;
-    if (refresh) {
+    const refresh = this.#refreshDue;
+    const beside = refresh && options.refresh === "async";
+    const pending = beside ? this.#startRefresh() : null;
+    // An epoch that breaks off leaves it behind; its failure is then nobody's.
+    pending?.catch(() => {});
+    if (refresh && !beside) {
       const before = this.shortlists;
-      this.shortlists = await refreshShortlists(
-        this.model,
-        this.#rows,
-        options.shortlist,
-        options.index,
-        this.#excluded,
-        async (done) => {
-          onStep("refresh", done, this.#rows.rows);
-          await pause(signal);
-        },
-      );
-      if (before !== null) kept = overlap(before, this.shortlists);
+      await this.#refresh(onStep, signal);
+      if (before !== null && this.shortlists !== null) kept = overlap(before, this.shortlists);
     }
     const middle = process.cpuUsage(start);
     const order = Int32Array.from({ length: this.#rows.rows }, (_, i) => i);
@@ -169,6 +171,14 @@ export class Trainer {
         await pause(signal);
       }
     }
+    let besideSeconds = 0;
+    if (pending !== null) {
+      const before = this.shortlists;
+      const done = await pending;
+      this.shortlists = done.lists;
+      besideSeconds = done.seconds;
+      if (before !== null) kept = overlap(before, done.lists);
+    }
     this.epoch++;
     const end = process.cpuUsage(start);
     const seen = probe(
@@ -178,7 +188,8 @@ export class Trainer {
       this.#excluded,
       this.shortlists,
     );
-    const refreshCpuSeconds = (middle.user + middle.system) / 1e6;
+    // A thread has no CPU clock of its own; its time at work stands for it.
+    const refreshCpuSeconds = (middle.user + middle.system) / 1e6 + besideSeconds;
     return {
       epoch: this.epoch,
       pairsPerPoint: this.#pairs / Math.max(this.#rows.rows, 1),
@@ -210,6 +221,96 @@ export class Trainer {
     return sample;
   }
 
+  get #refreshDue(): boolean {
+    const { sampler, refreshEvery } = this.options;
+    const hardened = sampler !== "full" && sampler !== "uniform";
+    return hardened && this.epoch >= 1 && (this.epoch - 1) % refreshEvery === 0;
+  }
+
+  #startRefresh(): Promise<Refreshed> {
+    const { options, model } = this;
+    this.#refresher ??= new Refresher(model, this.#split, options.shortlist, options.index);
+    return this.#refresher.start(model);
+  }
+
+  async #refresh(
+    onStep: (phase: "refresh" | "train", done: number, total: number) => void = () => {},
+    signal?: AbortSignal,
+  ): Promise<void> {
+    this.shortlists = await refreshShortlists(
+      this.model,
+      this.#rows,
+      this.options.shortlist,
+      this.options.index,
+      this.#excluded,
+      async (done) => {
+        onStep("refresh", done, this.#rows.rows);
+        await pause(signal);
+      },
+    );
+  }
+
+  /** Steps done in the present epoch, where an outside source hands out the batches. */
+  position = 0;
+
+  /** One step on points that an outside source chose (at most a batch). Refreshes and epochs come as in `runEpoch`. */
+  async trainBatch(ids: Int32Array): Promise<void> {
+    if (this.position === 0 && this.#refreshDue) await this.#refresh();
+    const rng = new Rng(`${this.options.seed}/epoch/${this.epoch}`).fork(String(this.position));
+    this.#step(ids, this.position, rng);
+    if (++this.position < this.batches) return;
+    this.position = 0;
+    this.epoch++;
+  }
+
+  /** Mean loss per point of the first `most` of these points, estimated from their own and `draws` uniform labels; nothing is trained. */
+  estimateLoss(ids: Int32Array, rng: Rng, most = 16, draws = 512): number {
+    const { model, options } = this;
+    const { heap, labels, dim } = model;
+    const count = Math.min(most, ids.length);
+    const mark = heap.used;
+    const z = floats(heap, dim);
+    const n = Math.min(draws, labels);
+    const longest = n + options.shortlist + this.#mostOwn;
+    const list = ints(heap, longest);
+    const scores = floats(heap, longest);
+    let loss = 0;
+    for (let i = 0; i < count; i++) {
+      const id = ids[i] as number;
+      const own = this.#own(id);
+      const lists = this.shortlists;
+      const hard =
+        lists?.labels.subarray(id * lists.k, (id + 1) * lists.k).filter((label) => label >= 0) ??
+        new Int32Array(0);
+      const not = this.#excluded(id);
+      const known = new Set<number>(hard);
+      for (let j = 0; j < not.length; j++) known.add(not[j] as number);
+      list.view.set(own);
+      list.view.set(hard, own.length);
+      let size = own.length + hard.length;
+      const from = size;
+      for (let u = 0; u < n; u++) {
+        const label = Math.floor(((u + rng.next()) * labels) / n);
+        if (!known.has(label)) list.view[size++] = label;
+      }
+      encodeRow(model, this.#rows, id, z, 0);
+      heap.kernels.scores(z.at, dim, model.classifier.at, list.at, size, scores.at);
+      for (let j = 0; j < size; j++) {
+        const s = (scores.view[j] as number) + model.bias;
+        const entropy = Math.log1p(Math.exp(-Math.abs(s))) + Math.max(j < own.length ? -s : s, 0);
+        loss += j < from ? entropy : (entropy * labels) / n;
+      }
+    }
+    heap.release(mark);
+    return loss / Math.max(count, 1);
+  }
+
+  /** Ends the refresh thread, where there is one. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#refresher?.[Symbol.asyncDispose]();
+    this.#refresher = null;
+  }
+
   /** Training points. */
   get points(): number {
     return this.#rows.rows;
@@ -238,6 +339,7 @@ export class Trainer {
     for (let first = 0; first < ids.length; first += options.group)
       this.#groupStep(ids.subarray(first, first + options.group), first, lrClassifier, rng);
     // What relu or dropout set to zero passes no gradient; dropout's scale is passed on.
+    if (model.encoder === "frozen") return;
     model.heap.kernels.passed(this.#z.at, this.#dz.at, ids.length * dim, 1 / (1 - options.dropout));
     this.encoder.run(this.#rows, ids, this.#dz, lrEncoder);
   }

@@ -1,4 +1,7 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
@@ -75,6 +78,16 @@ test("train, resume, evaluate and predict from raw text", async () => {
   expect(predicted.out).toMatch(/an owl\n {2}owl 0\.\d+/);
 });
 
+test("label texts can be trained on, and refreshes run beside training", async () => {
+  const out = join(folder, "augmented");
+  const trained = await millrace(
+    ...["extreme", "train", "-d", writeSet(), "-o", out, "--label-texts", "--refresh", "async"],
+    ...["--epochs", "3", "--dim", "16", "--lr-classifier", "0.3", "--json"],
+  );
+  expect(trained.err).toBe("");
+  expect(JSON.parse(trained.out).metrics.p1).toBe(100);
+});
+
 test("labels are added and removed as new model folders", async () => {
   const [from, more, less] = [join(folder, "new.txt"), join(folder, "more"), join(folder, "less")];
   writeFileSync(from, "emu\tthe number 3\tnumber 3\n");
@@ -96,6 +109,80 @@ test("labels are added and removed as new model folders", async () => {
   expect(again.err).toMatch(/holds a model already/);
   const unknown = await millrace("extreme", "remove-labels", "-m", model, "--ids", "9", "-o", "x");
   expect(unknown.err).toMatch(/there is no label 9/);
+});
+
+test("samplers are compared, with a report", async () => {
+  const report = join(folder, "compare.html");
+  const compared = await millrace(
+    ...["extreme", "compare", "-d", writeSet(), "--trainers", "astra,full,importance"],
+    ...["--seeds", "1,2", "--dim", "16", "--epochs", "3", "--lr-classifier", "0.3", "-o", report],
+    "--json",
+  );
+  expect(compared.err).toBe("");
+  const { trainers, watched } = JSON.parse(compared.out);
+  expect(watched).toBe("test");
+  expect(trainers.map((t: { trainer: string }) => t.trainer)).toEqual([
+    "astra",
+    "full",
+    "importance",
+  ]);
+  expect(trainers[1].runs.map((run: { seed: number }) => run.seed)).toEqual([1, 2]);
+  expect(trainers[1].runs[0].curve.length).toBe(3);
+  expect(trainers[1].secondsToFull).toBeGreaterThan(0);
+  const html = readFileSync(report, "utf8");
+  expect(html).toContain("P@1 against CPU time");
+  expect(html).toMatch(/astra is .* points of P@1/);
+});
+
+test("a run is estimated, from sizes and beside a measured one", async () => {
+  const imagined = await millrace(
+    ...["extreme", "estimate", "--labels", "1000000", "--points", "3000000", "--workers", "4"],
+    ...["--preset", "fast", "--json"],
+  );
+  const { predicted } = JSON.parse(imagined.out);
+  expect(predicted.pairsPerPoint).toBeCloseTo(512 + 32 + 2.3, 6);
+  expect(predicted.refreshes).toBe(3);
+  expect(predicted.trafficBytesPerStep).toBe(2 * 4 * 256 * 128 * 3);
+  const flags = ["--dim", "16", "--sampler", "x"];
+  expect((await millrace("extreme", "estimate", ...flags)).exit).toBe(2);
+  const checked = await millrace(
+    ...["extreme", "estimate", "-d", writeSet(), "--dim", "16", "--check", "--json"],
+  );
+  const { predicted: told, measured } = JSON.parse(checked.out);
+  expect(told.pairsPerPoint).toBeCloseTo(measured.pairsPerPoint, 6);
+  expect(told.scanPairsPerPoint).toBe(measured.scanPairsPerPoint);
+});
+
+test("a data set is fetched by a manifest, checked, and never kept when it is wrong", async () => {
+  const text = "2 3\n0:1\n2:1\n";
+  const server = createServer((request, response) => {
+    if (request.url === "/good.txt") response.end(text);
+    else response.writeHead(404).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const hash = createHash("sha256").update(text).digest("hex");
+  const manifest = (file: string, sha256: string): string => {
+    const path = join(folder, `set-${sha256.slice(0, 4)}-${file}.json`);
+    const url = `http://127.0.0.1:${port}/${file}`;
+    const files = [{ name: "trn_X_Y.txt", url, sha256, bytes: text.length }];
+    writeFileSync(path, JSON.stringify({ name: "set", about: "a set", licence: "none", files }));
+    return path;
+  };
+  const out = join(folder, "fetched");
+  const get = (file: string, to: string) => millrace("extreme", "get", file, "-o", to, "--json");
+  expect(JSON.parse((await get(manifest("good.txt", hash), out)).out)).toMatchObject({
+    fetched: ["trn_X_Y.txt"],
+  });
+  expect(readFileSync(join(out, "trn_X_Y.txt"), "utf8")).toBe(text);
+  expect(JSON.parse((await get(manifest("good.txt", hash), out)).out).fetched).toEqual([]);
+  const wrong = await get(manifest("good.txt", "0".repeat(64)), join(folder, "wrong"));
+  expect(wrong.err).toMatch(/the checksum differs/);
+  expect(readdirSync(join(folder, "wrong"))).toEqual([]);
+  expect((await get(manifest("gone.txt", hash), join(folder, "gone"))).err).toMatch(/answers 404/);
+  expect((await get("lf-amazontitles", out)).err).toMatch(/no data set is called/);
+  expect((await millrace("extreme", "get")).out).toContain("LF-AmazonTitles-131K");
+  await new Promise((resolve) => server.close(resolve));
 });
 
 test("predictions of others: ties, filtered pairs, and what is wrong with a file", async () => {

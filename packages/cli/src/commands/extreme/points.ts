@@ -7,7 +7,11 @@ export async function datasetOf(stored: StoredModel, data: string): Promise<Data
   const { model, vectorizer } = stored;
   const dataset = await readDataset(
     data,
-    vectorizer === null ? { features: "files" } : { features: "text", vectorizer },
+    model.encoder === "frozen"
+      ? { features: "vectors" }
+      : vectorizer === null
+        ? { features: "files" }
+        : { features: "text", vectorizer },
   );
   const { features, labels } = dataset.train;
   if (features.cols !== model.vocabulary || labels.cols !== model.labels)

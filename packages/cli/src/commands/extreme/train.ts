@@ -5,9 +5,6 @@ import {
   defaultTrainOptions,
   type PercentMetrics,
   type Preset,
-  percentDepth,
-  percentMetrics,
-  predict,
   presetFor,
   presets,
   type RunEpoch,
@@ -17,6 +14,7 @@ import {
   type TrainOptions,
   trainers,
   trainModel,
+  withLabelTexts,
 } from "@millrace/extreme";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
@@ -28,9 +26,10 @@ export interface TrainFlags extends Partial<Omit<TrainOptions, "batch" | "group"
   readonly preset?: Preset;
   readonly heldOut?: number;
   readonly patience?: number;
-  readonly features?: "text" | "files";
+  readonly features?: "text" | "files" | "vectors";
   readonly resume?: boolean;
   readonly test?: boolean;
+  readonly labelTexts?: boolean;
 }
 
 /** Settings: what flags say, over the trainer's recipe, over the preset for the size of the data. */
@@ -42,6 +41,9 @@ export function trainOptionsOf(flags: TrainFlags, dataset: Dataset): TrainOption
     ...presets[flags.preset ?? presetFor(dataset.train.labels.rows, dataset.train.labels.cols)],
     ...trainers[flags.trainer ?? "astra"],
     ...given,
+    ...(flags.features === "vectors"
+      ? { encoder: "frozen" as const, dim: dataset.train.features.cols }
+      : {}),
   };
 }
 
@@ -100,7 +102,7 @@ export async function extremeTrainCommand(
       `${formatCount(train.labels.rows)} points, ${formatCount(train.labels.cols)} labels, ${formatCount(train.features.cols)} features`,
     );
     session.note(describeOptions(trainer, options));
-    const result = await trainModel(dataset, {
+    const result = await trainModel(flags.labelTexts === true ? withLabelTexts(dataset) : dataset, {
       train: options,
       heldOut,
       patience,
@@ -118,7 +120,7 @@ export async function extremeTrainCommand(
     progress.update({ phase: "testing", done: 0, total: 0 });
     return { dataset, options, result };
   });
-  const metrics = testMetrics(dataset, result);
+  const metrics = dataset.test === null ? null : result.measure(dataset.test);
   progress.end();
   const trainSeconds = result.epochs.reduce((sum, e) => sum + e.seconds, 0);
   if (session.json)
@@ -146,17 +148,6 @@ const cpuSeconds = (epochs: readonly RunEpoch[]): number =>
 function noteOf(epoch: RunEpoch): string {
   const seen = epoch.heldOutPrecision;
   return `loss ${formatNumber(epoch.loss)}${seen === null ? "" : `, P@1 ${percent(seen)}`}`;
-}
-
-/** Metrics of the trained model on the test points; null where there are none. */
-function testMetrics(dataset: Dataset, { stored }: RunResult): PercentMetrics | null {
-  const { test, train } = dataset;
-  if (test === null) return null;
-  return percentMetrics(
-    predict(stored.model, test.features, percentDepth, test.filter),
-    test,
-    train,
-  );
 }
 
 function printRun(

@@ -1,0 +1,129 @@
+/**
+ * Extreme classification at size: 131,072 made-up labels at 256 dimensions, 300,000 points. A sampled step against a step of the
+ * full loss; an epoch and a refresh; the index on trained vectors; answers one at a time; and a step at a million labels.
+ * Environment: BENCH_LABELS (131072), BENCH_BIG (1000000; 0 leaves it out).
+ */
+import { Rng } from "@millrace/core";
+import {
+  createIndex,
+  defaultTrainOptions,
+  makeData,
+  Predictor,
+  presets,
+  recallOf,
+  Trainer,
+  type TrainOptions,
+  takeRows,
+} from "@millrace/extreme";
+import { median, report } from "./harness.ts";
+
+const labels = Number(process.env["BENCH_LABELS"] ?? 131_072);
+const big = Number(process.env["BENCH_BIG"] ?? 1_000_000);
+const options: TrainOptions = { ...defaultTrainOptions, ...presets.fast, dim: 256, epochs: 10 };
+
+function cpuSeconds(f: () => void): number {
+  const before = process.cpuUsage();
+  f();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1e6;
+}
+
+const batch = (trainer: Trainer, i: number): Int32Array =>
+  Int32Array.from(
+    { length: options.batch },
+    (_, j) => (i * options.batch + j * 37) % trainer.points,
+  );
+
+/** CPU seconds of a step, median of `steps` after `steps` to warm up. */
+async function stepSeconds(trainer: Trainer, steps: number): Promise<number> {
+  const times: number[] = [];
+  for (let i = 0; i < 2 * steps; i++) {
+    const before = process.cpuUsage();
+    await trainer.trainBatch(batch(trainer, i));
+    const { user, system } = process.cpuUsage(before);
+    times.push((user + system) / 1e6);
+  }
+  return median(times.slice(steps));
+}
+
+const { dataset } = makeData({ labels, seed: 1, testPoints: 2000 });
+const trainer = new Trainer(dataset.train, options);
+await trainer.runEpoch();
+const second = await trainer.runEpoch();
+report("training points", trainer.points, "");
+report("epoch at 131K x 256", second.trainCpuSeconds, "CPU s");
+report("refresh at 131K x 256", second.refreshCpuSeconds, "CPU s");
+const { model } = trainer;
+const { heap } = model;
+const mark = heap.used;
+const index = createIndex(heap, model.labels, model.dim, "ivf");
+report(
+  "index build at 131K x 256",
+  cpuSeconds(() => index.build(model.classifier)),
+  "CPU s",
+  15,
+);
+const sample = trainer.sample(256);
+report(
+  "recall@32 of the index for negatives, shortfall of 1",
+  1 - recallOf(heap, index, model.classifier, model.labels, model.dim, sample, options.shortlist),
+  "",
+  0.3,
+);
+heap.release(mark);
+const sampled = await stepSeconds(trainer, 40);
+report("sampled step at 131K x 256", 1e3 * sampled, "CPU ms");
+
+const predictor = new Predictor(
+  {
+    model,
+    vectorizer: null,
+    labelTexts: null,
+    removed: new Set(),
+    sample,
+  },
+  { index: "ivf", recall: 0.95 },
+);
+report("recall@5 when serving, shortfall of 1", 1 - predictor.check.recall, "", 0.05);
+const test = dataset.test?.features;
+if (test !== undefined) {
+  const rng = new Rng("serve");
+  const rows = Array.from({ length: 1500 }, () => takeRows(test, [rng.int(0, test.rows - 1)]));
+  const times = rows.map((row) => {
+    const start = performance.now();
+    predictor.rankRows(row, 5);
+    return performance.now() - start;
+  });
+  const sorted = times.slice(500).sort((a, b) => a - b);
+  report("answer at 131K x 256, p50", sorted[500] ?? Number.NaN, "ms");
+  report("answer at 131K x 256, p99", sorted[990] ?? Number.NaN, "ms", 2);
+}
+
+const full = new Trainer(
+  {
+    ...dataset.train,
+    ...{
+      features: takeRows(dataset.train.features, first(2000)),
+      labels: takeRows(dataset.train.labels, first(2000)),
+    },
+  },
+  { ...options, sampler: "full" },
+);
+const exact = await stepSeconds(full, 2);
+report("full step at 131K x 256", 1e3 * exact, "CPU ms");
+report("sampled step over full step, inverse", sampled / exact, "", 1 / 20);
+
+if (big > 0) {
+  const wide = makeData({ labels: big, seed: 1, testPoints: 1, points: 30_000 });
+  const large = new Trainer(wide.dataset.train, options);
+  const small = new Trainer(
+    makeData({ labels, seed: 1, testPoints: 1, points: 30_000 }).dataset.train,
+    options,
+  );
+  const [atLarge, atSmall] = [await stepSeconds(large, 30), await stepSeconds(small, 30)];
+  report("step without hard labels at 1M over 131K", atLarge / atSmall, "", 1.1);
+}
+
+function first(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i);
+}

@@ -1,0 +1,1 @@
+export { reproduceAstra } from "./astra.ts";
