@@ -51,7 +51,7 @@ class ForkedShard implements ShardHost {
     const program = new URL(source ? "./shard-child.ts" : "./shard-child.js", import.meta.url);
     this.child = fork(fileURLToPath(program), [], {
       // Young objects die between two collections when there is room for them: fewer pauses in the receiving process.
-      execArgv: [...loaderFlags(), "--max-semi-space-size=32"],
+      execArgv: [...loaderFlags(), "--max-semi-space-size=8"],
       serialization: "advanced",
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });

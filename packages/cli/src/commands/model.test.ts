@@ -31,7 +31,7 @@ test.each([
   [["model"], "USAGE", "make or info"],
   [["model", "mke"], "USAGE", 'did you mean "make"?'],
   [["model", "make"], "USAGE", "--out"],
-  [["model", "make", "--preset", "tny", "--out", "no.gguf"], "USAGE", "tiny, small, medium"],
+  [["model", "make", "--preset", "tny", "--out", "no.gguf"], "USAGE", "tiny, mini, small, medium"],
   [["model", "info", "no-such.gguf"], "FILE_UNREADABLE", "no-such.gguf"],
 ])("%j is refused with a hint", async (argv, code, text) => {
   const { exit, out, err } = await millrace(...argv);
