@@ -22,7 +22,7 @@ import { version } from "./version.ts";
 const helpGroup = "Help and set-up:";
 
 const description =
-  "Simulates and plans LLM serving deployments: which devices, how many, which scheduler, at what cost, within which latency.";
+  "Keeps training and serving of deep models free of stalls: predicts, runs for real, compares, reports.";
 
 const rootExamples: CommandSpec["examples"] = [
   ["millrace init plan && millrace plan --config plan.yaml", "the cheapest deployment for a load"],
