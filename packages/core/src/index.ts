@@ -19,3 +19,4 @@ export * from "./rng.ts";
 export * from "./statistics.ts";
 export * from "./suggest.ts";
 export * from "./units.ts";
+export * from "./webassembly.ts";

@@ -1,7 +1,6 @@
 /** Memory for items on their way from storage to preparation: page aligned, seen by all threads, bounded. */
-import { InvariantError } from "@millrace/core";
+import { InvariantError, wasm } from "@millrace/core";
 import type { Area } from "../batch/area.ts";
-import { wasm } from "../prep/webassembly.ts";
 
 /** Every block starts at a multiple of this, which direct input needs. */
 export const arenaAlignment = 4096;

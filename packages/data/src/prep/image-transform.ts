@@ -1,11 +1,10 @@
 /** Decode, crop, resize, flip, normalise: an image of any size to one tensor. */
-import { Rng } from "@millrace/core";
+import { Rng, type WasmMemory, wasm } from "@millrace/core";
 import type { SampleSpec } from "../batch/batch.ts";
 import { type ImageDecoder, openDecoder } from "./decoder.ts";
 import { triangleTaps } from "./filter.ts";
 import { kernelBytes } from "./kernel-bytes.ts";
 import type { ImageTransformSpec, SampleContext, Transform } from "./transform.ts";
-import { type WasmMemory, wasm } from "./webassembly.ts";
 
 /** What a crop takes of an image, pixels, and the grid it is resized to, of which size x size from (skipX, skipY) remain. */
 export interface Crop {

@@ -2,9 +2,8 @@
  * The SIMD kernels and the one memory they work in. Owns addresses; promises nothing about what lies there. The memory is
  * shared, so that another thread can use its own instance on the same matrices.
  */
-import { invariant, MillraceError } from "@millrace/core";
+import { invariant, MillraceError, type WasmMemory, wasm } from "@millrace/core";
 import { kernelBytes } from "./bytes.ts";
-import { type WasmMemory, wasm } from "./webassembly.ts";
 
 /** The functions of kernels.wat; every address and stride is in bytes, every count in elements. */
 export interface Kernels {

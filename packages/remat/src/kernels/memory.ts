@@ -2,6 +2,7 @@
  * The kernels and their memory: tiles of at most 64 Ki elements that operands are copied through, so that operands may
  * lie anywhere and be of any size. Everything of it is 1.6 MiB, whatever the model.
  */
+import { wasm } from "@millrace/core";
 import { kernelBytes } from "./bytes.ts";
 
 /** The functions of kernels.wat: addresses in bytes, counts in elements. */
@@ -24,22 +25,6 @@ interface Kernels {
   sum(a: number, n: number): number;
   product(a: number, b: number, n: number, shift: number, mean: number): number;
   combine(a: number, b: number, y: number, n: number, p: number, q: number, r: number): void;
-}
-
-/** The part of the WebAssembly API that is used; the type library of Node leaves it out. */
-interface Wasm {
-  readonly Memory: new (limits: {
-    initial: number;
-    maximum: number;
-    shared: true;
-  }) => {
-    readonly buffer: ArrayBufferLike;
-  };
-  readonly Module: new (bytes: Uint8Array) => object;
-  readonly Instance: new (
-    module: object,
-    imports: Readonly<Record<string, Readonly<Record<string, unknown>>>>,
-  ) => { readonly exports: object };
 }
 
 /** Elements of a tile; a multiple of 32. */
@@ -71,7 +56,6 @@ let made: TileMemory | null = null;
 /** The one memory of this process, made on first use. */
 export function tileMemory(): TileMemory {
   if (made !== null) return made;
-  const wasm = (globalThis as unknown as { readonly WebAssembly: Wasm }).WebAssembly;
   const memory = new wasm.Memory({ initial: pages, maximum: 64, shared: true });
   const module = new wasm.Module(Buffer.from(kernelBytes, "base64"));
   const instance = new wasm.Instance(module, { env: { memory } });

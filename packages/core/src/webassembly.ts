@@ -4,7 +4,8 @@ export interface WasmMemory {
   grow(pages: number): number;
 }
 
-interface WasmApi {
+/** What of WebAssembly our kernels use. */
+export interface WasmApi {
   readonly Memory: new (limits: { initial: number; maximum: number; shared: true }) => WasmMemory;
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (
@@ -13,4 +14,5 @@ interface WasmApi {
   ) => { readonly exports: object };
 }
 
+/** The platform's WebAssembly, in Node and browsers alike. */
 export const wasm = (globalThis as unknown as { readonly WebAssembly: WasmApi }).WebAssembly;
