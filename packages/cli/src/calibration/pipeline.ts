@@ -1,5 +1,4 @@
 /** The loop itself: profile, learn the serving loop, plan, serve, measure, compare. Each step is told while it goes on. */
-import { cpus } from "node:os";
 import { join } from "node:path";
 import { InvariantError } from "@millrace/core";
 import { readTextFile, writeFileAtomic } from "@millrace/core/node";
@@ -10,7 +9,6 @@ import {
   ProfileCost,
   parseStepProfile,
   type RequestTable,
-  STEP_PROFILE_SCHEMA,
   type StepProfile,
   stepResiduals,
 } from "@millrace/serving";
@@ -25,7 +23,7 @@ import {
   type TwinSlo,
 } from "@millrace/sim/twin";
 import { type OpenedConfig, readServeConfig } from "../engine/serve-config.ts";
-import { version } from "../program/version.ts";
+import { stepProfile } from "../engine/step-profile.ts";
 import type { Session } from "../session.ts";
 import {
   describeKnobs,
@@ -127,20 +125,7 @@ async function measureProfile(
       progress.update({ phase: "profiling", done, total, note: `${grid.length} batches` }),
   });
   progress.end();
-  return {
-    schema: STEP_PROFILE_SCHEMA,
-    model: config.card.name,
-    machine: `${(cpus()[0]?.model ?? "unknown").trim()} × ${cpus().length}`,
-    threads: config.engine.threads,
-    engine: `millrace ${version}, ggml`,
-    date: new Date().toISOString().slice(0, 10),
-    units: { time: "s", length: "token" },
-    tileTokens: profiled.limits.tileTokens,
-    points,
-    operators: [],
-    loop: null,
-    transport: null,
-  };
+  return stepProfile(config, profiled, points);
 }
 
 function stageParts(

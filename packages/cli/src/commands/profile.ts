@@ -1,11 +1,10 @@
 /** `millrace profile`: what steps of a model cost on this machine, measured through the engine's own executor. */
-import { cpus } from "node:os";
 import { formatNumber, formatSeconds, MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
 import { measureGrid, openProfiled, profileGrid } from "@millrace/engine/profile";
-import { ProfileCost, STEP_PROFILE_SCHEMA, type StepProfile } from "@millrace/serving";
+import { ProfileCost } from "@millrace/serving";
 import { readServeConfig } from "../engine/serve-config.ts";
-import { version } from "../program/version.ts";
+import { stepProfile } from "../engine/step-profile.ts";
 import type { Session } from "../session.ts";
 import { facts } from "../ui/table.ts";
 
@@ -54,20 +53,7 @@ export async function profileCommand(
     }),
   );
   progress.end();
-  const profile: StepProfile = {
-    schema: STEP_PROFILE_SCHEMA,
-    model: config.card.name,
-    machine: `${(cpus()[0]?.model ?? "unknown").trim()} × ${cpus().length}`,
-    threads: config.engine.threads,
-    engine: `millrace ${version}, ggml`,
-    date: new Date().toISOString().slice(0, 10),
-    units: { time: "s", length: "token" },
-    tileTokens: profiled.limits.tileTokens,
-    points,
-    operators: [],
-    loop: null,
-    transport: null,
-  };
+  const profile = stepProfile(config, profiled, points);
   writeFileAtomic(out, `${JSON.stringify(profile, null, 1)}\n`);
   const { heldOut } = new ProfileCost(profile);
   const repeats = Math.min(...points.map((p) => p.repeats));
