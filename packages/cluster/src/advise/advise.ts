@@ -4,7 +4,7 @@
  */
 import type { SpeedProfile } from "../profile/speed-profile.ts";
 import { type Kind, kindsOf } from "./kind.ts";
-import { type SizeTerms, type Sized, sizeKind } from "./size.ts";
+import { type Sized, type SizeTerms, sizeKind } from "./size.ts";
 import type { JobUse } from "./use.ts";
 
 /** A kind with the CPUs that it can be given out of what the others do not need. */

@@ -242,7 +242,12 @@ function highRate(cpu: readonly Series[]): number | null {
       if (seconds > 0) rates.push((now >= before ? now - before : now) / seconds);
     }
     if (rates.length < 10) continue;
-    total = (total ?? 0) + quantileSorted(rates.sort((a, b) => a - b), 0.95);
+    total =
+      (total ?? 0) +
+      quantileSorted(
+        rates.sort((a, b) => a - b),
+        0.95,
+      );
   }
   return total;
 }

@@ -14,7 +14,7 @@ import type { ClusterAdvice } from "./advise.ts";
 import type { Sized } from "./size.ts";
 import type { JobUse } from "./use.ts";
 
-/** Mean hours from submission to end. */
+/** Mean hours from submission to end, queueing included. */
 export interface Replay {
   readonly jobs: number;
   /** No time of submission, no request, or more than a server has. */
@@ -77,7 +77,10 @@ export function replay(advice: ClusterAdvice, shape: ClusterShape): Replay | nul
   return {
     jobs: jobs.length,
     leftOut,
-    asRequested: run((sized, base) => optionsOf(base.cpus, [base], sized.kind.gpus), proportional("consolidate")),
+    asRequested: run(
+      (sized, base) => optionsOf(base.cpus, [base], sized.kind.gpus),
+      proportional("consolidate"),
+    ),
     advisedWorst: run((sized, base) => advised(sized, base, "high"), waterfill()),
     advisedBest: run((sized, base) => advised(sized, base, "low"), waterfill()),
   };

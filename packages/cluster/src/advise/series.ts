@@ -49,7 +49,10 @@ function add(
   at: number,
   value: number,
 ): void {
-  const key = `${name}\n${[...labels].map(([k, v]) => `${k}=${v}`).sort().join("\n")}`;
+  const key = `${name}\n${[...labels]
+    .map(([k, v]) => `${k}=${v}`)
+    .sort()
+    .join("\n")}`;
   let series = found.get(key);
   if (series === undefined) {
     series = { name, labels, points: [] };
@@ -67,7 +70,7 @@ function readText(text: string, found: Map<string, Growing>, skipped: Skipped[])
     const labels = labelsOf(match?.[2] ?? "");
     const value = Number(match?.[3]?.replace(/^\+?Inf$/, "Infinity") ?? "x");
     if (match === null || labels === null) {
-      skipped.push({ line: i + 1, reason: "no sample: name{label=\"value\"} number" });
+      skipped.push({ line: i + 1, reason: 'no sample: name{label="value"} number' });
       return;
     }
     // NaN is how Prometheus marks a series that ended.
