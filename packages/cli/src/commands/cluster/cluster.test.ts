@@ -166,7 +166,7 @@ test("profile measures a real command and writes a profile that can be read back
 });
 
 test("what is missing or does not match is said with a remedy", async () => {
-  expect((await millrace("cluster")).err).toMatch(/needs a verb: simulate/);
+  expect((await millrace("cluster")).err).toMatch(/needs a verb: advise, simulate/);
   expect((await millrace("cluster", "simulate")).err).toMatch(/--profiles is missing/);
   const terms = await millrace(...simulate, "--tenant", "vision:0");
   expect(terms.err).toMatch(/--tenant vision:0: 0 is not a number/);
