@@ -117,6 +117,8 @@ export class Scheduler {
     const job = this.parts.state.jobs.get(id);
     if (job === undefined || job.slices.length === 0)
       throw new MillraceError("LEASE_REFUSED", `job ${id} does not run`);
+    // From its first checkpoint on it may be stopped: who waits for that need not wait for the round.
+    if (job.entry.preemptible && job.checkpoint?.attempt !== job.attempt) this.dirty = true;
     this.record([
       { at: this.parts.now(), kind: "checkpointed", id, step, dir, samples: job.samples },
     ]);
