@@ -2,7 +2,7 @@
 import { type Block, floats, type Heap, shorts } from "../kernels/heap.ts";
 import { PackedVectors, toFixed } from "./fixed-point.ts";
 import { type Excluded, type Found, type LabelIndex, rescore } from "./label-index.ts";
-import { Picker, pickerBlock } from "./picker.ts";
+import { Pickers, pickerBlock } from "./pickers.ts";
 
 /** Points of a tile: their vectors fit the first cache level beside one block of labels. */
 const tilePoints = 64;
@@ -50,46 +50,45 @@ export class ExactIndex implements LabelIndex {
     const scores = new Float32Array(points * k).fill(Number.NaN);
     const fixed = shorts(heap, tilePoints * dim);
     const out = floats(heap, tilePoints * pickerBlock);
+    let most = 0;
+    for (let i = 0; i < points; i++) most = Math.max(most, excluded(i)?.length ?? 0);
+    const pickers = new Pickers(heap, Math.min(tilePoints, points), k + spare + most);
     for (let first = 0; first < points; first += tilePoints) {
-      const inner = heap.used;
       const count = Math.min(tilePoints, points - first);
-      const pickers = Array.from(
-        { length: count },
-        (_, i) => new Picker(heap, k + spare + (excluded(first + i)?.length ?? 0)),
-      );
+      for (let i = 0; i < count; i++)
+        pickers.reset(i, k + spare + (excluded(first + i)?.length ?? 0));
       toFixed(z.view, first * dim, count, dim, fixed.view);
       this.#scanTile(fixed.at, count, out.at, pickers);
-      pickers.forEach((picker, i) => {
-        const at = (first + i) * k;
-        const best = picker.best();
+      for (let i = 0; i < count; i++) {
+        const best = pickers.best(i);
         for (let j = 0; j < best.length; j++) best[j] = this.#labelAt[best[j] as number] as number;
+        const point = first + i;
         rescore(
           heap,
-          picker,
+          pickers,
+          i,
           best,
-          z.at + (first + i) * dim * 4,
+          z.at + point * dim * 4,
           dim,
           classifier.at,
-          excluded(first + i),
+          excluded(point),
           k,
           labels,
           scores,
-          at,
+          point * k,
         );
-      });
-      heap.release(inner);
+      }
     }
     heap.release(mark);
     return { labels, scores, scanned: this.#kept };
   }
 
-  #scanTile(fixed: number, count: number, out: number, pickers: readonly Picker[]): void {
+  #scanTile(fixed: number, count: number, out: number, pickers: Pickers): void {
     const all = Math.ceil(this.#kept / 8);
     for (let block = 0; block < all; block += pickerBlock / 8) {
       const blocks = Math.min(pickerBlock / 8, all - block);
       this.#vectors.scan(this.#heap, fixed, count, block, blocks, out, pickerBlock);
-      for (let i = 0; i < count; i++)
-        (pickers[i] as Picker).add(out + i * pickerBlock * 4, blocks * 8, block * 8, this.#kept);
+      pickers.offer(out, pickerBlock, count, blocks * 8, block * 8, this.#kept);
     }
   }
 }

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { MillraceError } from "@millrace/core";
 import type { Block, Heap } from "../kernels/heap.ts";
 import { type Excluded, type Found, type LabelIndex, rescore } from "./label-index.ts";
-import { Picker } from "./picker.ts";
+import { Pickers } from "./pickers.ts";
 
 export interface HnswOptions {
   /** Neighbours of a label in the graph. */
@@ -101,19 +101,20 @@ export class HnswIndex implements LabelIndex {
     for (let i = 0; i < points; i++) most = Math.max(most, excluded(i)?.length ?? 0);
     const want = Math.min(k + spare + most, this.labels);
     const mark = heap.used;
-    const picker = new Picker(heap, want);
+    const pickers = new Pickers(heap, 1, want);
     for (let i = 0; i < points && this.#graph !== null; i++) {
       const { keys } = this.#graph.search(
         z.view.slice(i * dim, (i + 1) * dim),
         want,
         this.options.threads,
       );
-      const candidates = picker.room(keys.length);
+      const candidates = pickers.fill(0, keys.length);
       for (let j = 0; j < keys.length; j++) candidates[j] = Number(keys[j]);
       const at = z.at + i * dim * 4;
       rescore(
         heap,
-        picker,
+        pickers,
+        0,
         candidates,
         at,
         dim,

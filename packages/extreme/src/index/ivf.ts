@@ -6,7 +6,7 @@ import { type Block, floats, type Heap, ints, shorts } from "../kernels/heap.ts"
 import { clusterByDirection } from "./clusters.ts";
 import { PackedVectors, toFixed } from "./fixed-point.ts";
 import { type Excluded, type Found, type LabelIndex, rescore } from "./label-index.ts";
-import { Picker, pickerBlock } from "./picker.ts";
+import { Pickers, pickerBlock } from "./pickers.ts";
 
 export interface IvfOptions {
   readonly lists: number;
@@ -111,7 +111,7 @@ export class IvfIndex implements LabelIndex {
     let most = 0;
     for (let i = 0; i < points; i++) most = Math.max(most, excluded(i)?.length ?? 0);
     const size = Math.min(chunkPoints, points);
-    const pickers = Array.from({ length: size }, () => new Picker(heap, k + spare + most));
+    const pickers = new Pickers(heap, size, k + spare + most);
     const fixed = shorts(heap, Math.ceil(size / 4) * 4 * this.dim);
     let scanned = 0;
     for (let first = 0; first < points; first += chunkPoints) {
@@ -120,16 +120,16 @@ export class IvfIndex implements LabelIndex {
       const inner = heap.used;
       const probes = this.#probe(fixed, count);
       for (let i = 0; i < count; i++)
-        (pickers[i] as Picker).reset(k + spare + (excluded(first + i)?.length ?? 0));
+        pickers.reset(i, k + spare + (excluded(first + i)?.length ?? 0));
       scanned += this.#scanLists(fixed, probes, pickers);
       heap.release(inner);
       for (let i = 0; i < count; i++) {
-        const picker = pickers[i] as Picker;
-        const best = picker.best();
+        const best = pickers.best(i);
         for (let j = 0; j < best.length; j++) best[j] = this.#labelAt[best[j] as number] as number;
         rescore(
           heap,
-          picker,
+          pickers,
+          i,
           best,
           z.at + (first + i) * this.dim * 4,
           this.dim,
@@ -153,17 +153,17 @@ export class IvfIndex implements LabelIndex {
     const mark = heap.used;
     const width = this.#means.places;
     const out = floats(heap, tilePoints * width);
-    const picker = new Picker(heap, probes);
+    const pickers = new Pickers(heap, Math.min(tilePoints, count), probes);
     const chosen = new Int32Array(count * probes);
     const starts = new Int32Array(lists + 1);
     for (let first = 0; first < count; first += tilePoints) {
       const here = Math.min(tilePoints, count - first);
       this.#means.scan(heap, fixed.at + first * this.dim * 2, here, 0, width / 8, out.at, width);
+      for (let i = 0; i < here; i++) pickers.reset(i, probes);
+      for (let at = 0; at < width; at += pickerBlock)
+        pickers.offer(out.at + at * 4, width, here, Math.min(pickerBlock, width - at), at, lists);
       for (let i = 0; i < here; i++) {
-        picker.reset(probes);
-        for (let at = 0; at < width; at += pickerBlock)
-          picker.add(out.at + (i * width + at) * 4, Math.min(pickerBlock, width - at), at, lists);
-        const best = picker.best();
+        const best = pickers.best(i);
         chosen.set(best, (first + i) * probes);
         for (const list of best) starts[list + 1] = (starts[list + 1] as number) + 1;
       }
@@ -183,7 +183,7 @@ export class IvfIndex implements LabelIndex {
   }
 
   /** Scans every list for its points; the pairs scored. */
-  #scanLists(fixed: Block<Int16Array>, probes: Probes, pickers: readonly Picker[]): number {
+  #scanLists(fixed: Block<Int16Array>, probes: Probes, pickers: Pickers): number {
     const heap = this.#heap;
     const { dim } = this;
     const mark = heap.used;
@@ -201,13 +201,8 @@ export class IvfIndex implements LabelIndex {
         for (let place = start; place < end; place += pickerBlock) {
           const n = Math.min(pickerBlock, Math.ceil((end - place) / 8) * 8);
           this.#vectors.scan(heap, tile.at, here, place / 8, n / 8, out.at, pickerBlock);
-          for (let i = 0; i < here; i++)
-            (pickers[probes.points.view[first + i] as number] as Picker).add(
-              out.at + i * pickerBlock * 4,
-              n,
-              place,
-              end,
-            );
+          const list = probes.points.at + first * 4;
+          pickers.offer(out.at, pickerBlock, here, n, place, end, list);
           pairs += n * here;
         }
       }

@@ -3,7 +3,7 @@
  * that what it finds is what the loss pulls at). Owns a copy of the vectors, which goes stale while they are trained.
  */
 import type { Block, Heap } from "../kernels/heap.ts";
-import type { Picker } from "./picker.ts";
+import type { Pickers } from "./pickers.ts";
 
 /** What a search gives per point: `k` labels, best first, -1 where there are fewer. */
 export interface Found {
@@ -37,10 +37,11 @@ export interface LabelIndex {
   ): Found;
 }
 
-/** Scores the candidates of one point in f32 and writes the best `k`; equal scores by the smaller id. */
+/** Scores the candidates of a point (`ids` of its list) in f32 and writes the best `k`; equal scores by the smaller id. */
 export function rescore(
   heap: Heap,
-  picker: Picker,
+  pickers: Pickers,
+  point: number,
   candidates: Int32Array,
   z: number,
   dim: number,
@@ -56,20 +57,15 @@ export function rescore(
     const id = candidates[i] as number;
     if (excluded === undefined || !includes(excluded, id)) candidates[n++] = id;
   }
-  const where = picker.addresses;
-  heap.kernels.scores(z, dim, classifier, where.ids, n, where.scores);
-  const kept = picker.scores;
-  const order = new Uint32Array(n);
-  for (let i = 0; i < n; i++) order[i] = i;
-  order.sort(
-    (a, b) =>
-      (kept[b] as number) - (kept[a] as number) ||
-      (candidates[a] as number) - (candidates[b] as number),
-  );
-  for (let i = 0; i < Math.min(k, n); i++) {
-    labels[at + i] = candidates[order[i] as number] as number;
-    scores[at + i] = kept[order[i] as number] as number;
-  }
+  if (n === 0) return;
+  const { kernels } = heap;
+  const where = pickers.addresses(point);
+  kernels.scores(z, dim, classifier, where.ids, n, where.scores);
+  const best = Math.min(k, n);
+  if (best < n) pickers.cut(point, n, best);
+  kernels.order(where.ids, where.scores, best);
+  labels.set(candidates.subarray(0, best), at);
+  scores.set(pickers.scores(point).subarray(0, best), at);
 }
 
 function includes(list: ArrayLike<number>, value: number): boolean {

@@ -47,15 +47,6 @@ export interface Kernels {
     out: number,
     ldo: number,
   ): void;
-  above(
-    scores: number,
-    n: number,
-    threshold: number,
-    first: number,
-    ids: number,
-    kept: number,
-    count: number,
-  ): number;
   gather(rows: number, bytes: number, ids: number, n: number, out: number): void;
   scatter(rows: number, bytes: number, ids: number, n: number, from: number): void;
   rectify(x: number, n: number): void;
@@ -63,6 +54,24 @@ export interface Kernels {
   passed(z: number, dz: number, n: number, scale: number): void;
   axpy(y: number, x: number, d: number, a: number): void;
   multiply(x: number, m: number, n: number): void;
+  select(ids: number, kept: number, n: number, want: number, scratch: number): number;
+  order(ids: number, kept: number, n: number): void;
+  collect(
+    scores: number,
+    ldo: number,
+    list: number,
+    here: number,
+    n: number,
+    first: number,
+    end: number,
+    ids: number,
+    kept: number,
+    room: number,
+    counts: number,
+    thresholds: number,
+    wants: number,
+    scratch: number,
+  ): void;
   momentum(row: number, g: number, d: number, velocity: number, mu: number, lr: number): void;
 }
 
