@@ -3,13 +3,13 @@
  * index over the classifier vectors, trainer, metrics, predictor.
  */
 export {
-  type ComparedRun,
   type ComparedTrainer,
   type CompareOptions,
   type Comparison,
   compareTrainers,
   median,
 } from "./compare/compare.ts";
+export { type ComparedRun, runOnce } from "./compare/one-run.ts";
 export { compareReport } from "./compare/report.ts";
 export { type Csr, CsrBuilder, columnCounts, normalizeRows, takeRows } from "./data/csr.ts";
 export {
