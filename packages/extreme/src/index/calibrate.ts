@@ -1,5 +1,6 @@
 /** The check of an index on the vectors that it was built from: recall against the exact scan, and the cheapest setting that has it. */
 import { type Block, floats, type Heap } from "../kernels/heap.ts";
+import type { LabelMatrix } from "../kernels/label-matrix.ts";
 import { ExactIndex } from "./exact.ts";
 import { IvfIndex } from "./ivf.ts";
 import type { LabelIndex } from "./label-index.ts";
@@ -17,7 +18,7 @@ export interface IndexCheck {
 export function recallOf(
   heap: Heap,
   index: LabelIndex,
-  classifier: Block<Float32Array>,
+  classifier: LabelMatrix,
   labels: number,
   dim: number,
   sample: Float32Array,
@@ -39,7 +40,7 @@ export function recallOf(
 export function calibrate(
   heap: Heap,
   index: LabelIndex,
-  classifier: Block<Float32Array>,
+  classifier: LabelMatrix,
   labels: number,
   dim: number,
   sample: Float32Array,
@@ -75,7 +76,7 @@ function exactBest(
   heap: Heap,
   z: Block<Float32Array>,
   points: number,
-  classifier: Block<Float32Array>,
+  classifier: LabelMatrix,
   labels: number,
   dim: number,
   k: number,

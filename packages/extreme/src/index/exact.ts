@@ -1,8 +1,10 @@
 /** The exact index: scans all labels in fixed point and re-scores the few best in f32. */
 import { type Block, floats, type Heap, shorts } from "../kernels/heap.ts";
+import type { LabelMatrix } from "../kernels/label-matrix.ts";
 import { PackedVectors, toFixed } from "./fixed-point.ts";
-import { type Excluded, type Found, type LabelIndex, rescore } from "./label-index.ts";
+import { type Found, type LabelIndex, noLabels, type SearchOptions } from "./label-index.ts";
 import { Pickers, pickerBlock } from "./pickers.ts";
+import { LabelMarks, Rescorer } from "./rescorer.ts";
 
 /** Points of a tile: their vectors fit the first cache level beside one block of labels. */
 const tilePoints = 64;
@@ -12,6 +14,7 @@ export class ExactIndex implements LabelIndex {
   readonly labels: number;
   readonly dim: number;
   readonly #heap: Heap;
+  readonly #marks: LabelMarks;
   readonly #vectors: PackedVectors;
   /** The label at each place. */
   readonly #labelAt: Int32Array;
@@ -21,33 +24,33 @@ export class ExactIndex implements LabelIndex {
   constructor(heap: Heap, labels: number, dim: number) {
     this.#heap = heap;
     this.labels = labels;
+    this.#marks = new LabelMarks(labels);
     this.dim = dim;
     this.#vectors = new PackedVectors(heap, labels, dim);
     this.#labelAt = new Int32Array(labels);
   }
 
-  build(classifier: Block<Float32Array>, removed?: ReadonlySet<number>): void {
+  build(classifier: LabelMatrix, removed?: ReadonlySet<number>): void {
     this.#kept = 0;
     for (let label = 0; label < this.labels; label++) {
       if (removed?.has(label) === true) continue;
       this.#labelAt[this.#kept] = label;
-      this.#vectors.set(this.#kept++, classifier.view, label * this.dim);
+      this.#vectors.set(this.#kept++, classifier.row(label), 0);
     }
   }
 
   search(
     z: Block<Float32Array>,
     points: number,
-    classifier: Block<Float32Array>,
+    classifier: LabelMatrix,
     k: number,
-    excluded: Excluded = () => undefined,
-    spare = 8,
+    { excluded = noLabels, carried = noLabels, spare = 8 }: SearchOptions = {},
   ): Found {
     const heap = this.#heap;
     const { dim } = this;
     const mark = heap.used;
-    const labels = new Int32Array(points * k).fill(-1);
-    const scores = new Float32Array(points * k).fill(Number.NaN);
+    const search = { marks: this.#marks, points, classifier, k, excluded, carried };
+    const rescorer = new Rescorer(heap, search);
     const fixed = shorts(heap, tilePoints * dim);
     const out = floats(heap, tilePoints * pickerBlock);
     let most = 0;
@@ -62,25 +65,11 @@ export class ExactIndex implements LabelIndex {
       for (let i = 0; i < count; i++) {
         const best = pickers.best(i);
         for (let j = 0; j < best.length; j++) best[j] = this.#labelAt[best[j] as number] as number;
-        const point = first + i;
-        rescore(
-          heap,
-          pickers,
-          i,
-          best,
-          z.at + point * dim * 4,
-          dim,
-          classifier.at,
-          excluded(point),
-          k,
-          labels,
-          scores,
-          point * k,
-        );
+        rescorer.run(pickers, i, best, z.at + (first + i) * dim * 4, first + i);
       }
     }
     heap.release(mark);
-    return { labels, scores, scanned: this.#kept };
+    return rescorer.found(this.#kept);
   }
 
   #scanTile(fixed: number, count: number, out: number, pickers: Pickers): void {

@@ -54,6 +54,9 @@ export interface Kernels {
   passed(z: number, dz: number, n: number, scale: number): void;
   axpy(y: number, x: number, d: number, a: number): void;
   multiply(x: number, m: number, n: number): void;
+  scores16(z: number, d: number, w: number, ids: number, n: number, out: number): void;
+  widen(rows: number, d: number, ids: number, n: number, out: number): void;
+  narrow(rows: number, d: number, ids: number, n: number, from: number, state: number): void;
   select(ids: number, kept: number, n: number, want: number, scratch: number): number;
   order(ids: number, kept: number, n: number): void;
   collect(
@@ -133,6 +136,9 @@ export class Heap {
   }
   i32(at: number, length: number): Int32Array {
     return new Int32Array(this.memory.buffer, at, length);
+  }
+  u16(at: number, length: number): Uint16Array {
+    return new Uint16Array(this.memory.buffer, at, length);
   }
   i16(at: number, length: number): Int16Array {
     return new Int16Array(this.memory.buffer, at, length);

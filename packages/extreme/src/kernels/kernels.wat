@@ -486,4 +486,78 @@
         (local.set $list (i32.add (local.get $list) (i32.const 4)))
         (local.set $scores (i32.add (local.get $scores) (local.get $ldo)))
         (br_if $points (local.tee $here (i32.sub (local.get $here) (i32.const 1)))))))
+
+  ;; Four bf16 numbers as f32: their bits are the upper half.
+  (func $wide (param $at i32) (result v128)
+    (i32x4.shl (v128.load16x4_u (local.get $at)) (i32.const 16)))
+
+  ;; Scores of listed rows of a bf16 matrix: out[j] = z . w[ids[j]]. d a multiple of 8.
+  (func $scores16 (export "scores16") (param $z i32) (param $d i32) (param $w i32) (param $ids i32) (param $n i32) (param $out i32)
+    (local $end i32) (local $row i32) (local $at i32) (local $last i32) (local $s0 v128) (local $s1 v128)
+    (local.set $end (i32.add (local.get $ids) (i32.shl (local.get $n) (i32.const 2))))
+    (local.set $last (i32.add (local.get $z) (i32.shl (local.get $d) (i32.const 2))))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $row (i32.add (local.get $w) (i32.mul (i32.load (local.get $ids)) (i32.shl (local.get $d) (i32.const 1)))))
+        (local.set $at (local.get $z))
+        (local.set $s0 (f32x4.splat (f32.const 0)))
+        (local.set $s1 (f32x4.splat (f32.const 0)))
+        (loop $sum
+          (local.set $s0 (f32x4.add (local.get $s0) (f32x4.mul (v128.load (local.get $at)) (call $wide (local.get $row)))))
+          (local.set $s1 (f32x4.add (local.get $s1) (f32x4.mul (v128.load offset=16 (local.get $at)) (call $wide (i32.add (local.get $row) (i32.const 8))))))
+          (local.set $row (i32.add (local.get $row) (i32.const 16)))
+          (br_if $sum (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 32))) (local.get $last))))
+        (f32.store (local.get $out) (call $sum4 (f32x4.add (local.get $s0) (local.get $s1))))
+        (local.set $out (i32.add (local.get $out) (i32.const 4)))
+        (br_if $each (i32.lt_u (local.tee $ids (i32.add (local.get $ids) (i32.const 4))) (local.get $end))))))
+
+  ;; Copies row ids[j] of a bf16 matrix to the j-th row of out, as f32. d a multiple of 4.
+  (func $widen (export "widen") (param $rows i32) (param $d i32) (param $ids i32) (param $n i32) (param $out i32)
+    (local $from i32) (local $end i32)
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $from (i32.add (local.get $rows) (i32.mul (i32.load (local.get $ids)) (i32.shl (local.get $d) (i32.const 1)))))
+        (local.set $end (i32.add (local.get $out) (i32.shl (local.get $d) (i32.const 2))))
+        (loop $row
+          (v128.store (local.get $out) (call $wide (local.get $from)))
+          (local.set $from (i32.add (local.get $from) (i32.const 8)))
+          (br_if $row (i32.lt_u (local.tee $out (i32.add (local.get $out) (i32.const 16))) (local.get $end))))
+        (local.set $ids (i32.add (local.get $ids) (i32.const 4)))
+        (br_if $each (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))
+
+  ;; Upper halves of four numbers after adding noise to the lower ones, so that the mean of what is kept is the number.
+  (func $noisy (param $x v128) (param $r v128) (result v128)
+    (i32x4.shr_u (i32x4.add (local.get $x) (i32x4.shr_u (local.get $r) (i32.const 16))) (i32.const 16)))
+
+  ;; Rounds the j-th f32 row of from at random to row ids[j] of a bf16 matrix; of equal neighbours among the ids the first counts.
+  ;; state: four 32-bit generators (xorshift), none zero. d a multiple of 8.
+  (func $narrow (export "narrow") (param $rows i32) (param $d i32) (param $ids i32) (param $n i32) (param $from i32) (param $state i32)
+    (local $to i32) (local $end i32) (local $id i32) (local $last i32) (local $r v128) (local $q v128)
+    (local.set $last (i32.const -1))
+    (local.set $r (v128.load (local.get $state)))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $id (i32.load (local.get $ids)))
+        (local.set $end (i32.add (local.get $from) (i32.shl (local.get $d) (i32.const 2))))
+        (if (i32.ne (local.get $id) (local.get $last))
+          (then
+            (local.set $to (i32.add (local.get $rows) (i32.mul (local.get $id) (i32.shl (local.get $d) (i32.const 1)))))
+            (loop $row
+              (local.set $r (v128.xor (local.get $r) (i32x4.shl (local.get $r) (i32.const 13))))
+              (local.set $r (v128.xor (local.get $r) (i32x4.shr_u (local.get $r) (i32.const 17))))
+              (local.set $r (v128.xor (local.get $r) (i32x4.shl (local.get $r) (i32.const 5))))
+              (local.set $q (i32x4.shl (local.get $r) (i32.const 16)))
+              (v128.store (local.get $to) (i16x8.narrow_i32x4_u
+                (call $noisy (v128.load (local.get $from)) (local.get $r))
+                (call $noisy (v128.load offset=16 (local.get $from)) (local.get $q))))
+              (local.set $to (i32.add (local.get $to) (i32.const 16)))
+              (br_if $row (i32.lt_u (local.tee $from (i32.add (local.get $from) (i32.const 32))) (local.get $end))))))
+        (local.set $from (local.get $end))
+        (local.set $last (local.get $id))
+        (local.set $ids (i32.add (local.get $ids) (i32.const 4)))
+        (br_if $each (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (v128.store (local.get $state) (local.get $r)))
 )

@@ -19,8 +19,9 @@ import { MillraceError } from "@millrace/core";
 import { readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { z } from "zod";
 import { Heap } from "../kernels/heap.ts";
+import { precisions } from "../kernels/label-matrix.ts";
 import type { VectorizerState } from "../text/vectorizer.ts";
-import { createModel, type Model } from "./model.ts";
+import { createModel, encoderKinds, type Model } from "./model.ts";
 import { type RawArray, readArray, writeArray } from "./raw.ts";
 
 const headSchema = z.object({
@@ -28,7 +29,8 @@ const headSchema = z.object({
   vocabulary: z.int().min(1),
   labels: z.int().min(1),
   dim: z.int().min(8).multipleOf(8),
-  encoder: z.enum(["bag", "residual", "frozen"]),
+  encoder: z.enum(encoderKinds),
+  precision: z.enum(precisions).default("f32"),
   bias: z.number(),
   /** Labels that keep their ids and are never ranked. */
   removed: z.array(z.int().min(0)),
@@ -55,6 +57,11 @@ export interface Extras {
   readonly texts: Readonly<Record<string, string>>;
 }
 
+/** Label vectors lie in the file as in memory. */
+function classifierFile(model: Model): string {
+  return `classifier.${model.precision}`;
+}
+
 function syncFolder(path: string): void {
   const folder = openSync(path, "r");
   fsyncSync(folder);
@@ -73,6 +80,7 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     labels: model.labels,
     dim: model.dim,
     encoder: model.encoder,
+    precision: model.precision,
     bias: model.bias,
     removed: [...removed].sort((a, b) => a - b),
     vectorizer: vectorizer?.options ?? null,
@@ -82,7 +90,7 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     writeArray(join(temporary, "residual-down.f32"), model.residual.down.view);
     writeArray(join(temporary, "residual-up.f32"), model.residual.up.view);
   }
-  writeArray(join(temporary, "classifier.f32"), model.classifier.view);
+  writeArray(join(temporary, classifierFile(model)), model.classifier.view);
   writeArray(join(temporary, "sample.f32"), sample);
   if (vectorizer !== null) {
     writeArray(join(temporary, "idf.f32"), vectorizer.idf);
@@ -138,7 +146,7 @@ export function readMatrices(folder: string, model: Model): void {
     readArray(join(folder, "residual-down.f32"), model.residual.down.view);
     readArray(join(folder, "residual-up.f32"), model.residual.up.view);
   }
-  readArray(join(folder, "classifier.f32"), model.classifier.view);
+  readArray(join(folder, classifierFile(model)), model.classifier.view);
 }
 
 /** Loads a model folder, or the newest snapshot of a training run. Throws FILE_UNREADABLE or DATASET_INVALID. */

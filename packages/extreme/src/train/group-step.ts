@@ -66,14 +66,14 @@ export class GroupStep {
       const count = Math.min(blockLabels, n - first);
       // Whole rows of four; the last block of all labels may need padding, which is gathered.
       const padded = Math.ceil(count / 4) * 4;
-      const direct = all && padded === count;
+      const whole = all && padded === count ? classifier.direct : null;
       if (all) for (let u = 0; u < count; u++) this.#last.view[u] = first + u;
       const ids = all ? this.#last.at : this.drawn.at + first * 4;
-      if (!direct) {
-        kernels.gather(classifier.at, dim * 4, ids, count, this.#gathered.at);
+      if (whole === null) {
+        classifier.load(ids, count, this.#gathered.at);
         this.#gathered.view.fill(0, count * dim, padded * dim);
       }
-      const at = direct ? classifier.at + first * dim * 4 : this.#gathered.at;
+      const at = whole === null ? this.#gathered.at : whole + first * dim * 4;
       g.view.fill(0, 0, padded * group);
       kernels.gemm(
         padded,
@@ -94,7 +94,7 @@ export class GroupStep {
       if (!all) this.#mergeTwins(first, count);
       kernels.gemm(group, dim, padded, g.at, 4, group * 4, at, dim * 4, dz, dim * 4, 1);
       update.block(at, ids, count, padded, g.at, group, z, lr);
-      if (!direct) kernels.scatter(classifier.at, dim * 4, ids, count, this.#gathered.at);
+      if (whole === null) classifier.store(ids, count, this.#gathered.at);
     }
   }
 
@@ -115,30 +115,20 @@ export class GroupStep {
   /** σ of the loaded points for all labels, into `out` (labels rounded up to 8 × group, point fastest). Nothing is trained. */
   probabilities(out: Block<Float32Array>): void {
     const { heap, dim, classifier, bias, labels } = this.#model;
+    const { kernels } = heap;
     const group = this.#group;
-    const whole = labels - (labels % 4);
+    const rows = this.#gathered;
     out.view.fill(0);
-    const product = (rows: number, at: number, to: number): void =>
-      heap.kernels.gemm(
-        rows,
-        group,
-        dim,
-        at,
-        dim * 4,
-        4,
-        this.#transposed.at,
-        group * 4,
-        out.at + to * group * 4,
-        group * 4,
-        1,
-      );
-    if (whole > 0) product(whole, classifier.at, 0);
-    if (whole < labels) {
-      const rows = this.#gathered.view;
-      rows.fill(0, 0, 4 * dim);
-      rows.set(classifier.view.subarray(whole * dim, labels * dim));
-      product(4, this.#gathered.at, whole);
+    for (let first = 0; first < labels; first += blockLabels) {
+      const count = Math.min(blockLabels, labels - first);
+      const padded = Math.ceil(count / 4) * 4;
+      for (let u = 0; u < count; u++) this.#last.view[u] = first + u;
+      classifier.load(this.#last.at, count, rows.at);
+      rows.view.fill(0, count * dim, padded * dim);
+      const to = out.at + first * group * 4;
+      const points = this.#transposed.at;
+      kernels.gemm(padded, group, dim, rows.at, dim * 4, 4, points, group * 4, to, group * 4, 1);
     }
-    heap.kernels.gradients(out.at, Math.ceil(labels / 4) * 4 * group, bias, 1);
+    kernels.gradients(out.at, Math.ceil(labels / 4) * 4 * group, bias, 1);
   }
 }

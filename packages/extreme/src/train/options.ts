@@ -1,6 +1,7 @@
 /** Settings of a training run, their defaults, and what they mean. */
 
 import type { IndexKind } from "../index/create.ts";
+import type { Precision } from "../kernels/label-matrix.ts";
 import type { EncoderKind } from "../model/model.ts";
 
 /**
@@ -20,6 +21,8 @@ export interface TrainOptions {
   readonly sampler: Sampler;
   /** See EncoderKind; `frozen` where the data set brings vectors. */
   readonly encoder: EncoderKind;
+  /** Of the label vectors: bf16 takes half the memory and rounds at random. */
+  readonly precision: Precision;
   /** Points per step of the encoder. */
   readonly batch: number;
   /** Points that share one draw of uniform labels; a multiple of 8. Larger groups are faster and correlate the noise. */
@@ -62,6 +65,7 @@ export const defaultTrainOptions: TrainOptions = {
   seed: 1,
   sampler: "stratified",
   encoder: "bag",
+  precision: "f32",
   batch: 256,
   group: 16,
   uniform: 512,
@@ -95,7 +99,7 @@ export const trainerNames = Object.keys(trainers) as readonly TrainerName[];
 /** Named settings: `fast` is recipe A; `accurate` re-scores longer lists at 256 dimensions. */
 export const presets = {
   fast: {},
-  balanced: { shortlist: 64, rescore: 16 },
+  balanced: { shortlist: 64, rescore: 16, lrEncoder: 0.15, index: "exact" },
   accurate: { dim: 256, shortlist: 64, rescore: 16, lrClassifier: 0.04 },
 } as const satisfies Record<string, Partial<TrainOptions>>;
 export type Preset = keyof typeof presets;

@@ -49,6 +49,7 @@ test.each(samplers)("learns words that name labels: %s", async (sampler) => {
 
 test.each([
   ["residual encoder", { encoder: "residual" }],
+  ["label vectors in bf16", { precision: "bf16" }],
   ["momentum", { labelOptimizer: "momentum", lrClassifier: 0.02 }],
   ["row-wise Adagrad", { labelOptimizer: "adagrad", lrClassifier: 0.1 }],
 ] as const)("learns with another encoder or optimizer: %s", async (_, other) => {
@@ -58,7 +59,7 @@ test.each([
 });
 
 test("the same seed gives the same bytes, another seed others", async () => {
-  const run = async (seed: number): Promise<Float32Array> => {
+  const run = async (seed: number): Promise<ArrayLike<number>> => {
     const trainer = new Trainer(train, { ...options, epochs: 3, seed });
     for (let i = 0; i < 3; i++) await trainer.runEpoch();
     return trainer.model.classifier.view.slice();
@@ -69,7 +70,7 @@ test("the same seed gives the same bytes, another seed others", async () => {
 });
 
 test("with every label drawn, uniform sampling is the full loss on everything but the order of updates", async () => {
-  const run = async (sampler: "full" | "uniform"): Promise<Float32Array> => {
+  const run = async (sampler: "full" | "uniform"): Promise<ArrayLike<number>> => {
     const trainer = new Trainer(train, {
       ...options,
       sampler,

@@ -61,11 +61,12 @@ export class Trainer {
     this.#split = split;
     const points = new TrainingPoints(heap, split);
     this.#points = points;
-    const { dim, encoder } = options;
+    const { dim, encoder, precision } = options;
+    const longest = points.mostOwn + options.shortlist;
     const labels = split.labels.cols;
     this.model = createModel(
       heap,
-      { vocabulary: split.features.cols, labels, dim, encoder },
+      { vocabulary: split.features.cols, labels, dim, encoder, precision },
       -Math.log(Math.max(labels / points.labelsPerPoint, 1)),
       String(options.seed),
     );
@@ -74,7 +75,7 @@ export class Trainer {
     this.#z = floats(heap, padded * dim);
     this.#dz = floats(heap, padded * dim);
     this.encoder = createEncoder(heap, model, points, options);
-    this.update = createLabelUpdate(heap, model, options.labelOptimizer, blockLabels);
+    this.update = createLabelUpdate(heap, model, options.labelOptimizer, blockLabels, longest);
     const uniform = uniformLabelsOf(options, labels);
     this.#hard = new HardLabels(heap, model, options, uniform / labels);
     this.#pointStep = new PointStep(heap, model, points, this.#hard, this.update);
@@ -169,7 +170,7 @@ export class Trainer {
   #startRefresh(): Promise<Refreshed> {
     const { options, model } = this;
     this.#refresher ??= new Refresher(model, this.#split, options);
-    return this.#refresher.start(model);
+    return this.#refresher.start(model, { lists: this.shortlists, epoch: this.epoch });
   }
 
   async #refresh(onStep: OnStep, signal?: AbortSignal): Promise<void> {
@@ -179,6 +180,7 @@ export class Trainer {
       rows,
       this.options,
       excluded,
+      { lists: this.shortlists, epoch: this.epoch },
       async (done) => {
         onStep("refresh", done, rows.rows);
         await pause(signal);
@@ -233,6 +235,7 @@ export class Trainer {
   /** Vectors of the batch and their gradients; label vectors are trained on the way, unless the rate is 0. */
   async #gradients(ids: Int32Array, lr: number, rng: Rng): Promise<void> {
     const { group } = this.options;
+    this.model.classifier.reseed(rng);
     await this.encoder.forward(ids, this.#z, rng);
     // Rows beyond the batch are zero: the last group may be short.
     this.#z.view.fill(0, ids.length * this.model.dim);
