@@ -14,12 +14,17 @@ export interface Arm {
 }
 
 /** The shortlists as they are, without a fresh look at each visit: what staleness does is seen there. */
-const plain = { shortlist: 32, rescore: 0 } as const;
+const plain = { shortlist: 32, rescore: 0, refreshEvery: 3 } as const;
 
 /** In the order in which they are run; the exact loss, which takes longest, is last. */
 export const arms: readonly Arm[] = [
   { name: "astra", options: {}, rate: "tuned", seeds: 3 },
-  { name: "hard", options: { ...plain, sampler: "hard", hardWeight: 1 }, rate: "tuned", seeds: 3 },
+  {
+    name: "hard",
+    options: { ...plain, sampler: "hard", hardWeight: 1 },
+    rate: "tuned",
+    seeds: 3,
+  },
   { name: "uniform", options: { sampler: "uniform", uniform: 592 }, rate: "tuned", seeds: 3 },
   {
     name: "uniform, equal CPU",
@@ -28,7 +33,7 @@ export const arms: readonly Arm[] = [
     seeds: 3,
   },
   { name: "period 1", options: { ...plain, refreshEvery: 1 }, rate: "astra", seeds: 1 },
-  { name: "period 3", options: { ...plain, refreshEvery: 3 }, rate: "astra", seeds: 1 },
+  { name: "period 3", options: { ...plain }, rate: "astra", seeds: 1 },
   { name: "period 9", options: { ...plain, refreshEvery: 9 }, rate: "astra", seeds: 1 },
   { name: "weight 1", options: { ...plain, hardWeight: 1 }, rate: "astra", seeds: 1 },
   { name: "weight 0.1", options: { ...plain, hardWeight: 0.1 }, rate: "astra", seeds: 1 },
@@ -40,18 +45,18 @@ export const arms: readonly Arm[] = [
   },
   {
     name: "importance",
-    options: { sampler: "importance", hardWeight: 1 },
+    options: { sampler: "importance", hardWeight: 1, refreshEvery: 3 },
     rate: "astra",
     seeds: 1,
   },
   {
     name: "importance, unbiased",
-    options: { sampler: "importance", hardWeight: 1, alpha: 1 },
+    options: { sampler: "importance", hardWeight: 1, refreshEvery: 3, alpha: 1 },
     rate: "astra",
     seeds: 1,
   },
   { name: "residual encoder", options: { encoder: "residual" }, rate: "astra", seeds: 1 },
-  { name: "full", options: { sampler: "full" }, rate: "recipe", seeds: 3 },
+  { name: "full", options: { sampler: "full", lrEncoder: 0.2 }, rate: "recipe", seeds: 3 },
 ];
 
 /** What a quick look runs. */

@@ -99,7 +99,7 @@ export const trainerNames = Object.keys(trainers) as readonly TrainerName[];
 /** Named settings: `fast` is recipe A; `accurate` re-scores longer lists at 256 dimensions. */
 export const presets = {
   fast: {},
-  balanced: { shortlist: 64, rescore: 16, lrEncoder: 0.15, index: "exact" },
+  balanced: { shortlist: 64, rescore: 16, lrEncoder: 0.15, indexRecall: 0.93, refreshEvery: 2 },
   accurate: { dim: 256, shortlist: 64, rescore: 16, lrClassifier: 0.04 },
 } as const satisfies Record<string, Partial<TrainOptions>>;
 export type Preset = keyof typeof presets;
