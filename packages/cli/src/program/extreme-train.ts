@@ -97,6 +97,11 @@ export const trainFlags: readonly FlagSpec[] = [
     choices: ["sgd", "momentum", "adagrad"],
   },
   {
+    flags: "--threads <n>",
+    text: "threads that share the labels of a step in stripes (default: 1)",
+    parse: wholeNumber("--threads", 1),
+  },
+  {
     flags: "--lr-encoder <x>",
     text: "learning rate of the encoder (default: 0.2)",
     parse: decimal("--lr-encoder", 0, 100),

@@ -34,8 +34,8 @@ export function recallOf(
 }
 
 /**
- * Sets the probes of an inverted-file index to the fewest (by doubling) whose recall@k on the sample reaches `target`; all lists
- * where none does. Other indexes are only measured.
+ * Sets the probes of an inverted-file index to the fewest (by steps of a half) whose recall@k on the sample reaches `target`;
+ * `most`, or all lists, where none does. Other indexes are only measured.
  */
 export function calibrate(
   heap: Heap,
@@ -47,6 +47,7 @@ export function calibrate(
   k: number,
   target: number,
   removed?: ReadonlySet<number>,
+  most = Number.POSITIVE_INFINITY,
 ): IndexCheck {
   const mark = heap.used;
   const { z, points } = load(heap, sample, dim);
@@ -54,8 +55,8 @@ export function calibrate(
   const measure = (): number => shared(truth, index.search(z, points, classifier, k).labels, k);
   let recall = measure();
   if (index instanceof IvfIndex)
-    while (recall < target && index.probes < index.lists) {
-      index.probes = Math.min(index.lists, Math.ceil(index.probes * 1.5));
+    while (recall < target && index.probes < Math.min(index.lists, most)) {
+      index.probes = Math.min(index.lists, most, Math.ceil(index.probes * 1.5));
       recall = measure();
     }
   heap.release(mark);

@@ -10,6 +10,7 @@ test("finds what a full sort in f32 finds, without the excluded labels, for any 
     [3, 5, 4],
     [1037, 67, 10],
     [2048, 3, 1],
+    [515, 1, 10],
   ] as const) {
     const heap = new Heap();
     const dim = 24;

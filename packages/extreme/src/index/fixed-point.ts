@@ -103,13 +103,19 @@ export class PackedVectors {
     out: number,
     stride: number,
   ): void {
+    const packed = this.packed.at + block * 8 * this.dim * 2;
+    const scales = this.scales.at + block * 32;
+    if (count === 1) {
+      heap.kernels.scanOne(fixed, this.dim, packed, blocks, scales, out);
+      return;
+    }
     heap.kernels.scan(
       fixed,
       Math.ceil(count / 4) * 4,
       this.dim,
-      this.packed.at + block * 8 * this.dim * 2,
+      packed,
       blocks,
-      this.scales.at + block * 32,
+      scales,
       out,
       stride * 4,
     );

@@ -242,6 +242,31 @@
       (local.set $out (i32.add (local.get $out) (i32.const 32)))
       (br_if $labels (local.tee $blocks (i32.sub (local.get $blocks) (i32.const 1))))))
 
+  ;; The same for one point, which would waste three rows of four there: out[l] = scale[l] * (point . labels[l]).
+  (func $scan_one (export "scanOne") (param $point i32) (param $d i32) (param $packed i32) (param $blocks i32) (param $scales i32) (param $out i32)
+    (local $p i32) (local $end i32) (local $x v128) (local $c0 v128) (local $c1 v128) (local $c2 v128) (local $c3 v128)
+    (local.set $end (i32.add (local.get $point) (i32.shl (local.get $d) (i32.const 1))))
+    (loop $labels
+      (local.set $c0 (i32x4.splat (i32.const 0)))
+      (local.set $c1 (i32x4.splat (i32.const 0)))
+      (local.set $c2 (i32x4.splat (i32.const 0)))
+      (local.set $c3 (i32x4.splat (i32.const 0)))
+      (local.set $p (local.get $point))
+      (loop $sum
+        (local.set $x (v128.load32_splat (local.get $p)))
+        (local.set $c0 (i32x4.add (local.get $c0) (i32x4.dot_i16x8_s (local.get $x) (v128.load (local.get $packed)))))
+        (local.set $c1 (i32x4.add (local.get $c1) (i32x4.dot_i16x8_s (local.get $x) (v128.load offset=16 (local.get $packed)))))
+        (local.set $x (v128.load32_splat offset=4 (local.get $p)))
+        (local.set $c2 (i32x4.add (local.get $c2) (i32x4.dot_i16x8_s (local.get $x) (v128.load offset=32 (local.get $packed)))))
+        (local.set $c3 (i32x4.add (local.get $c3) (i32x4.dot_i16x8_s (local.get $x) (v128.load offset=48 (local.get $packed)))))
+        (local.set $packed (i32.add (local.get $packed) (i32.const 64)))
+        (br_if $sum (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 8))) (local.get $end))))
+      (v128.store (local.get $out) (f32x4.mul (v128.load (local.get $scales)) (f32x4.convert_i32x4_s (i32x4.add (local.get $c0) (local.get $c2)))))
+      (v128.store offset=16 (local.get $out) (f32x4.mul (v128.load offset=16 (local.get $scales)) (f32x4.convert_i32x4_s (i32x4.add (local.get $c1) (local.get $c3)))))
+      (local.set $scales (i32.add (local.get $scales) (i32.const 32)))
+      (local.set $out (i32.add (local.get $out) (i32.const 32)))
+      (br_if $labels (local.tee $blocks (i32.sub (local.get $blocks) (i32.const 1))))))
+
   ;; Copies row ids[j] to the j-th row of out. bytes a multiple of 16.
   (func $gather (export "gather") (param $rows i32) (param $bytes i32) (param $ids i32) (param $n i32) (param $out i32)
     (local $j i32) (local $at i32) (local $from i32)

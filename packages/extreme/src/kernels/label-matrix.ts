@@ -20,14 +20,20 @@ export class LabelMatrix {
   readonly #one: Block<Int32Array>;
   readonly #row: Block<Float32Array>;
 
-  /** Takes heap memory for the vectors, which start at zero. */
-  constructor(heap: Heap, labels: number, dim: number, precision: Precision = "f32") {
+  /** Takes heap memory for the vectors, which start at zero; or works on those at `at`, which another matrix took. */
+  constructor(
+    heap: Heap,
+    labels: number,
+    dim: number,
+    precision: Precision = "f32",
+    at: number | null = null,
+  ) {
     this.heap = heap;
     this.labels = labels;
     this.dim = dim;
     this.precision = precision;
     const n = labels * dim;
-    this.at = heap.take(n * (precision === "f32" ? 4 : 2));
+    this.at = at ?? heap.take(n * (precision === "f32" ? 4 : 2));
     this.view = precision === "f32" ? heap.f32(this.at, n) : heap.u16(this.at, n);
     this.#noise = ints(heap, 4);
     this.#noise.view.fill(1);
@@ -42,8 +48,12 @@ export class LabelMatrix {
 
   /** Lets rounding at random start from a stream. */
   reseed(rng: Rng): void {
-    if (this.precision === "bf16")
-      for (let lane = 0; lane < 4; lane++) this.#noise.view[lane] = rng.uint32() | 1;
+    if (this.precision === "bf16") this.setNoise(drawNoise(rng));
+  }
+
+  /** The same from numbers that `drawNoise` drew. */
+  setNoise(noise: ArrayLike<number>): void {
+    this.#noise.view.set(noise);
   }
 
   /** z · w of `n` listed labels, to address `out`. */
@@ -82,4 +92,9 @@ export class LabelMatrix {
     this.#one.view[0] = label;
     this.store(this.#one.at, 1, this.#row.at);
   }
+}
+
+/** Four states of the rounding's generators, none zero. */
+export function drawNoise(rng: Rng): Int32Array {
+  return Int32Array.from({ length: 4 }, () => rng.uint32() | 1);
 }

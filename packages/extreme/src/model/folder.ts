@@ -22,7 +22,7 @@ import { Heap } from "../kernels/heap.ts";
 import { precisions } from "../kernels/label-matrix.ts";
 import type { VectorizerState } from "../text/vectorizer.ts";
 import { createModel, encoderKinds, type Model } from "./model.ts";
-import { type RawArray, readArray, writeArray } from "./raw.ts";
+import { mapArray, type RawArray, readArray as read, writeArray } from "./raw.ts";
 
 const headSchema = z.object({
   schema: z.literal("millrace.extreme-model/1"),
@@ -139,8 +139,8 @@ export function snapshotOf(path: string): string | null {
   return existsSync(join(folder, "model.json")) ? folder : null;
 }
 
-/** Reads the matrices of a snapshot into a model of its shape. Throws DATASET_INVALID where sizes differ. */
-export function readMatrices(folder: string, model: Model): void {
+/** Fills the matrices of a model of a snapshot's shape, by reading or by mapping. Throws DATASET_INVALID where sizes differ. */
+export function readMatrices(folder: string, model: Model, readArray = read): void {
   readArray(join(folder, "embedding.f32"), model.embedding.view);
   if (model.residual !== null) {
     readArray(join(folder, "residual-down.f32"), model.residual.down.view);
@@ -172,13 +172,14 @@ export function loadModel(path: string, heap = new Heap()): StoredModel {
     );
   const head = parsed.data;
   const model = createModel(heap, head, head.bias, null);
-  readMatrices(folder, model);
+  // Snapshots never change, so that a mapped one is as good as one that was read.
+  readMatrices(folder, model, mapArray);
   let vectorizer: VectorizerState | null = null;
   if (head.vectorizer !== null) {
     const idf = new Float32Array(head.vocabulary);
     const hashes = new Uint32Array(head.vocabulary);
-    readArray(join(folder, "idf.f32"), idf);
-    readArray(join(folder, "features.u32"), hashes);
+    read(join(folder, "idf.f32"), idf);
+    read(join(folder, "features.u32"), hashes);
     vectorizer = { options: head.vectorizer, hashes, idf };
   }
   const names = join(folder, "labels.txt");
@@ -188,6 +189,6 @@ export function loadModel(path: string, heap = new Heap()): StoredModel {
   const sampleFile = join(folder, "sample.f32");
   const points = existsSync(sampleFile) ? statSync(sampleFile).size / (4 * head.dim) : 0;
   const sample = new Float32Array(Math.floor(points) * head.dim);
-  readArray(sampleFile, sample);
+  read(sampleFile, sample);
   return { model, vectorizer, labelTexts, removed: new Set(head.removed), sample };
 }

@@ -42,6 +42,9 @@ export interface Model extends Required<ModelShape> {
   readonly bias: number;
 }
 
+/** What steps on label vectors need of a model. */
+export type LabelSide = Pick<Model, "heap" | "labels" | "dim" | "classifier" | "bias">;
+
 /** Draws E ~ N(0, 0.1²), D ~ N(0, 2 / dim), W ~ N(0, 0.01²) and leaves U at zero; `seed` null leaves zeros to be filled from a file. */
 export function createModel(
   heap: Heap,

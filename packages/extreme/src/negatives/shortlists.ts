@@ -5,6 +5,7 @@
 import type { Csr } from "../data/csr.ts";
 import { calibrate } from "../index/calibrate.ts";
 import { createIndex, type IndexKind } from "../index/create.ts";
+import { IvfIndex } from "../index/ivf.ts";
 import type { LabelIndex } from "../index/label-index.ts";
 import { floats } from "../kernels/heap.ts";
 import { consecutive, encodeRows, type HeapRows, type Model } from "../model/model.ts";
@@ -37,6 +38,12 @@ const chunk = 4096;
 
 /** Points that an index is checked with after it was built. */
 const checkedPoints = 128;
+
+/**
+ * How many times the usual lists are looked into at most: vectors that have hardly been trained have no directions yet, and no
+ * number of lists is worth its time then.
+ */
+const mostLists = 3;
 
 /** How shortlists are made. */
 export interface ShortlistOptions {
@@ -119,7 +126,9 @@ function checkIndex(
   const k = Math.min(shortlist, labels);
   const sample = z.view.slice();
   heap.release(mark);
-  return calibrate(heap, index, classifier, labels, dim, sample, k, indexRecall).recall;
+  const most = index instanceof IvfIndex ? mostLists * index.probes : undefined;
+  return calibrate(heap, index, classifier, labels, dim, sample, k, indexRecall, undefined, most)
+    .recall;
 }
 
 /** Share of the entries of `now` that `before` held for the same point, 0 … 1. */

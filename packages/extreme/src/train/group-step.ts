@@ -4,7 +4,7 @@
  */
 import type { Block } from "../kernels/heap.ts";
 import { floats, type Heap, ints } from "../kernels/heap.ts";
-import type { Model } from "../model/model.ts";
+import type { LabelSide } from "../model/model.ts";
 import type { Fixer } from "./fixes.ts";
 import type { LabelUpdate } from "./label-update.ts";
 
@@ -12,7 +12,7 @@ import type { LabelUpdate } from "./label-update.ts";
 export const blockLabels = 64;
 
 export class GroupStep {
-  readonly #model: Model;
+  readonly #model: LabelSide;
   readonly #group: number;
   readonly #transposed: Block<Float32Array>;
   readonly #scores: Block<Float32Array>;
@@ -22,7 +22,7 @@ export class GroupStep {
   /** The labels of the group, ascending; the caller fills it. A label that occurs twice in a row is trained once with both gradients. */
   readonly drawn: Block<Int32Array>;
 
-  constructor(heap: Heap, model: Model, group: number, drawn: number) {
+  constructor(heap: Heap, model: LabelSide, group: number, drawn: number) {
     this.#model = model;
     this.#group = group;
     this.#transposed = floats(heap, model.dim * group);
@@ -45,13 +45,14 @@ export class GroupStep {
   }
 
   /**
-   * One pass over `n` labels: the drawn ones, or 0 … n-1 when `all`. `fix` is told the block's first index and may change the
+   * One pass over the labels `from` … `to` - 1 of the drawn ones, or of all when `all` (`from` is then a multiple of 4). `fix` is told the block's first index and may change the
    * gradients (block label × group, point fastest) before they are used. Rows of z and dz beyond the points are zero.
    */
   run(
     z: number,
     dz: number,
-    n: number,
+    from: number,
+    to: number,
     all: boolean,
     weight: number,
     lr: number,
@@ -62,8 +63,8 @@ export class GroupStep {
     const { kernels } = heap;
     const group = this.#group;
     const g = this.#scores;
-    for (let first = 0; first < n; first += blockLabels) {
-      const count = Math.min(blockLabels, n - first);
+    for (let first = from; first < to; first += blockLabels) {
+      const count = Math.min(blockLabels, to - first);
       // Whole rows of four; the last block of all labels may need padding, which is gathered.
       const padded = Math.ceil(count / 4) * 4;
       const whole = all && padded === count ? classifier.direct : null;

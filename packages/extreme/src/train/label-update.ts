@@ -3,7 +3,7 @@
  * touch only the rows of a step, a row at a time (several times slower: they are there to compare with).
  */
 import { type Block, floats, type Heap, ints } from "../kernels/heap.ts";
-import type { Model } from "../model/model.ts";
+import type { LabelSide } from "../model/model.ts";
 import type { LabelOptimizer } from "./options.ts";
 
 export interface LabelUpdate {
@@ -41,7 +41,7 @@ export interface LabelUpdate {
 /** `block`: labels of a block at most; `longest`: of a list of one point. */
 export function createLabelUpdate(
   heap: Heap,
-  model: Model,
+  model: LabelSide,
   optimizer: LabelOptimizer,
   block: number,
   longest: number,
@@ -51,14 +51,15 @@ export function createLabelUpdate(
     : new RowUpdate(heap, model, optimizer, block);
 }
 
-class FusedSgd implements LabelUpdate {
+/** Plain SGD: one kernel does a point or a block. */
+export class FusedSgd implements LabelUpdate {
   readonly state = null;
-  readonly #model: Model;
+  readonly #model: LabelSide;
   /** Vectors of one point's labels, and their numbers there, for matrices that are not f32. */
   readonly #rows: Block<Float32Array> | null;
   readonly #places: Block<Int32Array>;
 
-  constructor(heap: Heap, model: Model, longest: number) {
+  constructor(heap: Heap, model: LabelSide, longest: number) {
     this.#model = model;
     const direct = model.classifier.direct !== null;
     this.#rows = direct ? null : floats(heap, longest * model.dim);
@@ -109,14 +110,14 @@ const momentum = 0.9;
 class RowUpdate implements LabelUpdate {
   /** Adagrad: one sum of mean squared gradients a label. Momentum: a vector a label. */
   readonly state: Block<Float32Array>;
-  readonly #model: Model;
+  readonly #model: LabelSide;
   readonly #adagrad: boolean;
   readonly #gradients: Block<Float32Array>;
   readonly #scores: Block<Float32Array>;
   readonly #one: Block<Int32Array>;
   readonly #copy: Block<Float32Array>;
 
-  constructor(heap: Heap, model: Model, optimizer: "momentum" | "adagrad", block: number) {
+  constructor(heap: Heap, model: LabelSide, optimizer: "momentum" | "adagrad", block: number) {
     this.#model = model;
     this.#adagrad = optimizer === "adagrad";
     this.state = floats(heap, this.#adagrad ? model.labels : model.labels * model.dim);

@@ -41,7 +41,7 @@ export interface TrainOptions {
   readonly hardWeight: number;
   /** How the shortlists are searched; `auto` scans all labels where they are few. */
   readonly index: IndexKind;
-  /** Share of the exact shortlist that lists must find, 0 … 1: more of them are looked into until they do, on a sample. */
+  /** Share of the exact shortlist that lists must find, 0 … 1: up to three times as many are looked into until they do, on a sample. */
   readonly indexRecall: number;
   /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
   readonly refreshEvery: number;
@@ -54,6 +54,8 @@ export interface TrainOptions {
   readonly dropout: number;
   /** How label vectors are changed; the recipe is SGD, the others keep a state per label and are slower. */
   readonly labelOptimizer: LabelOptimizer;
+  /** Threads that share the labels of a step in stripes; runs repeat to the byte for an equal number of them. */
+  readonly threads: number;
   readonly lrClassifier: number;
   readonly lrEncoder: number;
 }
@@ -80,6 +82,7 @@ export const defaultTrainOptions: TrainOptions = {
   indexRecall: 0.8,
   dropout: 0.2,
   labelOptimizer: "sgd",
+  threads: 1,
   lrClassifier: 0.05,
   lrEncoder: 0.2,
 };
