@@ -1,8 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
+import { makeData } from "../synthetic/splits.ts";
 import { reproduceAstra } from "./astra.ts";
+import { RunLog } from "./run-log.ts";
 
 const out = mkdtempSync(join(tmpdir(), "extreme-study-"));
 afterAll(() => rmSync(out, { recursive: true }));
@@ -22,4 +24,11 @@ test("the mixture comes near the full loss; stale hard negatives alone do not; r
   // CPU seconds would differ if anything was run again.
   expect(await reproduceAstra({ quick: true, seed: 42, out })).toEqual(first);
   expect(statSync(log).size).toBe(Buffer.byteLength(`${lines.join("\n")}\n`));
+});
+
+test("a line that an interruption cut off is named", () => {
+  const { dataset } = makeData({ labels: 48, seed: 1, testPoints: 10 });
+  const log = join(out, "broken.jsonl");
+  writeFileSync(log, '{"key":"a"}\n{"key":');
+  expect(() => new RunLog(dataset, log)).toThrow(/broken.jsonl:2 is not a run/);
 });
