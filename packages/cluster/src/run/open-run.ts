@@ -1,4 +1,5 @@
 /** Puts a run together in its folder: lock, journal, leases, control socket, and the loop between a planner and a runner. */
+import { setMaxListeners } from "node:events";
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { MillraceError } from "@millrace/core";
@@ -56,6 +57,8 @@ export interface RunOutcome {
 export async function runCluster(options: RunOptions): Promise<RunOutcome> {
   const { folder, file, runner, signal, note } = options;
   const files = runFiles(folder);
+  // One listener per order in flight is no leak.
+  setMaxListeners(0, signal);
   const now = options.now ?? (() => Date.now() / 1000);
   // Other users' jobs reach their lease's socket and their own records through it, and list nothing.
   mkdirSync(folder, { recursive: true, mode: 0o711 });
