@@ -1,12 +1,13 @@
 /** A block as bits: its tensors, its input and its moves, relative to the memory in use at its last backward operator. */
 import type { Layout } from "../problem/layout.ts";
-import type { Problem } from "../problem/problem.ts";
+import { type Problem, timeAgain } from "../problem/problem.ts";
 import type { Span } from "./cuts.ts";
 
 /** A forward choice of a block's operator; masks of tensors. */
 export interface LocalForward {
   readonly choice: number;
   readonly time: number;
+  readonly again: number;
   readonly inputs: number;
   readonly output: number;
   readonly outputSize: number;
@@ -98,6 +99,7 @@ export function localBlock(problem: Problem, layout: Layout, span: Span): LocalB
       op.forward.map((c, choice) => ({
         choice,
         time: c.time,
+        again: timeAgain(c),
         inputs,
         output: mask([j]),
         outputSize: op.output,

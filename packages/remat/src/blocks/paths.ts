@@ -117,7 +117,7 @@ export class PathWriter {
       const to = (at & ~c.inPlace) | c.output | c.auxiliary;
       const candidates = touched & to & ~1;
       for (let freed = candidates; ; freed = (freed - 1) & candidates) {
-        if (c.time + (after[to & ~freed] as number) === value) {
+        if (c.again + (after[to & ~freed] as number) === value) {
           this.run(block, j, c);
           this.free(block, freed);
           return to & ~freed;

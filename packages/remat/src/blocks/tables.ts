@@ -53,7 +53,7 @@ function mayRun(
 ): void {
   const { sizes } = block;
   for (const c of block.forward[k] as LocalForward[]) {
-    const { inputs, time } = c;
+    const { inputs, again: time } = c;
     const made = c.output | c.auxiliary;
     const kept = ~c.inPlace;
     for (let s = inputs; s < sets; s++) {
@@ -176,7 +176,7 @@ export function earlierTable(
       const made = c.output | c.auxiliary;
       for (let s = c.inputs; s < sets; s++) {
         if ((s & c.inputs) !== c.inputs) continue;
-        const value = c.time + (after[s | made] as number);
+        const value = c.again + (after[s | made] as number);
         const fits = (sizes[s] as number) + (c.inPlace !== 0 ? c.workspace : extraOf(c, s));
         if (value < (before[s] as number) && fits <= roomThere) before[s] = value;
       }

@@ -9,7 +9,7 @@
  */
 import { type LinearProgram, ProgramBuilder } from "@millrace/core/solver";
 import { type Layout, layoutOf } from "../problem/layout.ts";
-import type { Problem } from "../problem/problem.ts";
+import { type Problem, timeAgain } from "../problem/problem.ts";
 
 /** What is minimised: time within a budget, or the budget within a time. */
 export type Objective =
@@ -139,7 +139,9 @@ class Writer {
     const column = (upper = 1): number => builder.column(0, 0, upper);
     const size = (tensor: number): number => this.sizeOf(tensor) / scale;
     const run = Array.from({ length: b + 1 }, (_, j) =>
-      (operators[j]?.forward ?? []).map((choice) => this.timed(choice.time)),
+      (operators[j]?.forward ?? []).map((choice) =>
+        this.timed(t === 0 ? choice.time : timeAgain(choice)),
+      ),
     );
     const choices = t === 0 ? [] : (operators[b]?.backward ?? []);
     const backward = choices.map((choice) => this.timed(choice.time));

@@ -1,7 +1,12 @@
 /** From a plan and a window to the events that the window has to live with. */
 import type { Layout } from "../problem/layout.ts";
 import type { Action, Plan } from "../problem/plan.ts";
-import type { Problem, ProblemOperator, TensorId } from "../problem/problem.ts";
+import {
+  type Problem,
+  type ProblemOperator,
+  type TensorId,
+  timeAgain,
+} from "../problem/problem.ts";
 import { type Back, backwardExtra, type Event, type Run, type Window } from "./window.ts";
 
 /**
@@ -30,6 +35,7 @@ class EventWriter {
   private live = 0;
   private b: number;
   private slotted = 0;
+  private lossDone = false;
 
   constructor(problem: Problem, layout: Layout, plan: Plan, window: Window, budget: number) {
     this.problem = problem;
@@ -45,7 +51,6 @@ class EventWriter {
     const { plan, window, layout } = this;
     const n = layout.count;
     const lowest = window.operators[0] as number;
-    let lossDone = false;
     for (const [at, action] of plan.entries()) {
       if (action.kind === "free") {
         this.drop(action.tensor);
@@ -60,8 +65,8 @@ class EventWriter {
           this.slotsUpTo(at, j - 1);
           this.forward(at, action);
         }
-        if (j === n - 1 && !lossDone) {
-          lossDone = true;
+        if (j === n - 1 && !this.lossDone) {
+          this.lossDone = true;
           this.slotted = 0;
         }
         continue;
@@ -122,7 +127,7 @@ class EventWriter {
     const runs = op.forward.map(
       (c, choice): Run => ({
         choice,
-        time: c.time,
+        time: this.lossDone ? timeAgain(c) : c.time,
         inputs: word,
         output: window.bitOf[j] as number,
         outputSize: op.output,
