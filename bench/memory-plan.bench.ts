@@ -7,7 +7,7 @@ import { chainProblem, planMemory, residualProblem, storeAll } from "@millrace/r
 import { report } from "./harness.ts";
 
 /** Seconds that a problem may take, by operators; the bar at 200 is 120. */
-const limits: Readonly<Record<number, number>> = { 20: 10, 50: 10, 100: 30, 200: 40 };
+const limits: Readonly<Record<number, number>> = { 20: 10, 50: 10, 100: 30, 200: 25 };
 const sizes = (process.env["MEMORY_PLAN_SIZES"] ?? "50,100,200").split(",").map(Number);
 
 for (const count of sizes) {
