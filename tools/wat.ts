@@ -45,7 +45,9 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "i32.lt_u": [0x49],
   "i32.gt_s": [0x4a],
   "i32.gt_u": [0x4b],
+  "i32.le_s": [0x4c],
   "i32.le_u": [0x4d],
+  "i32.ge_s": [0x4e],
   "i32.ge_u": [0x4f],
   "i32.ctz": [0x68],
   "i32.add": [0x6a],
@@ -62,6 +64,7 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "f32.div": [0x95],
   "f32.sqrt": [0x91],
   "f32.neg": [0x8c],
+  "f32.eq": [0x5b],
   "f32.gt": [0x5e],
   "f32.lt": [0x5d],
   "f32.convert_i32_s": [0xb2],
@@ -98,6 +101,7 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "i32x4.extend_low_i16x8_s": [0xfd, 0xa7, 0x01],
   "i32x4.extend_high_i16x8_s": [0xfd, 0xa8, 0x01],
   "i32x4.shr_s": [0xfd, 0xac, 0x01],
+  "i16x8.narrow_i32x4_u": [0xfd, 0x86, 0x01],
   "i32x4.min_s": [0xfd, 0xb6, 0x01],
   "i32x4.trunc_sat_f32x4_s": [0xfd, 0xf8, 0x01],
   "f32x4.convert_i32x4_s": [0xfd, 0xfa, 0x01],
@@ -109,6 +113,7 @@ const memory: Readonly<Record<string, readonly [readonly number[], number]>> = {
   "i32.store": [[0x36], 2],
   "f32.store": [[0x38], 2],
   "v128.load": [[0xfd, 0x00], 4],
+  "v128.load16x4_u": [[0xfd, 0x04], 3],
   "v128.load16_splat": [[0xfd, 0x08], 1],
   "v128.load32_splat": [[0xfd, 0x09], 2],
   "v128.store": [[0xfd, 0x0b], 4],
@@ -218,6 +223,10 @@ class Body {
       this.code.push(...access[0], access[1], ...unsigned(Number(offset?.[1] ?? 0)));
       return at + (offset === null ? 1 : 2);
     }
+    if (op === "i8x16.shuffle") {
+      this.code.push(0xfd, 0x0d, ...nodes.slice(at + 1, at + 17).map(Number));
+      return at + 17;
+    }
     const lane = laneStores[op];
     if (lane !== undefined) {
       this.code.push(...lane[0], lane[1], 0, Number(next));
@@ -316,17 +325,21 @@ export const kernels = [
   ["packages/data/src/prep/kernels.wat", "packages/data/src/prep/kernel-bytes.ts"],
   ["packages/extreme/src/kernels/kernels.wat", "packages/extreme/src/kernels/bytes.ts"],
   ["packages/remat/src/kernels/kernels.wat", "packages/remat/src/kernels/bytes.ts"],
+  ["packages/remat/src/kernels/planes.wat", "packages/remat/src/kernels/plane-bytes.ts"],
 ] as const;
 
 /** The source text of the module that holds the bytes. */
-export function bytesModule(wat: string): string {
+export function bytesModule(wat: string, name = "kernels.wat"): string {
   const base64 = Buffer.from(assemble(wat)).toString("base64");
   const lines = base64.match(/.{1,90}/g) ?? [];
-  return `/** kernels.wat, assembled by tools/wat.ts; a test keeps the two equal. */\nexport const kernelBytes = [\n${lines.map((line) => `  "${line}",\n`).join("")}].join("");\n`;
+  return `/** ${name}, assembled by tools/wat.ts; a test keeps the two equal. */\nexport const kernelBytes = [\n${lines.map((line) => `  "${line}",\n`).join("")}].join("");\n`;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = new URL("../", import.meta.url);
   for (const [wat, module] of kernels)
-    writeFileSync(new URL(module, root), bytesModule(readFileSync(new URL(wat, root), "utf8")));
+    writeFileSync(
+      new URL(module, root),
+      bytesModule(readFileSync(new URL(wat, root), "utf8"), wat.split("/").at(-1)),
+    );
 }
