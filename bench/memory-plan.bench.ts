@@ -6,8 +6,9 @@
 import { chainProblem, planMemory, residualProblem, storeAll } from "@millrace/remat";
 import { report } from "./harness.ts";
 
-/** Seconds that a problem may take, by operators; the bar at 200 is 120. */
-const limits: Readonly<Record<number, number>> = { 20: 10, 50: 10, 100: 30, 200: 25 };
+/** Seconds that a problem may take, by operators; the bars are 10, 30 and 120. */
+const limits: Readonly<Record<number, number>> = { 20: 10, 50: 10, 100: 28, 200: 45 };
+const bars: Readonly<Record<number, number>> = { 20: 10, 50: 10, 100: 30, 200: 120 };
 const sizes = (process.env["MEMORY_PLAN_SIZES"] ?? "50,100,200").split(",").map(Number);
 
 for (const count of sizes) {
@@ -27,10 +28,12 @@ for (const count of sizes) {
       });
       const name = `${problem.name} at ${fraction}`;
       if (result.time === null) continue;
-      report(`${name}: gap`, 100 * (result.gap ?? Number.NaN), "%", count <= 100 ? bar : undefined);
+      // Without a bound there is no gap to report.
+      if (result.gap !== null)
+        report(`${name}: gap`, 100 * result.gap, "%", count <= 100 ? bar : undefined);
       report(`${name}: overhead`, 100 * (result.time / time - 1), "%");
       const first = 1000 * (result.firstPlanSeconds ?? Number.NaN);
       report(`${name}: first plan`, first, "ms", count === 200 ? 500 : undefined);
-      report(`${name}: in all`, result.elapsedSeconds, "s", count === 200 ? 120 : limit);
+      report(`${name}: in all`, result.elapsedSeconds, "s", bars[count] ?? limit);
     }
 }

@@ -5,6 +5,7 @@
 import { BlockBound } from "../blocks/bound.ts";
 import { decompose, refine } from "../blocks/decomposition.ts";
 import { planOfBlocks } from "../blocks/plan.ts";
+import { isChain } from "../chain/chain-dp.ts";
 import { windowSearch } from "../windows/search.ts";
 import { type Effort, gapOf, goodEnough, type PlanSolver, type Search } from "./solver.ts";
 
@@ -30,12 +31,15 @@ export const blockSolver: PlanSolver = {
   applies: ({ layout }) => layout.count > 4,
   async run(search) {
     const amount = amounts[search.effort];
-    planFromBlocks(search, amount.largest);
+    // The chain's own table is finer.
+    if (!isChain(search.problem)) planFromBlocks(search, amount.largest);
     windows(search, 0.3, 10);
-    const [first, ...rest] = amount.blocks;
-    await bound(search, first as number, amount);
+    const [first = 12, ...rest] = amount.blocks;
+    await bound(search, first, amount, true);
     windows(search, amount.patience, amount.bits);
-    for (const wanted of [first as number, ...rest]) await bound(search, wanted, amount);
+    for (const wanted of amount.blocks) await bound(search, wanted, amount, true);
+    // Cuts that ignore the plan are sometimes better: the border tensors that it keeps are not all there is.
+    for (const wanted of [first, ...rest.slice(0, 1)]) await bound(search, wanted, amount, false);
     if (gapOf(search) < 1) windows(search, amount.patience, amount.bits);
   },
 };
@@ -68,8 +72,13 @@ function windows(search: Search, patience: number, bits: number): void {
   });
 }
 
-/** Proves what it can with blocks cut where the best plan keeps the tensor between. */
-async function bound(search: Search, wanted: number, amount: Amount): Promise<void> {
+/** Proves what it can with blocks, cut where the best plan keeps the tensor between or as few as can be. */
+async function bound(
+  search: Search,
+  wanted: number,
+  amount: Amount,
+  byPlan: boolean,
+): Promise<void> {
   const { problem, layout, budget } = search;
   const { plan, time } = search.best();
   if (plan === null || done(search)) return;
@@ -78,7 +87,7 @@ async function bound(search: Search, wanted: number, amount: Amount): Promise<vo
     if (action.kind === "forward")
       preferred[action.operator] = Math.min(2, (preferred[action.operator] as number) + 1);
   const [coarsest = 64] = amount.steps;
-  const cuts = { wanted, most: amount.largest, preferred };
+  const cuts = { wanted, most: amount.largest, ...(byPlan && { preferred }) };
   const blocks = decompose(problem, budget / coarsest, cuts);
   if (blocks === null) return;
   const bounds = new BlockBound(blocks, budget);

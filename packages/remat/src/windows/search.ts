@@ -10,7 +10,7 @@ import { windowOf } from "./window.ts";
 
 /** How long windows are tried, and how large they are. */
 export interface WindowSearchOptions {
-  /** Windows tried without finding anything before it ends, once they are as large as they get. */
+  /** Windows tried without finding anything before it ends; six times as many in all. */
   readonly patience: number;
   readonly seed: number;
   /** Tensors of the smallest and of the largest windows; they grow while nothing is found. */
@@ -44,8 +44,8 @@ export function windowSearch(
   const [least, most] = options.bits;
   let bits = least;
   let idle = 0;
-  while (idle < options.patience && !options.stop()) {
-    idle++;
+  for (let round = 0; round < 6 * options.patience; round++) {
+    if (idle++ >= options.patience || options.stop()) break;
     if (idle > layout.count / 2 && bits < most) {
       bits++;
       idle = 0;
