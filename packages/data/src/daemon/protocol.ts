@@ -3,6 +3,7 @@
  * through the ring.
  */
 import type { SampleSpec } from "../batch/batch.ts";
+import type { ProducerCounts } from "./producer-protocol.ts";
 
 export const protocolVersion = 1;
 
@@ -64,6 +65,8 @@ export interface Delivery {
   readonly position: number;
   /** 0 when every sample of the batch was bad. */
   readonly samples: number;
+  /** When the batch's last item was there, seconds of CLOCK_MONOTONIC; what a job waited until then was a fetch stall. */
+  readonly fetchedAt: number;
   /** Samples of the epoch that the batch stands for, those left out included. */
   readonly planned: number;
   /** The batch could not be prepared. */
@@ -80,6 +83,10 @@ export interface ServiceStatus {
   readonly restarts: number;
   readonly badSamples: number;
   readonly named: readonly { readonly name: string; readonly reason: string }[];
+  /** Slots of the ring by state. */
+  readonly slots: { readonly free: number; readonly leased: number; readonly ready: number };
+  /** All producers together, those that have ended included; null before the first batch. */
+  readonly work: ProducerCounts | null;
 }
 
 export type FromService =

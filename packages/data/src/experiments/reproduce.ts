@@ -182,7 +182,7 @@ async function serverRows(
         high: Math.max(...alone.epochSeconds) / Math.min(...partitioned.epochSeconds),
         unit: "x",
         n,
-        note: `servers with a hard disk each (150 reads/s, ${bounds.device === null ? "emulated" : "throttled by the kernel"}), stores in their memory, one machine's cores for both; ${partitioned.storageBytes} bytes from disks after the first epoch; ${Math.round(100 * partitioned.coresBusy)} % of the cores busy, ${Math.round(100 * partitioned.prepShare)} % of the waiting for preparation; theirs is "up to"`,
+        note: `servers with a hard disk each (150 reads/s, ${bounds.device === null ? "emulated" : "throttled by the kernel"}), stores in their memory, one machine's cores for both; ${partitioned.storageBytes} bytes from disks after the first epoch; ${Math.round(100 * partitioned.coresBusy)} % of the cores busy${prep === "none" ? "" : `, ${Math.round(100 * partitioned.prepShare)} % of the waiting for preparation`}; theirs is "up to"`,
       });
   }
   return rows;
