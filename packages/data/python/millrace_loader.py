@@ -30,8 +30,9 @@ from millrace_cache import ByteCache, open  # noqa: A004
 
 __all__ = ["Batch", "Batches", "ByteCache", "ServiceError", "instrument", "open"]
 
-_PROTOCOL = 1
-_TYPES = {"u8": np.uint8, "f32": np.float32, "i32": np.int32}
+_PROTOCOL = 2
+_TYPES = {"u8": np.dtype(np.uint8), "f32": np.dtype(np.float32), "i32": np.dtype(np.int32)}
+_INT32 = np.dtype(np.int32)
 _SLOT_HEADERS = 4096
 _SLOT_HEADER_BYTES = 64
 _parse = json.JSONDecoder().raw_decode
@@ -91,7 +92,7 @@ class _Ring:
         slots = welcome["slots"]
         self.dtype = _TYPES[spec["type"]]
         self.shape = tuple(spec["shape"])
-        sample = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        sample = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
         self.labels_at = _aligned(batch * sample, 64)
         self.items_at = self.labels_at + _aligned(4 * batch, 64)
         self.slot_bytes = _aligned(self.items_at + 4 * batch, 4096)
@@ -116,8 +117,8 @@ class _Ring:
         memory = self.memory
         return (
             np.ndarray((samples, *self.shape), self.dtype, memory, at),
-            np.ndarray(samples, np.int32, memory, at + self.labels_at),
-            np.ndarray(samples, np.int32, memory, at + self.items_at),
+            np.ndarray(samples, _INT32, memory, at + self.labels_at),
+            np.ndarray(samples, _INT32, memory, at + self.items_at),
         )
 
 
@@ -141,13 +142,19 @@ class Batches:
         self._welcome = None
         self._expect = None
         self._socket = None
-        self._stalls = dict.fromkeys(("batches", "samples"), 0)
-        self._stalls.update(dict.fromkeys(("wait_seconds", "fetch_seconds", "prep_seconds"), 0.0))
+        self._batches = self._samples = 0
+        self._waited = self._fetched = 0.0
         self._connect()
 
     def stalls(self):
         """Totals: batches, samples, seconds that ``next`` waited, and the parts of it for bytes and for preparation."""
-        return dict(self._stalls)
+        return {
+            "batches": self._batches,
+            "samples": self._samples,
+            "wait_seconds": self._waited,
+            "fetch_seconds": self._fetched,
+            "prep_seconds": self._waited - self._fetched,
+        }
 
     # The place.
 
@@ -180,26 +187,26 @@ class Batches:
                 self._place["epoch"] += 1
                 self._place["position"] = 0
                 return None
-            message = self._head()
-            if "error" in message:
-                raise ServiceError(message["error"])
-            self._place["position"] += message["planned"]
-            if message["samples"] == 0:
-                self._used(self._socket, message)
+            # A delivery has no names, so that taking it apart costs little (PackedDelivery of daemon/protocol.ts).
+            _, session, slot, generation, seed, sequence, epoch, position, samples, planned, fetched, *error = (
+                self._head()
+            )
+            if error:
+                raise ServiceError(error[0])
+            self._place["position"] += planned
+            used = (self._socket, session, seed, sequence)
+            if samples == 0:
+                self._used(*used)
                 continue
-            self._account(began, message)
-            return self._take(message)
-
-    def _account(self, began, message):
-        """Until the batch's last item was there, the wait was for bytes; the rest was for preparation."""
-        waited = time.monotonic() - began
-        fetch = min(max(0.0, message["fetchedAt"] - began), waited)
-        stalls = self._stalls
-        stalls["batches"] += 1
-        stalls["samples"] += message["samples"]
-        stalls["wait_seconds"] += waited
-        stalls["fetch_seconds"] += fetch
-        stalls["prep_seconds"] += waited - fetch
+            # Until the batch's last item was there, the wait was for bytes; the rest was for preparation.
+            waited = time.monotonic() - began
+            self._waited += waited
+            if fetched > began:
+                self._fetched += min(fetched - began, waited)
+            self._batches += 1
+            self._samples += samples
+            self._ring.check(slot, generation, sequence)
+            return self._lend(slot, samples, epoch, position, used)
 
     def close(self):
         if self._socket is not None:
@@ -276,33 +283,31 @@ class Batches:
             except (OSError, EOFError):
                 self._reconnect()
                 continue
-            if message["kind"] == "batch":
+            if isinstance(message, list):
                 return message
             if message["kind"] == "refused":
                 raise ServiceError(message["message"])
 
-    def _used(self, connection, message):
+    def _used(self, connection, session, seed, sequence):
         if connection is None or connection is not self._socket:
             return
-        used = {"kind": "used", **{name: message[name] for name in ("session", "seed", "sequence")}}
+        used = {"kind": "used", "session": session, "seed": seed, "sequence": sequence}
         try:
             connection.sendall(json.dumps(used).encode() + b"\n")
         except OSError:
             # The service is gone; the next call joins another one at this place.
             pass
 
-    def _take(self, message):
-        ring, connection = self._ring, self._socket
-        ring.check(message["slot"], message["generation"], message["sequence"])
-        data, labels, items = ring.views(message["slot"], message["samples"])
-        release = lambda: self._used(connection, message)  # noqa: E731
+    def _lend(self, slot, samples, epoch, position, used):
+        data, labels, items = self._ring.views(slot, samples)
+        release = lambda: self._used(*used)  # noqa: E731
         if self._copy:
             data, labels, items = data.copy(), labels.copy(), items.copy()
             release()
             release = None
         if self._torch is not None:
             data, labels, items = map(self._as_torch, (data, labels, items))
-        return Batch(data, labels, items, message["epoch"], message["position"], release)
+        return Batch(data, labels, items, epoch, position, release)
 
     def _as_torch(self, array):
         # torch warns of arrays that may not be written to, which views of the ring are on purpose.

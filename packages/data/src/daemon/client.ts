@@ -10,8 +10,10 @@ import {
   type Delivery,
   type FromService,
   LineReader,
+  type PackedDelivery,
   protocolVersion,
   type ToService,
+  unpackMessage,
   type Welcome,
 } from "./protocol.ts";
 import { Ring, ringLayout } from "./ring.ts";
@@ -274,7 +276,7 @@ function open(
 ): Promise<Connection> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
-    const lines = new LineReader<FromService>();
+    const lines = new LineReader<FromService | PackedDelivery>();
     let connection: Connection | null = null;
     const fail = (message: string, refused: boolean): void => {
       socket.destroy();
@@ -296,7 +298,8 @@ function open(
       socket.write(`${JSON.stringify(join)}\n`);
     });
     socket.on("data", (chunk: string) => {
-      for (const message of lines.push(chunk)) {
+      for (const line of lines.push(chunk)) {
+        const message = unpackMessage(line);
         if (connection !== null) hear(message, connection);
         else if (message.kind === "refused") fail(message.message, true);
         else if (message.kind === "welcome") {

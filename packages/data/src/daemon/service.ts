@@ -19,6 +19,7 @@ import {
   type FromService,
   LineReader,
   type Place,
+  packDelivery,
   protocolVersion,
   type ServiceStatus,
   type ToService,
@@ -338,7 +339,7 @@ export class DataService implements AsyncDisposable {
         if (job === undefined) continue;
         const { slot, generation, id, outcome } = action;
         const place = this.at.placeOf(id);
-        send(job.socket, {
+        const delivery = packDelivery({
           kind: "batch",
           session: job.session,
           slot,
@@ -348,6 +349,7 @@ export class DataService implements AsyncDisposable {
           planned: this.at.planned(place.position),
           ...("error" in outcome ? { samples: 0, fetchedAt: 0, error: outcome.error } : outcome),
         });
+        job.socket.write(`${JSON.stringify(delivery)}\n`);
       }
     }
   }
