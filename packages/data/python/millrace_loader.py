@@ -49,15 +49,23 @@ class Batch:
     With ``copy=False`` the arrays are views of shared memory until ``release()``.
     """
 
-    __slots__ = ("data", "labels", "items", "epoch", "position", "_release")
+    __slots__ = ("data", "labels", "_items", "epoch", "position", "_release", "_used")
 
-    def __init__(self, data, labels, items, epoch, position, release):
+    def __init__(self, data, labels, items, epoch, position, release=None, used=()):
         self.data = data
         self.labels = labels
-        self.items = items
+        self._items = items
         self.epoch = epoch
         self.position = position
         self._release = release
+        self._used = used
+
+    @property
+    def items(self):
+        """Made when first asked for, since few ask."""
+        if callable(self._items):
+            self._items = self._items()
+        return self._items
 
     def __iter__(self):
         return iter((self.data, self.labels))
@@ -69,8 +77,8 @@ class Batch:
         """Gives the slot back, once; the arrays of a view must not be touched afterwards."""
         if self._release is not None:
             release, self._release = self._release, None
-            self.data = self.labels = self.items = None
-            release()
+            self.data = self.labels = self._items = None
+            release(*self._used)
 
     def __enter__(self):
         return self
@@ -118,7 +126,7 @@ class _Ring:
         return (
             np.ndarray((samples, *self.shape), self.dtype, memory, at),
             np.ndarray(samples, _INT32, memory, at + self.labels_at),
-            np.ndarray(samples, _INT32, memory, at + self.items_at),
+            lambda: np.ndarray(samples, _INT32, memory, at + self.items_at),
         )
 
 
@@ -270,6 +278,8 @@ class Batches:
             chunk = self._socket.recv(4096)
             if not chunk:
                 raise EOFError("the service closed the connection")
+            if not self._lines and chunk.find(b"\n") == len(chunk) - 1:
+                return _parse(chunk.decode())[0]
             self._lines += chunk
         line, self._lines = self._lines[:end], self._lines[end + 1 :]
         return _parse(line.decode())[0]
@@ -300,14 +310,13 @@ class Batches:
 
     def _lend(self, slot, samples, epoch, position, used):
         data, labels, items = self._ring.views(slot, samples)
-        release = lambda: self._used(*used)  # noqa: E731
         if self._copy:
-            data, labels, items = data.copy(), labels.copy(), items.copy()
-            release()
-            release = None
+            data, labels, items = data.copy(), labels.copy(), items().copy()
+            self._used(*used)
         if self._torch is not None:
-            data, labels, items = map(self._as_torch, (data, labels, items))
-        return Batch(data, labels, items, epoch, position, release)
+            data, labels = self._as_torch(data), self._as_torch(labels)
+            items = self._as_torch(items() if callable(items) else items)
+        return Batch(data, labels, items, epoch, position, None if self._copy else self._used, used)
 
     def _as_torch(self, array):
         # torch warns of arrays that may not be written to, which views of the ring are on purpose.
@@ -371,7 +380,7 @@ class _Instrumented:
         first = self._first
         if isinstance(first, Batch):
             # The first one stays on loan; what is handed out may be released.
-            return Batch(first.data, first.labels, first.items, first.epoch, first.position, None)
+            return Batch(first.data, first.labels, first.items, first.epoch, first.position)
         return first
 
     def _step(self, handed):

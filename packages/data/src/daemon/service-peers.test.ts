@@ -90,7 +90,8 @@ describe.skipIf(!storesInstalled())("with stores", () => {
     const { port } = stores[0] as StoreServer;
     expect(value(`millrace_data_peer_up{peer="127.0.0.1:${port}"}`)).toBe(1);
     const hits = value(`millrace_data_peer_reads_total{peer="127.0.0.1:${port}",outcome="hits"}`);
-    expect(hits).toBe(members[0]?.hits);
+    // Reading ahead goes on meanwhile.
+    expect(hits).toBeGreaterThanOrEqual(members[0]?.hits ?? Number.NaN);
     expect((await fetch(`${metrics.url}/other`)).status).toBe(404);
     for (const job of jobs) await job[Symbol.asyncDispose]();
   });
