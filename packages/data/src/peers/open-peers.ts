@@ -21,8 +21,14 @@ export interface PeersOptions {
   readonly manifest?: string;
 }
 
-/** More than an even share, so that hashing leaves no member full while others have room. */
-const unevenness = 1.15;
+/**
+ * Bytes of one of n members that are alike, so that hashing leaves none full while others have room: an even share, five
+ * standard deviations of the number of items that fall to it, and a twentieth.
+ */
+function evenBytes(source: Source, members: number): number {
+  const share = (source.totalBytes + source.length * entryOverheadBytes) / members;
+  return Math.ceil(share * (1.05 + 5 / Math.sqrt(source.length / members)));
+}
 
 /** `redis://host:6379`, or `redis://host:6379,200GB`. Throws MillraceError CONFIG_INVALID. */
 export function parsePeer(text: string): PeerSpec {
@@ -43,13 +49,12 @@ export async function openPeers(
   storage: StorageReader,
   environment: Readonly<Record<string, string | undefined>> = process.env,
 ): Promise<PartitionedReader> {
-  const even =
-    (unevenness * (source.totalBytes + source.length * entryOverheadBytes)) / members.length;
+  const even = evenBytes(source, members.length);
   const username = environment["MILLRACE_PEER_USER"];
   const password = environment["MILLRACE_PEER_PASSWORD"];
   const digests = manifest === undefined ? null : readManifest(manifest, source);
   const opened = await Promise.all(
-    members.map(async ({ url, bytes = Math.ceil(even) }) => {
+    members.map(async ({ url, bytes = even }) => {
       const address = storeAddress({ url });
       const secrets =
         address.password === undefined && password !== undefined
