@@ -170,7 +170,6 @@ test("strangers, other users and nonsense are refused, and nobody else is harmed
   lease.report(1, 1, 0, 1);
   expect(await reports.next()).toMatchObject({ job: "a", step: 1 });
 });
-});
 
 test("a socket that cannot be is named", async () => {
   await expect(serve({ socket: join(dir, "x".repeat(120)) })).rejects.toThrow(/too long/);
