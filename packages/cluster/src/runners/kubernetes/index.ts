@@ -1,3 +1,3 @@
 /** Jobs on Kubernetes. Needs the optional package @kubernetes/client-node. */
-export { type ConnectionOptions, connect } from "./connection.ts";
+export { type Connection, type ConnectionOptions, connect } from "./connection.ts";
 export * from "./kubernetes.ts";
