@@ -200,6 +200,11 @@ export const errorCodes = {
     title: "Another scheduler has taken this cluster over",
     text: "One scheduler at a time gives orders. Each that starts takes a higher number than those before it, and orders with a lower number are refused. Jobs go on under the new one; `millrace cluster status` shows them.",
   },
+  LEASE_REFUSED: {
+    exit: 4,
+    title: "A job could not take its lease",
+    text: "MILLRACE_LEASE names the socket of the scheduler that started the job and MILLRACE_LEASE_TOKEN is its pass. The scheduler is gone, or the job runs as another user than it was submitted by. Without the two variables a job stands alone.",
+  },
   INTERRUPTED: {
     exit: 130,
     title: "Stopped by the user",

@@ -73,6 +73,7 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
       expect(seen.attempt).toBe(1);
       expect(seen.outcome).toBe(null);
       expectHeld(seen, slice);
+      await started(rig, runner, "stays");
       expect(await rig.starts("stays")).toBe(1);
       const first = (await runner.servers())[0]?.name ?? "";
       for (const id of ["ends", "fails"])
@@ -110,6 +111,7 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
       const to = slicesOn(second?.name ?? "", [1], 4, 3 * GB);
       await runner.start({ id: "moves", attempt: 1, slices: [from] });
       await until(runner, "moves", (job) => job.phase === "running");
+      await started(rig, runner, "moves");
       await runner.stop("moves", 1);
       const ended = await until(runner, "moves", (job) => job.phase === "ended");
       expect(ended).toMatchObject({ attempt: 1, held: [] });
@@ -123,6 +125,7 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
       await runner.stop("moves", 1);
       await runner.start({ id: "moves", attempt: 1, slices: [from] });
       expect(await one(runner, "moves")).toMatchObject({ attempt: 2, phase: "running" });
+      await started(rig, runner, "moves", 2);
       expect(await rig.starts("moves")).toBe(2);
     });
 
@@ -177,6 +180,7 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
       const kept = await one(runner, "kept");
       expect(kept).toMatchObject({ phase: "running", attempt: 1 });
       expectHeld(kept, slice);
+      await started(rig, runner, "kept");
       expect(await one(runner, "over")).toMatchObject({
         phase: "ended",
         outcome: { kind: "exited", code: 0 },
@@ -210,6 +214,7 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
       const seen = await until(runner, "grows", (job) => job.held[0]?.cpus === 3);
       expectHeld(seen, large);
       expect(seen).toMatchObject({ phase: "running", attempt: 1 });
+      await started(rig, runner, "grows");
       expect(await rig.starts("grows")).toBe(1);
     });
 
@@ -221,6 +226,7 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
       await runner.submit(rig.job("left", "stays"));
       await runner.start({ id: "left", attempt: 1, slices: [slicesOn(name, [0], 1, GB)] });
       await until(runner, "left", (job) => job.phase === "running");
+      await started(rig, runner, "left");
       await rig.loseServer(name);
       const seen = await until(runner, "left", (job) => job.phase === "ended");
       expect(seen).toMatchObject({ attempt: 1, held: [], outcome: { kind: "lost" } });
@@ -232,7 +238,7 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
         attempt: 2,
         slices: [slicesOn(second?.name ?? "", [0], 1, GB)],
       });
-      await until(runner, "left", (job) => job.phase === "running");
+      await started(rig, runner, "left", 2);
       expect(await rig.starts("left")).toBe(2);
     });
   });
@@ -288,7 +294,8 @@ async function until(
   return found(await settled(runner, (jobs) => found(jobs) !== undefined)) as Observed;
 }
 
-async function started(rig: RunnerRig, runner: Runner, id: string): Promise<void> {
+/** Waits until the program itself has begun; the engine may say `running` a little earlier. */
+async function started(rig: RunnerRig, runner: Runner, id: string, times = 1): Promise<void> {
   const never = new AbortController();
-  while ((await rig.starts(id)) === 0) await runner.changed(never.signal);
+  while ((await rig.starts(id)) < times) await runner.changed(never.signal);
 }
