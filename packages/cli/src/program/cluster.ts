@@ -8,7 +8,7 @@ import { decimal, wholeNumber } from "./values.ts";
 const group = "Training clusters:";
 
 const policies = ["fifo", "srtf", "las", "las-discrete", "ftf", "drf", "tetris"];
-const allocators = ["proportional", "greedy", "tune", "waterfill", "opt", "pooled"];
+const allocators = ["proportional", "greedy", "tune", "tune-afresh", "waterfill", "opt", "pooled"];
 
 const workloadFlags: readonly FlagSpec[] = [
   { flags: "--trace <csv>", text: "the jobs: rows job_id,model,arrival_s,iterations,gpus" },

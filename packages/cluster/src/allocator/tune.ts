@@ -1,21 +1,21 @@
 /**
  * Synergy-Tune over a job's choices (Synergy §4.2, algorithm 1): the best one, else the floor, else peers on the chosen
- * servers fall back to their floors until there is room. Everything is placed afresh; where nothing changes the jobs keep
- * their GPUs.
+ * servers fall back to their floors until there is room. Where changes cost nothing everything is placed afresh, as
+ * published; jobs that would pay for a restart or a cold cache stay, and change where that gains more than it costs.
  */
 import type { ClusterState, JobState, Plan, WaitReason } from "../contracts.ts";
 import { byFreeGpus, findPlace, type PlacementMode } from "../placement/fit.ts";
 import type { Draft, Ledger, Part } from "../placement/ledger.ts";
 import { isFixed, selectJobs } from "../policy/select.ts";
-import { finishPlan, raiseStaying, startPlan } from "./frame.ts";
+import { changesCost, finishPlan, raiseStaying, startPlan, worthWith } from "./frame.ts";
 
-/** The allocator with this placement. */
-export function tune(mode: PlacementMode) {
+/** The allocator with this placement; `costs: false` places afresh whatever it costs, as the published one does. */
+export function tune(mode: PlacementMode, { costs = true }: { readonly costs?: boolean } = {}) {
   return (state: ClusterState, order: readonly JobState[]): Plan => {
     const { chosen, waiting } = selectJobs(state, order);
-    const { ledger, drafts, others } = startPlan(state, chosen);
+    const { ledger, drafts, kept, others } = startPlan(state, chosen, costs);
     const left: { job: string; reason: WaitReason }[] = [...waiting];
-    for (const job of others) {
+    for (const job of largestFirst(others)) {
       const { best } = job.options;
       const parts = findPlace(ledger, job, best, mode);
       const draft =
@@ -24,8 +24,39 @@ export function tune(mode: PlacementMode) {
       else drafts.push(draft);
     }
     raiseStaying(state, ledger, drafts);
-    return finishPlan(state, drafts, left);
+    const moved = new Map(kept.map((draft) => [draft, raiseKept(ledger, draft, mode)]));
+    return finishPlan(
+      state,
+      drafts.map((draft) => moved.get(draft) ?? draft),
+      left,
+    );
   };
+}
+
+/** Jobs that lose speed over several servers are placed before the others leave no server whole (Synergy §4.2). */
+export function largestFirst(jobs: readonly JobState[]): readonly JobState[] {
+  if (!jobs.some((job) => job.gpus > 1 && job.spanFactor < 1)) return jobs;
+  return [...jobs].sort((a, b) => b.gpus - a.gpus);
+}
+
+/** The kept job with its best choice, here or elsewhere, where that pays for the change; else as it is. */
+function raiseKept(ledger: Ledger, draft: Draft, mode: PlacementMode): Draft {
+  const { job, choice } = draft;
+  const { best } = job.options;
+  const spans = draft.parts.length > 1 && job.spanFactor < 1;
+  if (choice.speed >= best.speed && !spans) return draft;
+  const now = worthWith(job, choice, false) * (spans ? job.spanFactor : 1);
+  if (ledger.fitsInstead(draft, best)) {
+    if (worthWith(job, best, false) * (spans ? job.spanFactor : 1) <= now) return draft;
+    ledger.change(draft, best);
+    return draft;
+  }
+  if (worthWith(job, best, true) <= now) return draft;
+  ledger.remove(draft);
+  const parts = findPlace(ledger, job, best, mode);
+  const lost = parts !== null && parts.length > 1 ? job.spanFactor : 1;
+  const pays = parts !== null && worthWith(job, best, true) * lost > now;
+  return pays ? ledger.add(job, best, parts) : ledger.add(job, choice, draft.parts);
 }
 
 /**
@@ -63,7 +94,7 @@ function reclaimTargets(ledger: Ledger, job: JobState): readonly Part[] {
   return parts;
 }
 
-/** Sets peers back to their floors, the ones with most per GPU first, until the job's part fits. */
+/** Sets peers back to their floors, those that lose no restart by it and have most per GPU first, until the part fits. */
 function reclaim(
   state: ClusterState,
   ledger: Ledger,
@@ -72,8 +103,11 @@ function reclaim(
   gpus: number,
 ): void {
   const { floor } = job.options;
+  const pays = ({ job: peer }: Draft): number =>
+    peer.held.length > 0 && peer.resize !== "live" && changesCost(peer) ? 1 : 0;
   const peers = [...(ledger.drafts[server] as Draft[])].sort(
     (a, b) =>
+      pays(a) - pays(b) ||
       a.parts.length - b.parts.length ||
       b.choice.cpus / b.job.gpus - a.choice.cpus / a.job.gpus ||
       b.choice.hostBytes / b.job.gpus - a.choice.hostBytes / a.job.gpus,

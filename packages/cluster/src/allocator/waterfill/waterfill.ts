@@ -10,10 +10,9 @@ import type { ClusterState, JobState, Plan, WaitReason } from "../../contracts.t
 import type { Draft, Part } from "../../placement/ledger.ts";
 import { smallest } from "../../placement/smallest.ts";
 import { isFixed, selectJobs } from "../../policy/select.ts";
-import type { Choice } from "../../profile/options.ts";
-import { finishPlan, heldChoice, heldParts, mustStay } from "../frame.ts";
+import { exactChoice, finishPlan, heldChoice, heldParts, mustStay } from "../frame.ts";
 import { Board, newSeat } from "./board.ts";
-import { type Seat, sameChoice } from "./fill.ts";
+import type { Seat } from "./fill.ts";
 import { rebalance } from "./rebalance.ts";
 import { upgradeSpanning } from "./spanning.ts";
 
@@ -68,7 +67,7 @@ function stay(board: Board, job: JobState): Seat | null {
   if (job.held.length === 0) return null;
   for (const { server } of job.held)
     if ((state.servers[server]?.condition ?? "down") === "down") return null;
-  const held = exactChoice(job);
+  const held = exactChoice(job, heldChoice(job));
   const fixed = isFixed(state, job);
   const seat: Seat = {
     job,
@@ -87,12 +86,6 @@ function stay(board: Board, job: JobState): Seat | null {
     board.sitAcross(seat, parts);
   }
   return seat;
-}
-
-/** The choice that the job holds, as the object of its options where it is one of them. */
-function exactChoice(job: JobState): Choice {
-  const held = heldChoice(job);
-  return job.options.choices.find((choice) => sameChoice(choice, held)) ?? held;
 }
 
 /**
