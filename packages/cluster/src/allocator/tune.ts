@@ -7,7 +7,9 @@ import type { ClusterState, JobState, Plan, WaitReason } from "../contracts.ts";
 import { byFreeGpus, findPlace, type PlacementMode } from "../placement/fit.ts";
 import type { Draft, Ledger, Part } from "../placement/ledger.ts";
 import { isFixed, selectJobs } from "../policy/select.ts";
+import type { Choice } from "../profile/options.ts";
 import { changesCost, finishPlan, raiseStaying, startPlan, worthWith } from "./frame.ts";
+import { current, makeWhole, type Replaced, spanLoss } from "./whole.ts";
 
 /** The allocator with this placement; `costs: false` places afresh whatever it costs, as the published one does. */
 export function tune(mode: PlacementMode, { costs = true }: { readonly costs?: boolean } = {}) {
@@ -15,8 +17,10 @@ export function tune(mode: PlacementMode, { costs = true }: { readonly costs?: b
     const { chosen, waiting } = selectJobs(state, order);
     const { ledger, drafts, kept, others } = startPlan(state, chosen, costs);
     const left: { job: string; reason: WaitReason }[] = [...waiting];
+    const replaced: Replaced = new Map();
     for (const job of largestFirst(others)) {
       const { best } = job.options;
+      if (costs) makeWhole(state, ledger, job, spanLoss(job), replaced);
       const parts = findPlace(ledger, job, best, mode);
       const draft =
         parts === null ? placeAtFloor(state, ledger, job, mode) : ledger.add(job, best, parts);
@@ -24,10 +28,14 @@ export function tune(mode: PlacementMode, { costs = true }: { readonly costs?: b
       else drafts.push(draft);
     }
     raiseStaying(state, ledger, drafts);
-    const moved = new Map(kept.map((draft) => [draft, raiseKept(ledger, draft, mode)]));
+    for (const draft of kept) {
+      const now = current(replaced, draft);
+      const raised = raiseKept(state, ledger, now, mode, replaced);
+      if (raised !== now) replaced.set(now, raised);
+    }
     return finishPlan(
       state,
-      drafts.map((draft) => moved.get(draft) ?? draft),
+      drafts.map((draft) => current(replaced, draft)),
       left,
     );
   };
@@ -39,23 +47,42 @@ export function largestFirst(jobs: readonly JobState[]): readonly JobState[] {
   return [...jobs].sort((a, b) => b.gpus - a.gpus);
 }
 
-/** The kept job with its best choice, here or elsewhere, where that pays for the change; else as it is. */
-function raiseKept(ledger: Ledger, draft: Draft, mode: PlacementMode): Draft {
+/** The kept job with its best choice, here or elsewhere, and on one server, where that pays for the change; else as it is. */
+function raiseKept(
+  state: ClusterState,
+  ledger: Ledger,
+  draft: Draft,
+  mode: PlacementMode,
+  replaced: Replaced,
+): Draft {
   const { job, choice } = draft;
   const { best } = job.options;
+  const worth = (to: Choice, moved: boolean, parts: readonly Part[]): number =>
+    worthWith(job, to, moved) * (parts.length > 1 ? job.spanFactor : 1);
   const spans = draft.parts.length > 1 && job.spanFactor < 1;
   if (choice.speed >= best.speed && !spans) return draft;
-  const now = worthWith(job, choice, false) * (spans ? job.spanFactor : 1);
-  if (ledger.fitsInstead(draft, best)) {
-    if (worthWith(job, best, false) * (spans ? job.spanFactor : 1) <= now) return draft;
-    ledger.change(draft, best);
+  if (draft.parts[0]?.server !== job.held[0]?.server) {
+    // It makes room for another one and starts anew anyway.
+    if (ledger.fitsInstead(draft, best)) ledger.change(draft, best);
+    return draft;
+  }
+  const now = worth(choice, false, draft.parts);
+  if (!spans && ledger.fitsInstead(draft, best)) {
+    if (worth(best, false, draft.parts) > now) ledger.change(draft, best);
     return draft;
   }
   if (worthWith(job, best, true) <= now) return draft;
   ledger.remove(draft);
+  const gain = spans ? worthWith(job, job.options.floor, true) - now : 0;
+  if (gain > 0) {
+    const server = makeWhole(state, ledger, job, gain, replaced);
+    if (server >= 0) {
+      const to = ledger.fits(server, job, best, job.gpus) ? best : job.options.floor;
+      return ledger.add(job, to, [{ server, gpus: job.gpus }]);
+    }
+  }
   const parts = findPlace(ledger, job, best, mode);
-  const lost = parts !== null && parts.length > 1 ? job.spanFactor : 1;
-  const pays = parts !== null && worthWith(job, best, true) * lost > now;
+  const pays = parts !== null && worth(best, true, parts) > now;
   return pays ? ledger.add(job, best, parts) : ledger.add(job, choice, draft.parts);
 }
 

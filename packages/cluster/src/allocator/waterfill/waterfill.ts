@@ -13,6 +13,7 @@ import { isFixed, selectJobs } from "../../policy/select.ts";
 import { exactChoice, finishPlan, heldChoice, heldParts, mustStay } from "../frame.ts";
 import { Board, newSeat } from "./board.ts";
 import type { Seat } from "./fill.ts";
+import { clearServer, gather, spanLoss } from "./gather.ts";
 import { rebalance } from "./rebalance.ts";
 import { upgradeSpanning } from "./spanning.ts";
 
@@ -53,6 +54,7 @@ export function waterfill(options: WaterfillOptions = defaultWaterfill) {
       if (seat === null) left.push({ job: job.id, reason: "resources" });
       else seatOf.set(job, seat);
     }
+    gather(board);
     for (let server = 0; server < board.servers; server++) board.settle(server);
     rebalance(board, options.exchanges);
     upgradeSpanning(board);
@@ -108,6 +110,8 @@ function seatNew(board: Board, job: JobState, candidates: number): Seat | null {
     best = server;
     most = gain;
   }
+  if (best < 0 && job.spanFactor < 1 && job.gpus > 1)
+    best = clearServer(board, job, spanLoss(job, board.horizon));
   if (best >= 0) board.sit(best, seat);
   else {
     const parts = spread(board, job);
