@@ -3,7 +3,7 @@
  * but never truth. A stream that ends, expires (410) or breaks is opened again from a fresh list.
  */
 import { createInterface } from "node:readline";
-import { setTimeout as delay } from "node:timers/promises";
+import { setTimeout as delay, setImmediate as immediately } from "node:timers/promises";
 import type { KubeApi } from "./api.ts";
 import type { KubeObject } from "./objects.ts";
 
@@ -34,7 +34,8 @@ export class Watcher implements Disposable {
 
   /** Resolves at the next change since `seen`, or when the signal aborts. */
   changed(signal: AbortSignal): Promise<void> {
-    if (this.news || signal.aborted || this.ended.signal.aborted) return Promise.resolve();
+    // Never at once: whoever waits in a loop must not keep everything else from happening.
+    if (this.news || signal.aborted || this.ended.signal.aborted) return immediately();
     return new Promise((resolve) => {
       const done = (): void => {
         signal.removeEventListener("abort", done);
