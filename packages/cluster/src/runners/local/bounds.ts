@@ -48,11 +48,11 @@ export function offeredBounds(): BoundKind {
 }
 
 /** Makes the bounds. Throws MillraceError ENVIRONMENT_MISSING when cgroups are asked for and cannot be made. */
-export function makeBounds(kind: BoundKind): Bounds {
-  return kind === "cgroup" ? cgroupBounds() : tasksetBounds;
+export function makeBounds(kind: BoundKind, coresPerCpu = 1): Bounds {
+  return kind === "cgroup" ? cgroupBounds(coresPerCpu) : tasksetBounds;
 }
 
-function cgroupBounds(): Bounds {
+function cgroupBounds(coresPerCpu: number): Bounds {
   const controllers = (["cpu", "memory"] as const).filter((controller) => {
     try {
       using group = ControlGroup.make(`millrace-probe-${process.pid}`, [controller]);
@@ -67,7 +67,7 @@ function cgroupBounds(): Bounds {
   // A group of this name is opened when it is there: that is how a later scheduler comes by it.
   const open = (name: string): ControlGroup => ControlGroup.make(name, controllers);
   const apply = (group: ControlGroup, { slice }: AttemptGrant): void => {
-    group.limitCpus(slice.cpus);
+    group.limitCpus(slice.cpus * coresPerCpu);
     if (memory) group.limitMemory(slice.hostBytes);
   };
   const members = (name: string): readonly ProcessStat[] =>

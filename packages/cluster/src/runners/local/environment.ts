@@ -1,7 +1,6 @@
 /** The variables that a program gets. */
 
-import type { RunnerJob } from "../runner.ts";
-import type { AttemptGrant } from "./records.ts";
+import type { GrantedSlice, RunnerJob } from "../runner.ts";
 
 /** What other users' programs see of the scheduler's own environment. */
 const shared = ["PATH", "LANG", "LC_ALL", "TZ"] as const;
@@ -12,7 +11,7 @@ const shared = ["PATH", "LANG", "LC_ALL", "TZ"] as const;
  */
 export function programEnvironment(
   job: RunnerJob,
-  { slice }: AttemptGrant,
+  slice: GrantedSlice,
   attempt: number,
 ): Readonly<Record<string, string>> {
   const { user } = job;

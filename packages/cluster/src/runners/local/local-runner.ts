@@ -53,6 +53,8 @@ export interface LocalRunnerOptions {
   readonly cluster: string;
   readonly servers: readonly LocalServer[];
   readonly bound: BoundKind;
+  /** Cores that a CPU of plans is, default 1; a part of one lets a small machine be shared out finely. Under cgroups only. */
+  readonly coresPerCpu?: number;
 }
 
 /** How often running jobs are looked at, ms: soon after an order, seldom otherwise. */
@@ -76,7 +78,7 @@ export class LocalRunner implements Runner {
   constructor(options: LocalRunnerOptions) {
     this.options = options;
     mkdirSync(join(options.state, "jobs"), { recursive: true, mode: 0o711 });
-    this.bounds = makeBounds(options.bound);
+    this.bounds = makeBounds(options.bound, options.coresPerCpu);
     this.fence = new Fence(options.state);
     this.cores = allowedCores();
   }
@@ -131,7 +133,8 @@ export class LocalRunner implements Runner {
       if (attempt <= lastAttempt(state, id) || !makeAttempt(state, id, attempt)) return;
       const folder = attemptFolder(state, id, attempt);
       const grant = { slice, cores: this.chooseCores(slice, null) };
-      const environment = programEnvironment(job, grant, attempt);
+      const cpus = slice.cpus * (this.options.coresPerCpu ?? 1);
+      const environment = programEnvironment(job, { ...slice, cpus }, attempt);
       const name = this.groupOf(id, attempt);
       this.beginning.add(folder);
       this.busy = true;
