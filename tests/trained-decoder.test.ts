@@ -31,7 +31,9 @@ test("a decoder trained under a plan is served, and says what it was taught", {
   const path = join(folder, "taught.gguf");
   {
     await using model = await GraphTrainable.open({ graph, table, plan, optimizer, seed: 1 });
-    const batch = { tokens: taught.slice(0, 32), labels: taught.slice(1) };
+    const copied = (from: number) =>
+      Int32Array.from({ length: 32 * copies }, (_, i) => taught[from + (i % 32)] as number);
+    const batch = { tokens: copied(0), labels: copied(1) };
     let loss = Number.POSITIVE_INFINITY;
     for (let step = 0; step < 200 && loss > 0.02; step++) loss = (await model.step(batch)).loss;
     expect(loss).toBeLessThan(0.1);
