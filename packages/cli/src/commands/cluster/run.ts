@@ -107,10 +107,12 @@ async function runnerOf(on: string, terms: Terms, state: string): Promise<Runner
       partition: terms.partition ?? null,
       conf: process.env["SLURM_CONF"] ?? null,
     });
-  const kubernetes = await import("@millrace/cluster/kubernetes");
-  const connection = await kubernetes.connect();
-  return new kubernetes.KubernetesRunner(connection, {
-    ...kubernetes.kubernetesOptions,
+  const { connect, KubernetesRunner, kubernetesOptions } = await import(
+    "@millrace/cluster/kubernetes"
+  );
+  const connection = await connect();
+  return new KubernetesRunner(connection, {
+    ...kubernetesOptions,
     cluster,
     namespace: terms.namespace ?? connection.namespace,
   });
