@@ -37,13 +37,13 @@ for (const scheduler of schedulers) {
   const knobs = usualKnobs(scheduler);
   const settings = calibration.settings(knobs);
   const requests = withOverhead(
-    userWorkload(lengths, 1000, 1, 77, settings.maxRequestTokens - learnt.overheadTokens),
-    learnt.overheadTokens,
+    userWorkload(lengths, 1000, 1, 77, settings.maxRequestTokens - calibration.addedTokens),
+    calibration.addedTokens,
   );
   const predicted = twinCapacity(settings, requests, cost, promises);
   report(`${scheduler}: predicted`, predicted.qps, "requests/s");
   mkdirSync(join(folder, "runs"), { recursive: true });
-  const words = [...wordsOf(serveFlags(knobs, options)), "--port", "0"];
+  const words = [...wordsOf(serveFlags(knobs, options.engine)), "--port", "0"];
   const server = await startServer([...words, "--set", "logs.requests=false"], context.signal);
   try {
     const found = await searchLiveCapacity({

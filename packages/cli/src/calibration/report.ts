@@ -49,7 +49,11 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
         ? "Replayed through the simulator's replica, the engine's log gives every one of its decisions again: what differs is time alone."
         : "The replayed decisions differ from the engine's.",
       figures: [
-        { label: "Step-time bias", value: errorText(result.stepBias) },
+        {
+          label: "Step-time bias",
+          value: errorText(result.stepBias),
+          note: `${errorText(result.stepBiasAsProfiled)} at the profile's speed`,
+        },
         ...["ttft.p90", "tbt.p90", "e2e.p90"].flatMap((name) => {
           const found = result.figures.find(({ figure }) => figure === name);
           return found === undefined
@@ -66,7 +70,7 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
     },
     sections,
     footnote:
-      "Predicted figures were made before the first request was sent; measured ones are of a real server and client on this machine.",
+      "Predicted figures rest on the profile and on the speed of another load right before; nothing of the measured load goes into them. Measured figures are of a real server and client on this machine.",
     data: result,
   };
 }

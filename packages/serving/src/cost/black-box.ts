@@ -211,6 +211,7 @@ function profileOf(
     engine: "black box: fitted to token times",
     units: { time: "s", length: "token" },
     tileTokens: 1,
+    geometry: null,
     points,
     operators: [],
     loop: null,

@@ -8,7 +8,7 @@ import {
   type StepPlan,
 } from "@millrace/serving";
 import { expect, test } from "vitest";
-import { clientView, runTwin, type TwinSettings } from "./index.ts";
+import { predictRun, type TwinSettings } from "./index.ts";
 
 const truth = (tokens: number, context: number): number => 8e-3 + 6e-5 * tokens + 2e-7 * context;
 const cost: StepCostModel = {
@@ -49,10 +49,10 @@ test.each(["sarathi-serve", "orca"] as const)("%s: step times within 8 % of the 
     },
     7,
   );
-  const run = runTwin(settings(type), requests, { cost, transport: null });
+  const { clients } = predictRun(settings(type), requests, { cost, transport: null });
   const rng = new Rng(3);
   const jitter = (): number => 4e-4 * rng.next();
-  const streams = clientView(run, requests, null).map(({ arrivedAt, tokenAt }, i) => ({
+  const streams = clients.map(({ arrivedAt, tokenAt }, i) => ({
     startedAt: arrivedAt,
     promptTokens: requests.promptTokens[i] as number,
     tokenAt: tokenAt.map((at) => at + jitter()),
