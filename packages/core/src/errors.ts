@@ -190,6 +190,21 @@ export const errorCodes = {
     title: "The preparation service cannot be reached or refused the job",
     text: "`millrace data serve` prints the socket it listens on; jobs join with the data set, transform, batch size and seed it was started with, as the same user.",
   },
+  RUNNER_FAILED: {
+    exit: 4,
+    title: "What runs the cluster's jobs refused an order or did not answer",
+    text: "The message names the job, the order and what Slurm, Kubernetes or the operating system said. The scheduler observes again and repeats what is still wanted; a job that the engine refuses for good is reported and the others go on.",
+  },
+  SCHEDULER_FENCED: {
+    exit: 1,
+    title: "Another scheduler has taken this cluster over",
+    text: "One scheduler at a time gives orders. Each that starts takes a higher number than those before it, and orders with a lower number are refused. Jobs go on under the new one; `millrace cluster status` shows them.",
+  },
+  LEASE_REFUSED: {
+    exit: 4,
+    title: "A job could not take its lease",
+    text: "MILLRACE_LEASE names the socket of the scheduler that started the job and MILLRACE_LEASE_TOKEN is its pass. The scheduler is gone, or the job runs as another user than it was submitted by. Without the two variables a job stands alone.",
+  },
   INTERRUPTED: {
     exit: 130,
     title: "Stopped by the user",

@@ -63,6 +63,7 @@ export {
   vectorize,
 } from "./text/vectorizer.ts";
 export { withLabelTexts } from "./train/augment.ts";
+export type { EpochReport } from "./train/epoch-report.ts";
 export {
   defaultTrainOptions,
   type Preset,
@@ -84,4 +85,4 @@ export {
   trainModel,
 } from "./train/run.ts";
 export { ExtremeTrainable } from "./train/trainable.ts";
-export { type EpochReport, Trainer } from "./train/trainer.ts";
+export { Trainer } from "./train/trainer.ts";

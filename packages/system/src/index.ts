@@ -47,3 +47,4 @@ export {
   type ServerNamespace,
   ServerNamespaces,
 } from "./net/server-namespaces.ts";
+export * from "./processes/process.ts";

@@ -1,29 +1,11 @@
 /** The commands of the cluster scheduler. */
 import { MillraceError } from "@millrace/core";
+import { adviseCommand } from "./cluster-advise.ts";
+import { clusterFlags } from "./cluster-flags.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
 import { decimal, wholeNumber } from "./values.ts";
 
 const group = "Training clusters:";
-
-/** The servers of a simulated cluster; the defaults are those of the published experiments. */
-export const clusterFlags: readonly FlagSpec[] = [
-  { flags: "--servers <n>", text: "default: 16", parse: wholeNumber("--servers", 1) },
-  {
-    flags: "--gpus-per-server <n>",
-    text: "default: 8",
-    parse: wholeNumber("--gpus-per-server", 1),
-  },
-  {
-    flags: "--cpus-per-server <n>",
-    text: "default: 24",
-    parse: wholeNumber("--cpus-per-server", 1),
-  },
-  {
-    flags: "--memory-per-server <gb>",
-    text: "host memory in GB (default: 500)",
-    parse: decimal("--memory-per-server", 1, 1e6),
-  },
-];
 
 const policies = ["fifo", "srtf", "las", "las-discrete", "ftf", "drf", "tetris"];
 const allocators = ["proportional", "greedy", "tune", "waterfill", "opt", "pooled"];
@@ -253,7 +235,7 @@ function numbers(value: string): readonly number[] {
   return value.split(",").map((part) => decimal("--rates", 1e-3, 1e6)(part.trim()));
 }
 
-const verbs = [simulate, compare, profile];
+const verbs = [adviseCommand, simulate, compare, profile];
 
 export const clusterCommands: readonly CommandSpec[] = [
   {

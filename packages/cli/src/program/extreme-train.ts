@@ -22,6 +22,11 @@ export const featuresFlag: FlagSpec = {
 
 /** Settings of a training run. */
 export const trainFlags: readonly FlagSpec[] = [
+  {
+    flags: "--encoder <name>",
+    text: "bag of word vectors, or the same with a residual block behind it (default: bag)",
+    choices: ["bag", "residual"],
+  },
   { flags: "--dim <n>", text: "dimensions, a multiple of 8", parse: multiple("--dim", 8, 512) },
   { flags: "--epochs <n>", text: "default: 10", parse: wholeNumber("--epochs", 1) },
   { flags: "--seed <n>", text: "default: 1", parse: wholeNumber("--seed", 0) },
@@ -61,6 +66,11 @@ export const trainFlags: readonly FlagSpec[] = [
     choices: ["auto", "exact", "ivf", "hnsw"],
   },
   {
+    flags: "--index-recall <x>",
+    text: "share of the exact shortlist that lists must find (default: 0.8)",
+    parse: decimal("--index-recall", 0, 1),
+  },
+  {
     flags: "--refresh <when>",
     text: "sync: before the epoch; async: in a thread beside the epoch before (default: sync)",
     choices: ["sync", "async"],
@@ -75,6 +85,11 @@ export const trainFlags: readonly FlagSpec[] = [
     flags: "--lr-classifier <x>",
     text: "learning rate of the label vectors (default: 0.05)",
     parse: decimal("--lr-classifier", 0, 100),
+  },
+  {
+    flags: "--label-optimizer <name>",
+    text: "how label vectors change (default: sgd, the recipe; the others are slower)",
+    choices: ["sgd", "momentum", "adagrad"],
   },
   {
     flags: "--lr-encoder <x>",

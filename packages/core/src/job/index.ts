@@ -6,4 +6,5 @@
 export type * from "./batch-source.ts";
 export * from "./fixtures.ts";
 export * from "./lease.ts";
+export * from "./lease-messages.ts";
 export type * from "./trainable.ts";

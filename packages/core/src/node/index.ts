@@ -5,4 +5,5 @@
 export * from "./config-file.ts";
 export * from "./files.ts";
 export * from "./fork-pool.ts";
+export * from "./lease/index.ts";
 export * from "./thread.ts";

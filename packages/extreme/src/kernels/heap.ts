@@ -61,6 +61,9 @@ export interface Kernels {
   rectify(x: number, n: number): void;
   dropout(x: number, n: number, state: number, limit: number, scale: number): void;
   passed(z: number, dz: number, n: number, scale: number): void;
+  axpy(y: number, x: number, d: number, a: number): void;
+  multiply(x: number, m: number, n: number): void;
+  momentum(row: number, g: number, d: number, velocity: number, mu: number, lr: number): void;
 }
 
 const pageBytes = 65536;

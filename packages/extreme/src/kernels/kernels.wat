@@ -331,4 +331,38 @@
         (f32x4.mul (local.get $vs) (v128.load (local.get $dz)))))
       (local.set $dz (i32.add (local.get $dz) (i32.const 16)))
       (br_if $each (i32.lt_u (local.tee $z (i32.add (local.get $z) (i32.const 16))) (local.get $end)))))
+
+  ;; y += a x. d a multiple of 4.
+  (func $axpy (export "axpy") (param $y i32) (param $x i32) (param $d i32) (param $a f32)
+    (local $end i32) (local $va v128)
+    (local.set $va (f32x4.splat (local.get $a)))
+    (local.set $end (i32.add (local.get $y) (i32.shl (local.get $d) (i32.const 2))))
+    (loop $each
+      (v128.store (local.get $y)
+        (f32x4.add (v128.load (local.get $y)) (f32x4.mul (local.get $va) (v128.load (local.get $x)))))
+      (local.set $x (i32.add (local.get $x) (i32.const 16)))
+      (br_if $each (i32.lt_u (local.tee $y (i32.add (local.get $y) (i32.const 16))) (local.get $end)))))
+
+  ;; In place: x = x m, element by element. n a multiple of 4.
+  (func $multiply (export "multiply") (param $x i32) (param $m i32) (param $n i32)
+    (local $end i32)
+    (local.set $end (i32.add (local.get $x) (i32.shl (local.get $n) (i32.const 2))))
+    (loop $each
+      (v128.store (local.get $x) (f32x4.mul (v128.load (local.get $x)) (v128.load (local.get $m))))
+      (local.set $m (i32.add (local.get $m) (i32.const 16)))
+      (br_if $each (i32.lt_u (local.tee $x (i32.add (local.get $x) (i32.const 16))) (local.get $end)))))
+
+  ;; Momentum of one row: velocity = mu velocity + g; row -= lr velocity. d a multiple of 4.
+  (func $momentum (export "momentum") (param $row i32) (param $g i32) (param $d i32) (param $velocity i32) (param $mu f32) (param $lr f32)
+    (local $end i32) (local $v v128) (local $vm v128) (local $vl v128)
+    (local.set $vm (f32x4.splat (local.get $mu)))
+    (local.set $vl (f32x4.splat (local.get $lr)))
+    (local.set $end (i32.add (local.get $row) (i32.shl (local.get $d) (i32.const 2))))
+    (loop $each
+      (local.set $v (f32x4.add (v128.load (local.get $g)) (f32x4.mul (local.get $vm) (v128.load (local.get $velocity)))))
+      (v128.store (local.get $velocity) (local.get $v))
+      (v128.store (local.get $row) (f32x4.sub (v128.load (local.get $row)) (f32x4.mul (local.get $vl) (local.get $v))))
+      (local.set $g (i32.add (local.get $g) (i32.const 16)))
+      (local.set $velocity (i32.add (local.get $velocity) (i32.const 16)))
+      (br_if $each (i32.lt_u (local.tee $row (i32.add (local.get $row) (i32.const 16))) (local.get $end)))))
 )

@@ -6,7 +6,7 @@ import { MillraceError } from "@millrace/core";
 import { floats, Heap, ints } from "../kernels/heap.ts";
 import { vectorize } from "../text/vectorizer.ts";
 import type { StoredModel } from "./folder.ts";
-import { createModel, encodeRow, loadRows } from "./model.ts";
+import { createModel, encodeRows, loadRows } from "./model.ts";
 
 /** A label to add: its name, which counts as an example of itself, and further example texts. */
 export interface NewLabel {
@@ -40,6 +40,10 @@ export function addLabels(stored: StoredModel, labels: readonly NewLabel[]): Sto
   );
   bigger.embedding.view.set(model.embedding.view);
   bigger.classifier.view.set(model.classifier.view);
+  if (bigger.residual !== null && model.residual !== null) {
+    bigger.residual.down.view.set(model.residual.down.view);
+    bigger.residual.up.view.set(model.residual.up.view);
+  }
   labels.forEach(({ name, examples }, i) => {
     const rows = loadRows(heap, vectorize(vectorizer, [name, ...examples]));
     const known = Array.from({ length: rows.rows }, (_, r) => r).filter(
@@ -51,9 +55,7 @@ export function addLabels(stored: StoredModel, labels: readonly NewLabel[]): Sto
       });
     const mark = heap.used;
     const z = floats(heap, known.length * model.dim + sample.length);
-    known.forEach((r, at) => {
-      encodeRow(bigger, rows, r, z, at * model.dim);
-    });
+    encodeRows(bigger, rows, known, z);
     z.view.set(sample, known.length * model.dim);
     fit(bigger.heap, {
       z: z.at,

@@ -10,25 +10,25 @@ import {
   openSync,
   readdirSync,
   readFileSync,
-  readSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
-import { AtomicFileStream, readTextFile, writeFileAtomic } from "@millrace/core/node";
+import { readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { z } from "zod";
 import { Heap } from "../kernels/heap.ts";
 import type { VectorizerState } from "../text/vectorizer.ts";
 import { createModel, type Model } from "./model.ts";
+import { type RawArray, readArray, writeArray } from "./raw.ts";
 
 const headSchema = z.object({
   schema: z.literal("millrace.extreme-model/1"),
   vocabulary: z.int().min(1),
   labels: z.int().min(1),
   dim: z.int().min(8).multipleOf(8),
-  encoder: z.enum(["bag", "frozen"]),
+  encoder: z.enum(["bag", "residual", "frozen"]),
   bias: z.number(),
   /** Labels that keep their ids and are never ranked. */
   removed: z.array(z.int().min(0)),
@@ -49,47 +49,10 @@ export interface StoredModel {
   readonly sample: Float32Array;
 }
 
-/** Arrays that are stored as they lie in memory. */
-export type RawArray = Float32Array | Int32Array | Uint32Array | Uint16Array;
-
 /** Raw arrays beside the model, by file name; `json` is text. */
 export interface Extras {
   readonly arrays: Readonly<Record<string, RawArray>>;
   readonly texts: Readonly<Record<string, string>>;
-}
-
-function bytesOf(view: RawArray): Uint8Array {
-  return new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-}
-
-/** The kernel takes at most 2 GB a call. */
-const writeBytes = 1 << 28;
-
-function writeArray(path: string, view: RawArray): void {
-  using file = new AtomicFileStream(path);
-  const bytes = bytesOf(view);
-  for (let at = 0; at < bytes.length; at += writeBytes)
-    file.write(bytes.subarray(at, at + writeBytes));
-  file.commit();
-}
-
-/** Reads a raw array into `view`. Throws DATASET_INVALID where the sizes differ. */
-export function readArray(path: string, view: RawArray): void {
-  const bytes = bytesOf(view);
-  const found = existsSync(path) ? statSync(path).size : -1;
-  if (found !== bytes.length)
-    throw new MillraceError(
-      "DATASET_INVALID",
-      found < 0 ? `${path} is missing` : `${path} has ${found} bytes instead of ${bytes.length}`,
-      { hint: "model folders are written whole; this one was changed or copied in part" },
-    );
-  const file = openSync(path, "r");
-  try {
-    for (let at = 0; at < bytes.length; )
-      at += readSync(file, bytes, at, Math.min(writeBytes, bytes.length - at), at);
-  } finally {
-    closeSync(file);
-  }
 }
 
 function syncFolder(path: string): void {
@@ -115,6 +78,10 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     vectorizer: vectorizer?.options ?? null,
   };
   writeArray(join(temporary, "embedding.f32"), model.embedding.view);
+  if (model.residual !== null) {
+    writeArray(join(temporary, "residual-down.f32"), model.residual.down.view);
+    writeArray(join(temporary, "residual-up.f32"), model.residual.up.view);
+  }
   writeArray(join(temporary, "classifier.f32"), model.classifier.view);
   writeArray(join(temporary, "sample.f32"), sample);
   if (vectorizer !== null) {
@@ -164,6 +131,16 @@ export function snapshotOf(path: string): string | null {
   return existsSync(join(folder, "model.json")) ? folder : null;
 }
 
+/** Reads the matrices of a snapshot into a model of its shape. Throws DATASET_INVALID where sizes differ. */
+export function readMatrices(folder: string, model: Model): void {
+  readArray(join(folder, "embedding.f32"), model.embedding.view);
+  if (model.residual !== null) {
+    readArray(join(folder, "residual-down.f32"), model.residual.down.view);
+    readArray(join(folder, "residual-up.f32"), model.residual.up.view);
+  }
+  readArray(join(folder, "classifier.f32"), model.classifier.view);
+}
+
 /** Loads a model folder, or the newest snapshot of a training run. Throws FILE_UNREADABLE or DATASET_INVALID. */
 export function loadModel(path: string, heap = new Heap()): StoredModel {
   const folder = snapshotOf(path);
@@ -187,8 +164,7 @@ export function loadModel(path: string, heap = new Heap()): StoredModel {
     );
   const head = parsed.data;
   const model = createModel(heap, head, head.bias, null);
-  readArray(join(folder, "embedding.f32"), model.embedding.view);
-  readArray(join(folder, "classifier.f32"), model.classifier.view);
+  readMatrices(folder, model);
   let vectorizer: VectorizerState | null = null;
   if (head.vectorizer !== null) {
     const idf = new Float32Array(head.vocabulary);

@@ -12,23 +12,35 @@ export interface ModelShape {
   readonly labels: number;
   /** A multiple of 8. */
   readonly dim: number;
-  /** `bag`: z = relu(x E), trained. `frozen`: z = x, vectors that something else made; dim and vocabulary are then equal. */
+  /**
+   * `bag`: z = h = relu(x E), trained. `residual`: z = h + relu(h D) U. `frozen`: z = x, vectors that something else made; dim
+   * and vocabulary are then equal.
+   */
   readonly encoder: EncoderKind;
 }
 
-export type EncoderKind = "bag" | "frozen";
+export const encoderKinds = ["bag", "residual", "frozen"] as const;
+export type EncoderKind = (typeof encoderKinds)[number];
+
+/** The matrices of the residual block, dim × dim each. */
+export interface Residual {
+  readonly down: Block<Float32Array>;
+  readonly up: Block<Float32Array>;
+}
 
 export interface Model extends ModelShape {
   readonly heap: Heap;
   /** vocabulary × dim; empty for frozen vectors. */
   readonly embedding: Block<Float32Array>;
+  /** Null for encoders without one. */
+  readonly residual: Residual | null;
   /** labels × dim. */
   readonly classifier: Block<Float32Array>;
   /** One constant for all labels: -ln(labels / labels per point), so that an untrained label is improbable. */
   readonly bias: number;
 }
 
-/** Draws E ~ N(0, 0.1²) and W ~ N(0, 0.01²); `seed` null leaves zeros to be filled from a file. */
+/** Draws E ~ N(0, 0.1²), D ~ N(0, 2 / dim), W ~ N(0, 0.01²) and leaves U at zero; `seed` null leaves zeros to be filled from a file. */
 export function createModel(
   heap: Heap,
   shape: ModelShape,
@@ -37,16 +49,24 @@ export function createModel(
 ): Model {
   invariant(shape.dim >= 8 && shape.dim % 8 === 0, "the dimension is a multiple of 8");
   invariant(
-    shape.encoder === "bag" || shape.vocabulary === shape.dim,
+    shape.encoder !== "frozen" || shape.vocabulary === shape.dim,
     "frozen vectors have as many columns as the model has dimensions",
   );
-  const embedding = floats(heap, shape.encoder === "bag" ? shape.vocabulary * shape.dim : 0);
+  const { dim } = shape;
+  const embedding = floats(heap, shape.encoder === "frozen" ? 0 : shape.vocabulary * dim);
+  const residual =
+    shape.encoder === "residual"
+      ? { down: floats(heap, dim * dim), up: floats(heap, dim * dim) }
+      : null;
   const classifier = floats(heap, shape.labels * shape.dim);
   if (seed !== null) {
     fillNormal(embedding.view, 0.1, new Rng(`${seed}/embedding`));
     fillNormal(classifier.view, 0.01, new Rng(`${seed}/classifier`));
+    if (residual !== null)
+      fillNormal(residual.down.view, Math.sqrt(2 / dim), new Rng(`${seed}/residual`));
   }
-  return { ...shape, heap, embedding, classifier, bias };
+  const { vocabulary, labels, encoder } = shape;
+  return { vocabulary, labels, dim, encoder, heap, embedding, residual, classifier, bias };
 }
 
 function fillNormal(values: Float32Array, sd: number, rng: Rng): void {
@@ -70,30 +90,77 @@ export function loadRows(heap: Heap, matrix: Csr): HeapRows {
   return { rows: matrix.rows, indptr: matrix.indptr, indices, values };
 }
 
-/** z of one row, written to `out` (dim floats): the bag, then relu in place. */
-export function encodeRow(
+/** h of listed rows, `dim` floats each from `out` + `at` on: the bag, then relu in place. */
+export function encodeBag(
   model: Model,
   rows: HeapRows,
-  row: number,
+  ids: ArrayLike<number>,
   out: Block<Float32Array>,
-  at: number,
+  at = 0,
 ): void {
-  const from = rows.indptr[row] as number;
-  const to = rows.indptr[row + 1] as number;
+  const { dim, heap, embedding } = model;
+  const { kernels } = heap;
+  for (let i = 0; i < ids.length; i++) {
+    const from = rows.indptr[ids[i] as number] as number;
+    const n = (rows.indptr[(ids[i] as number) + 1] as number) - from;
+    const [indices, values] = [rows.indices.at + from * 4, rows.values.at + from * 4];
+    kernels.bag(embedding.at, dim, indices, values, n, out.at + (at + i * dim) * 4);
+  }
+  if (ids.length > 0) kernels.rectify(out.at + at * 4, ids.length * dim);
+}
+
+/** z of listed rows without dropout, `dim` floats each from `out` + `at` (in floats) on. */
+export function encodeRows(
+  model: Model,
+  rows: HeapRows,
+  ids: ArrayLike<number>,
+  out: Block<Float32Array>,
+  at = 0,
+): void {
   const { dim } = model;
   if (model.encoder === "frozen") {
-    const z = out.view.subarray(at, at + dim).fill(0);
-    for (let j = from; j < to; j++)
-      z[rows.indices.view[j] as number] = rows.values.view[j] as number;
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i] as number;
+      const z = out.view.subarray(at + i * dim, at + (i + 1) * dim).fill(0);
+      for (let j = rows.indptr[id] as number; j < (rows.indptr[id + 1] as number); j++)
+        z[rows.indices.view[j] as number] = rows.values.view[j] as number;
+    }
     return;
   }
-  model.heap.kernels.bag(
-    model.embedding.at,
-    dim,
-    rows.indices.at + from * 4,
-    rows.values.at + from * 4,
-    to - from,
-    out.at + at * 4,
-  );
-  model.heap.kernels.rectify(out.at + at * 4, dim);
+  encodeBag(model, rows, ids, out, at);
+  if (model.residual !== null) addResidual(model, model.residual, ids.length, out, at);
+}
+
+/** Rows of one residual product: bounds its scratch memory. */
+const residualRows = 256;
+
+function addResidual(
+  { heap, dim }: Model,
+  { down, up }: Residual,
+  count: number,
+  z: Block<Float32Array>,
+  at: number,
+): void {
+  const { kernels } = heap;
+  const mark = heap.used;
+  const h = floats(heap, residualRows * dim);
+  const hidden = floats(heap, residualRows * dim);
+  for (let first = 0; first < count; first += residualRows) {
+    const n = Math.min(residualRows, count - first) * dim;
+    const rows = Math.ceil(n / dim / 4) * 4;
+    const from = at + first * dim;
+    h.view.set(z.view.subarray(from, from + n));
+    h.view.fill(0, n, rows * dim);
+    hidden.view.fill(0);
+    kernels.gemm(rows, dim, dim, h.at, dim * 4, 4, down.at, dim * 4, hidden.at, dim * 4, 1);
+    kernels.rectify(hidden.at, rows * dim);
+    kernels.gemm(rows, dim, dim, hidden.at, dim * 4, 4, up.at, dim * 4, h.at, dim * 4, 1);
+    z.view.set(h.view.subarray(0, n), from);
+  }
+  heap.release(mark);
+}
+
+/** The numbers from `first` on. */
+export function consecutive(first: number, count: number): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => first + i);
 }

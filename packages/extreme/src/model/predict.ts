@@ -3,7 +3,7 @@ import type { Csr } from "../data/csr.ts";
 import { ExactIndex } from "../index/exact.ts";
 import { floats } from "../kernels/heap.ts";
 import type { Ranking } from "../metrics/ranking.ts";
-import { encodeRow, loadRows, type Model } from "./model.ts";
+import { consecutive, encodeRows, loadRows, type Model } from "./model.ts";
 
 const chunk = 1024;
 
@@ -25,7 +25,7 @@ export function predict(
   const scores = new Float32Array(rows.rows * k);
   for (let first = 0; first < rows.rows; first += chunk) {
     const count = Math.min(chunk, rows.rows - first);
-    for (let i = 0; i < count; i++) encodeRow(model, rows, first + i, z, i * dim);
+    encodeRows(model, rows, consecutive(first, count), z);
     const found = index.search(z, count, model.classifier, k, (i) =>
       filter?.indices.subarray(filter.indptr[first + i], filter.indptr[first + i + 1]),
     );

@@ -16,8 +16,10 @@ parentPort?.on("message", (snapshot: ToRefresher) => {
   const start = performance.now();
   model.embedding.view.set(snapshot.embedding);
   model.classifier.view.set(snapshot.classifier);
+  if (snapshot.down !== null) model.residual?.down.view.set(snapshot.down);
+  if (snapshot.up !== null) model.residual?.up.view.set(snapshot.up);
   const answer = (message: FromRefresher): void => parentPort?.postMessage(message);
-  refreshShortlists(model, rows, data.k, data.index, excluded).then(
+  refreshShortlists(model, rows, data.options, excluded).then(
     (lists) => answer({ ok: true, lists, seconds: (performance.now() - start) / 1e3 }),
     (error) => answer({ ok: false, error: errorText(error) }),
   );

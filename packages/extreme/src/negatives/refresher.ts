@@ -7,9 +7,8 @@ import { InvariantError } from "@millrace/core";
 import { startThread } from "@millrace/core/node";
 import type { Csr } from "../data/csr.ts";
 import type { Split } from "../data/dataset.ts";
-import type { IndexKind } from "../index/create.ts";
 import type { Model, ModelShape } from "../model/model.ts";
-import type { Shortlists } from "./shortlists.ts";
+import type { ShortlistOptions, Shortlists } from "./shortlists.ts";
 
 export interface RefresherData {
   readonly shape: ModelShape;
@@ -17,12 +16,14 @@ export interface RefresherData {
   readonly features: Csr;
   readonly labels: Csr;
   readonly filter: Csr | null;
-  readonly k: number;
-  readonly index: IndexKind;
+  readonly options: ShortlistOptions;
 }
+/** The matrices of the model, by name. */
 export interface ToRefresher {
   readonly embedding: Float32Array;
   readonly classifier: Float32Array;
+  readonly down: Float32Array | null;
+  readonly up: Float32Array | null;
 }
 export type FromRefresher =
   | { readonly ok: true; readonly lists: Shortlists; readonly seconds: number }
@@ -49,7 +50,7 @@ export class Refresher implements AsyncDisposable {
   readonly #worker: Worker;
   #settle: Settle | null = null;
 
-  constructor(model: Model, split: Split, k: number, index: IndexKind) {
+  constructor(model: Model, split: Split, options: ShortlistOptions) {
     const { vocabulary, labels, dim, encoder, bias } = model;
     this.#worker = startThread(program, {
       shape: { vocabulary, labels, dim, encoder },
@@ -57,8 +58,11 @@ export class Refresher implements AsyncDisposable {
       features: split.features,
       labels: split.labels,
       filter: split.filter,
-      k,
-      index,
+      options: {
+        shortlist: options.shortlist,
+        index: options.index,
+        indexRecall: options.indexRecall,
+      },
     } satisfies RefresherData);
     // A thread that nobody waits for does not keep the process.
     this.#worker.unref();
@@ -82,12 +86,16 @@ export class Refresher implements AsyncDisposable {
   /** Copies the model and searches with the copy. One at a time. */
   start(model: Model): Promise<Refreshed> {
     if (this.#settle !== null) throw new InvariantError("a refresh is under way");
-    const embedding = model.embedding.view.slice();
-    const classifier = model.classifier.view.slice();
+    const copies: ToRefresher = {
+      embedding: model.embedding.view.slice(),
+      classifier: model.classifier.view.slice(),
+      down: model.residual?.down.view.slice() ?? null,
+      up: model.residual?.up.view.slice() ?? null,
+    };
     return new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };
       this.#worker.ref();
-      this.#worker.postMessage({ embedding, classifier } satisfies ToRefresher);
+      this.#worker.postMessage(copies);
     });
   }
 

@@ -3,10 +3,11 @@
  * themselves (ASTRA, observation a) and kept for some epochs (stale).
  */
 import type { Csr } from "../data/csr.ts";
-import type { IndexKind } from "../index/create.ts";
-import { createIndex } from "../index/create.ts";
+import { calibrate } from "../index/calibrate.ts";
+import { createIndex, type IndexKind } from "../index/create.ts";
+import type { LabelIndex } from "../index/label-index.ts";
 import { floats } from "../kernels/heap.ts";
-import { encodeRow, type HeapRows, type Model } from "../model/model.ts";
+import { consecutive, encodeRows, type HeapRows, type Model } from "../model/model.ts";
 
 export interface Shortlists {
   readonly k: number;
@@ -16,6 +17,8 @@ export interface Shortlists {
   readonly scores: Float32Array;
   /** Inner products of the search, per point. */
   readonly scanned: number;
+  /** Share of the exact lists that the index found, on a sample of points; null where it was not checked. */
+  readonly recall: number | null;
 }
 
 /** True labels and filtered pairs of a point: neither is a negative. */
@@ -32,26 +35,42 @@ export function notNegatives(
 
 const chunk = 4096;
 
-/** Searches all points afresh against the present classifier vectors; calls `onChunk` about every second. Memory: two bytes per weight and one chunk of vectors. */
+/** Points that an index is checked with after it was built. */
+const checkedPoints = 128;
+
+/** How shortlists are made. */
+export interface ShortlistOptions {
+  /** Labels of a list. */
+  readonly shortlist: number;
+  readonly index: IndexKind;
+  readonly indexRecall: number;
+}
+
+/**
+ * Searches all points afresh against the present classifier vectors, after the index was checked on a sample of them and set
+ * to the recall that is asked for; calls `onChunk` about every second. Memory: two bytes per weight (four while it is checked)
+ * and one chunk of vectors.
+ */
 export async function refreshShortlists(
   model: Model,
   rows: HeapRows,
-  k: number,
-  kind: IndexKind,
+  options: ShortlistOptions,
   excluded: (point: number) => ArrayLike<number>,
   onChunk: (done: number) => Promise<void> = async () => {},
 ): Promise<Shortlists> {
   const { heap, dim } = model;
+  const k = options.shortlist;
   const mark = heap.used;
-  const index = createIndex(heap, model.labels, dim, kind);
+  const index = createIndex(heap, model.labels, dim, options.index);
   index.build(model.classifier);
+  const recall = checkIndex(model, rows, index, options);
   const z = floats(heap, chunk * dim);
   const labels = new Int32Array(rows.rows * k);
   const scores = new Float32Array(rows.rows * k);
   let scanned = 0;
   for (let first = 0; first < rows.rows; first += chunk) {
     const count = Math.min(chunk, rows.rows - first);
-    for (let i = 0; i < count; i++) encodeRow(model, rows, first + i, z, i * dim);
+    encodeRows(model, rows, consecutive(first, count), z);
     // Rounding may swap neighbours at the end of a shortlist; that is no loss for sampling, so nothing is spared.
     const found = index.search(z, count, model.classifier, k, (i) => excluded(first + i), 0);
     labels.set(found.labels, first * k);
@@ -61,7 +80,31 @@ export async function refreshShortlists(
     await onChunk(first + count);
   }
   heap.release(mark);
-  return { k, labels, scores, scanned: scanned / Math.max(rows.rows, 1) };
+  return { k, labels, scores, scanned: scanned / Math.max(rows.rows, 1), recall };
+}
+
+/** Recall of the shortlists of evenly spaced points; lists are set to look into as many as the target needs. */
+function checkIndex(
+  model: Model,
+  rows: HeapRows,
+  index: LabelIndex,
+  { shortlist, indexRecall }: ShortlistOptions,
+): number | null {
+  if (index.kind === "exact") return 1;
+  const { heap, dim, labels, classifier } = model;
+  const n = Math.min(checkedPoints, rows.rows);
+  const mark = heap.used;
+  const z = floats(heap, n * dim);
+  encodeRows(
+    model,
+    rows,
+    Int32Array.from({ length: n }, (_, i) => Math.floor(((i + 0.5) * rows.rows) / n)),
+    z,
+  );
+  const k = Math.min(shortlist, labels);
+  const sample = z.view.slice();
+  heap.release(mark);
+  return calibrate(heap, index, classifier, labels, dim, sample, k, indexRecall).recall;
 }
 
 /** Share of the entries of `now` that `before` held for the same point, 0 … 1. */

@@ -7,7 +7,7 @@ import type { LabelIndex } from "../index/label-index.ts";
 import { floats } from "../kernels/heap.ts";
 import type { Ranking } from "../metrics/ranking.ts";
 import { loadModel, type StoredModel } from "../model/folder.ts";
-import { encodeRow, loadRows } from "../model/model.ts";
+import { consecutive, encodeRows, loadRows } from "../model/model.ts";
 import { vectorize } from "../text/vectorizer.ts";
 
 export interface PredictorOptions {
@@ -79,13 +79,13 @@ export class Predictor {
       );
     const mark = heap.used;
     // As in training; rows of norm 1 stay as they are.
-    const rows = loadRows(heap, model.encoder === "bag" ? normalizeRows(features) : features);
+    const rows = loadRows(heap, model.encoder === "frozen" ? features : normalizeRows(features));
     const z = floats(heap, Math.min(chunk, features.rows) * dim);
     const labels = new Int32Array(features.rows * k);
     const scores = new Float32Array(features.rows * k);
     for (let first = 0; first < features.rows; first += chunk) {
       const count = Math.min(chunk, features.rows - first);
-      for (let i = 0; i < count; i++) encodeRow(model, rows, first + i, z, i * dim);
+      encodeRows(model, rows, consecutive(first, count), z);
       const found = this.#index.search(z, count, model.classifier, k);
       labels.set(found.labels, first * k);
       for (let i = 0; i < count * k; i++)

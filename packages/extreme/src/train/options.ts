@@ -10,12 +10,15 @@ import type { EncoderKind } from "../model/model.ts";
 export const samplers = ["stratified", "importance", "uniform", "hard", "full"] as const;
 export type Sampler = (typeof samplers)[number];
 
+export const labelOptimizers = ["sgd", "momentum", "adagrad"] as const;
+export type LabelOptimizer = (typeof labelOptimizers)[number];
+
 export interface TrainOptions {
   readonly dim: number;
   readonly epochs: number;
   readonly seed: number;
   readonly sampler: Sampler;
-  /** `frozen` where the data set brings vectors; see EncoderKind. */
+  /** See EncoderKind; `frozen` where the data set brings vectors. */
   readonly encoder: EncoderKind;
   /** Points per step of the encoder. */
   readonly batch: number;
@@ -35,6 +38,8 @@ export interface TrainOptions {
   readonly hardWeight: number;
   /** How the shortlists are searched; `auto` scans all labels where they are few. */
   readonly index: IndexKind;
+  /** Share of the exact shortlist that lists must find, 0 … 1: more of them are looked into until they do, on a sample. */
+  readonly indexRecall: number;
   /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
   readonly refreshEvery: number;
   /**
@@ -44,6 +49,8 @@ export interface TrainOptions {
   readonly refresh: "sync" | "async";
   /** Chance that a coordinate of z is dropped. */
   readonly dropout: number;
+  /** How label vectors are changed; the recipe is SGD, the others keep a state per label and are slower. */
+  readonly labelOptimizer: LabelOptimizer;
   readonly lrClassifier: number;
   readonly lrEncoder: number;
 }
@@ -66,7 +73,9 @@ export const defaultTrainOptions: TrainOptions = {
   index: "auto",
   refreshEvery: 3,
   refresh: "sync",
+  indexRecall: 0.8,
   dropout: 0.2,
+  labelOptimizer: "sgd",
   lrClassifier: 0.05,
   lrEncoder: 0.2,
 };

@@ -4,9 +4,10 @@
  */
 import { nthLargest } from "../index/picker.ts";
 import { type Block, floats } from "../kernels/heap.ts";
-import { encodeRow, type HeapRows, type Model } from "../model/model.ts";
+import { encodeRows, type Model } from "../model/model.ts";
 import type { Shortlists } from "../negatives/shortlists.ts";
-import { GroupStep } from "./uniform.ts";
+import { GroupStep } from "./group-step.ts";
+import type { TrainingPoints } from "./points.ts";
 
 /** Means over the sample. */
 export interface Probe {
@@ -22,14 +23,9 @@ export interface Probe {
 const pairs = 1 << 23;
 const group = 16;
 
-/** Probes evenly spaced points. `excluded` are labels that are no negatives, `own` the true ones among them. */
-export function probe(
-  model: Model,
-  rows: HeapRows,
-  own: (point: number) => Int32Array,
-  excluded: (point: number) => ArrayLike<number>,
-  lists: Shortlists | null,
-): Probe {
+/** Probes evenly spaced points. */
+export function probe(model: Model, training: TrainingPoints, lists: Shortlists | null): Probe {
+  const { rows } = training;
   const { heap, dim, labels } = model;
   const mark = heap.used;
   const wanted = Math.max(group, Math.min(256, Math.floor(pairs / labels)));
@@ -43,15 +39,13 @@ export function probe(
     const points = Array.from({ length: here }, (_, i) =>
       Math.floor(((first + i) * rows.rows) / count),
     );
-    points.forEach((point, i) => {
-      encodeRow(model, rows, point, z, i * dim);
-    });
+    encodeRows(model, rows, points, z);
     step.load(z, 0, here);
     step.probabilities(sigma);
     points.forEach((point, i) => {
       const at = (label: number): number => sigma.view[label * group + i] as number;
-      for (const label of own(point)) loss -= Math.log(Math.max(at(label), 1e-30));
-      const not = excluded(point);
+      for (const label of training.own(point)) loss -= Math.log(Math.max(at(label), 1e-30));
+      const not = training.excluded(point);
       for (let j = 0; j < not.length; j++) sigma.view[(not[j] as number) * group + i] = 0;
       const { sum, entropy } = column(sigma, labels, i);
       loss += entropy;

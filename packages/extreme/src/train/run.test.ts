@@ -102,6 +102,36 @@ test("refreshes beside training repeat to the byte, interrupted or not", async (
     expect(bytes(broken, file).equals(bytes(whole, file))).toBe(true);
 });
 
+test("a run of the residual encoder and momentum goes on to the same bytes", async () => {
+  const train = {
+    ...options.train,
+    encoder: "residual" as const,
+    labelOptimizer: "momentum" as const,
+    lrClassifier: 0.05,
+  };
+  const whole = join(folder, "residual");
+  await trainModel(dataset(), { ...options, train, out: whole });
+  const broken = join(folder, "residual-broken");
+  const stop = new AbortController();
+  await expect(
+    trainModel(dataset(), {
+      ...options,
+      train,
+      out: broken,
+      signal: stop.signal,
+      onProgress: ({ epoch, phase }) => {
+        if (epoch === 3 && phase === "train") stop.abort(new Error("stop"));
+      },
+    }),
+  ).rejects.toThrow("stop");
+  await trainModel(dataset(), { ...options, train, out: broken, resume: true });
+  for (const file of ["classifier.f32", "residual-up.f32", "label-optimizer.f32"])
+    expect(bytes(broken, file).equals(bytes(whole, file))).toBe(true);
+  const loaded = loadModel(whole);
+  const rows = vectorize(loaded.vectorizer!, ["word7 something else"]);
+  expect(predict(loaded.model, rows, 1).labels[0]).toBe(7);
+});
+
 test("a stored model gives the same rankings, with label names, from text", async () => {
   const out = join(folder, "stored");
   const { stored } = await trainModel(dataset(), { ...options, out });

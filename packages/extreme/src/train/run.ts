@@ -8,9 +8,10 @@ import { evaluate } from "../metrics/evaluate.ts";
 import { type PercentMetrics, percentDepth, percentMetrics } from "../metrics/percent.ts";
 import { type StoredModel, saveSnapshot, snapshotOf } from "../model/folder.ts";
 import { predict } from "../model/predict.ts";
+import type { EpochReport } from "./epoch-report.ts";
 import type { TrainOptions } from "./options.ts";
 import { readState, stateArrays } from "./state.ts";
-import { type EpochReport, Trainer } from "./trainer.ts";
+import { Trainer } from "./trainer.ts";
 
 export interface RunOptions {
   readonly train: TrainOptions;

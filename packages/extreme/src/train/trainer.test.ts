@@ -47,6 +47,16 @@ test.each(samplers)("learns words that name labels: %s", async (sampler) => {
   expect(precision(trainer)).toBeGreaterThan(sampler === "hard" ? 0.3 : 0.8);
 });
 
+test.each([
+  ["residual encoder", { encoder: "residual" }],
+  ["momentum", { labelOptimizer: "momentum", lrClassifier: 0.02 }],
+  ["row-wise Adagrad", { labelOptimizer: "adagrad", lrClassifier: 0.1 }],
+] as const)("learns with another encoder or optimizer: %s", async (_, other) => {
+  const trainer = new Trainer(train, { ...options, lrClassifier: 0.2, ...other });
+  while (trainer.epoch < options.epochs) await trainer.runEpoch();
+  expect(precision(trainer)).toBeGreaterThan(0.8);
+});
+
 test("the same seed gives the same bytes, another seed others", async () => {
   const run = async (seed: number): Promise<Float32Array> => {
     const trainer = new Trainer(train, { ...options, epochs: 3, seed });
@@ -85,8 +95,19 @@ test("re-scoring uses the best of the shortlist and counts its pairs", async () 
   await trainer.runEpoch();
   const report = await trainer.runEpoch();
   expect(report.scanPairsPerPoint).toBe(203);
+  expect(report.recall).toBe(1);
   const own = train.labels.indices.length / train.labels.rows;
   expect(report.pairsPerPoint).toBeCloseTo(own + 16 + 4 + 32, 6);
+});
+
+test("lists are looked into until they have the recall that is asked for", async () => {
+  const recallAt = async (indexRecall: number): Promise<number> => {
+    const trainer = new Trainer(train, { ...options, index: "ivf", indexRecall, shortlist: 16 });
+    await trainer.runEpoch();
+    return (await trainer.runEpoch()).recall ?? 0;
+  };
+  expect(await recallAt(0.98)).toBeGreaterThanOrEqual(0.98);
+  expect(await recallAt(0)).toBeLessThan(0.98);
 });
 
 test("filtered pairs never become hard negatives", async () => {

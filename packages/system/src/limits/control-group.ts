@@ -89,7 +89,7 @@ export class ControlGroup implements Disposable {
     this.folders = folders;
   }
 
-  /** Makes a group with the controllers. Throws MillraceError ENVIRONMENT_MISSING that says what stands in the way. */
+  /** Makes a group with the controllers, or opens the one of that name. Throws MillraceError ENVIRONMENT_MISSING that says what stands in the way. */
   static make(
     name: string,
     controllers: readonly Controller[],
@@ -111,6 +111,14 @@ export class ControlGroup implements Disposable {
   /** Moves a process into the group; children it starts from then on are in it too. Memory it has stays charged where it was. */
   add(pid: number): void {
     for (const folder of this.distinctFolders()) write(join(folder, "cgroup.procs"), String(pid));
+  }
+
+  /** Processes in the group now. */
+  members(): readonly number[] {
+    const pids = new Set<number>();
+    for (const folder of this.distinctFolders())
+      for (const pid of words(join(folder, "cgroup.procs"))) if (pid !== "") pids.add(Number(pid));
+    return [...pids];
   }
 
   /** Bounds memory, page cache included; null lifts the bound. Throws when it cannot be reclaimed down to it. */

@@ -1,6 +1,7 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import { millrace } from "../../testing.conformance.ts";
 
@@ -165,11 +166,28 @@ test("profile measures a real command and writes a profile that can be read back
 });
 
 test("what is missing or does not match is said with a remedy", async () => {
-  expect((await millrace("cluster")).err).toMatch(/needs a verb: simulate/);
+  expect((await millrace("cluster")).err).toMatch(/needs a verb: advise, simulate/);
   expect((await millrace("cluster", "simulate")).err).toMatch(/--profiles is missing/);
   const terms = await millrace(...simulate, "--tenant", "vision:0");
   expect(terms.err).toMatch(/--tenant vision:0: 0 is not a number/);
   const other = await millrace(...simulate, ...compatible, "--cpus-per-server", "32");
   expect(other.exit).toBe(2);
   expect(other.err).toMatch(/no profiles for 4 CPUs per GPU[\s\S]*the file has cpuPerGpu=3/);
+});
+
+test("advise reads accounting and monitoring and says what to ask for", async () => {
+  const example = (name: string) =>
+    fileURLToPath(new URL(`../../../../../examples/${name}`, import.meta.url));
+  const shape = ["--servers", "4", "--cpus-per-server", "64", "--memory-per-server", "1000"];
+  const ran = await millrace("cluster", "advise", example("sacct.txt"), ...shape);
+  expect(ran.exit, ran.err).toBe(0);
+  expect(ran.out).toMatch(/bert-finetune\s+jo\s+22\s+1\s+93%\s+12\s+1.40\s+2 /);
+  expect(ran.out).toMatch(/replayed +100 jobs/);
+  const json = await millrace("cluster", "advise", example("pods.prom"), "--json");
+  const { kinds, ...totals } = JSON.parse(json.out);
+  expect(totals).toMatchObject({ schema: "millrace.cluster-advise/1", source: "prometheus" });
+  expect(kinds[0]).toMatchObject({ name: "resnet50", ids: ["vision/resnet50"], cpusToAsk: 8 });
+  const other = await millrace("cluster", "advise", trace);
+  expect(other.exit).toBe(2);
+  expect(other.err).toMatch(/no output of sacct[\s\S]*sacct --allusers/);
 });

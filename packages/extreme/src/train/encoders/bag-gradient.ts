@@ -1,8 +1,8 @@
 /** The gradient step of the embedding bag: dE = Xᵀ dZ over the rows that a batch touches, row-wise Adagrad. */
-import { type Block, floats, type Heap, ints } from "../kernels/heap.ts";
-import type { HeapRows, Model } from "../model/model.ts";
+import { type Block, floats, type Heap, ints } from "../../kernels/heap.ts";
+import type { HeapRows, Model } from "../../model/model.ts";
 
-export class EncoderStep {
+export class BagGradient {
   /** One accumulator per row: the sum of mean squared gradients. */
   readonly accumulators: Block<Float32Array>;
   readonly #model: Model;

@@ -5,9 +5,11 @@
 import type { Block } from "../kernels/heap.ts";
 import { floats, type Heap, ints } from "../kernels/heap.ts";
 import type { Model } from "../model/model.ts";
+import type { Fixer } from "./fixes.ts";
+import type { LabelUpdate } from "./label-update.ts";
 
 /** Labels per block: their vectors stay in the second cache level between the three products. */
-const blockLabels = 64;
+export const blockLabels = 64;
 
 export class GroupStep {
   readonly #model: Model;
@@ -15,7 +17,7 @@ export class GroupStep {
   readonly #transposed: Block<Float32Array>;
   readonly #scores: Block<Float32Array>;
   readonly #gathered: Block<Float32Array>;
-  /** Ids of the last block of all labels. */
+  /** Ids of a block of all labels. */
   readonly #last: Block<Int32Array>;
   /** The labels of the group, ascending; the caller fills it. A label that occurs twice in a row is trained once with both gradients. */
   readonly drawn: Block<Int32Array>;
@@ -53,7 +55,8 @@ export class GroupStep {
     all: boolean,
     weight: number,
     lr: number,
-    fix: (first: number, count: number, gradients: Float32Array) => void,
+    fix: Fixer,
+    update: LabelUpdate,
   ): void {
     const { heap, dim, classifier, bias } = this.#model;
     const { kernels } = heap;
@@ -64,7 +67,7 @@ export class GroupStep {
       // Whole rows of four; the last block of all labels may need padding, which is gathered.
       const padded = Math.ceil(count / 4) * 4;
       const direct = all && padded === count;
-      if (all && !direct) for (let u = 0; u < count; u++) this.#last.view[u] = first + u;
+      if (all) for (let u = 0; u < count; u++) this.#last.view[u] = first + u;
       const ids = all ? this.#last.at : this.drawn.at + first * 4;
       if (!direct) {
         kernels.gather(classifier.at, dim * 4, ids, count, this.#gathered.at);
@@ -90,7 +93,7 @@ export class GroupStep {
       fix(first, count, g.view);
       if (!all) this.#mergeTwins(first, count);
       kernels.gemm(group, dim, padded, g.at, 4, group * 4, at, dim * 4, dz, dim * 4, 1);
-      kernels.gemm(padded, dim, group, g.at, group * 4, 4, z, dim * 4, at, dim * 4, -lr);
+      update.block(at, ids, count, padded, g.at, group, z, lr);
       if (!direct) kernels.scatter(classifier.at, dim * 4, ids, count, this.#gathered.at);
     }
   }

@@ -1,0 +1,5 @@
+/** What executes plans on real machines; loads the system package. Kubernetes is a subpath of its own. */
+
+export { type BoundKind, offeredBounds, presentGpus } from "./local/bounds.ts";
+export * from "./local/local-runner.ts";
+export type * from "./runner.ts";
