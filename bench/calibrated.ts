@@ -55,20 +55,40 @@ export function modelFile(folder: string, { preset, type }: ModelOf): string {
 }
 
 /**
- * Profiles the model on one thread and learns its serving loop, about 100 seconds; with MILLRACE_CALIBRATION=FOLDER once,
- * for all processes.
+ * Profiles the usual model on one thread and learns its serving loop, about 100 seconds; with MILLRACE_CALIBRATION=FOLDER
+ * once, for all processes.
  */
 export async function calibrated(): Promise<Calibrated> {
   const given = process.env.MILLRACE_CALIBRATION;
   const folder = given ?? mkdtempSync(join(tmpdir(), "millrace-calibration-"));
   mkdirSync(folder, { recursive: true });
-  const model = modelFile(folder, usualModel);
-  const file = join(folder, "profile.json");
-  const known = existsSync(file) ? { profile: file } : {};
-  const engine = { model, threads: 1, context: 1024, kvMemory: "512MiB" };
+  const file = join(folder, PROFILE);
+  const calibration = await prepared(folder, usualModel, existsSync(file) ? file : null);
+  writeFileSync(file, JSON.stringify(calibration.learnt.profile));
+  return {
+    ...calibration,
+    [Symbol.dispose]: () => {
+      if (given === undefined) rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Another model with the profile of the usual one, carried over to its geometry: nothing of it is measured. */
+export function carriedOver({ folder }: Calibrated, model: ModelOf): Promise<Calibrated> {
+  return prepared(folder, model, join(folder, PROFILE));
+}
+
+const PROFILE = "profile.json";
+
+async function prepared(
+  folder: string,
+  of: ModelOf,
+  profileFile: string | null,
+): Promise<Calibrated> {
+  const model = modelFile(folder, of);
   const options = calibrateOptionsOf({
-    ...engine,
-    ...known,
+    ...{ model, threads: 1, context: 1024, kvMemory: "512MiB" },
+    ...(profileFile === null ? {} : { profile: profileFile }),
     quick: true,
     learn: "60s",
     out: join(folder, "runs"),
@@ -85,7 +105,6 @@ export async function calibrated(): Promise<Calibrated> {
   const context = { session, options, signal: new AbortController().signal };
   const learnt = await learn(context);
   const { profile, config, geometry } = learnt;
-  writeFileSync(file, JSON.stringify(profile));
   return {
     folder,
     options,
@@ -103,8 +122,6 @@ export async function calibrated(): Promise<Calibrated> {
         geometry,
         config.card.contextTokens,
       ),
-    [Symbol.dispose]: () => {
-      if (given === undefined) rmSync(folder, { recursive: true, force: true });
-    },
+    [Symbol.dispose]: () => {},
   };
 }

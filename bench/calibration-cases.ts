@@ -1,6 +1,7 @@
 /** Cases of the validation of predictions, and what is kept of each run. */
 import type { LengthSpec, SchedulerName } from "@millrace/serving";
 import type { CalibratedRun } from "../packages/cli/src/calibration/result.ts";
+import type { ModelOf } from "./calibrated.ts";
 
 export interface CalibrationCase {
   readonly name: string;
@@ -8,6 +9,8 @@ export interface CalibrationCase {
   readonly scheduler: SchedulerName;
   /** Share of the predicted rate at saturation. */
   readonly load: number;
+  /** A model that was not profiled: the profile is carried over to its geometry. */
+  readonly model?: ModelOf;
 }
 
 const range = (
@@ -34,7 +37,13 @@ export const calibrationCases: readonly CalibrationCase[] = [
   { name: "chatty at 70 %", lengths: mixes.chatty, scheduler: sarathi, load: 0.7 },
   { name: "wordy at 70 %", lengths: mixes.wordy, scheduler: sarathi, load: 0.7 },
   { name: "brief at 70 %, vllm-v0", lengths: mixes.brief, scheduler: "vllm-v0", load: 0.7 },
-  { name: "brief at 70 %, orca", lengths: mixes.brief, scheduler: "orca", load: 0.7 },
+  {
+    name: "brief at 70 %, other geometry",
+    lengths: mixes.brief,
+    scheduler: sarathi,
+    load: 0.7,
+    model: { preset: "broad", type: "q8_0" },
+  },
 ];
 
 /** One run of a case: a line of a results file. Errors are predicted / measured - 1. */
@@ -61,4 +70,36 @@ export interface KeptRun {
   /** Predicted and measured of each request, in units of 10 µs: for quantiles over all runs of a case. */
   readonly ttft: readonly (readonly [number, number])[];
   readonly e2e: readonly (readonly [number, number])[];
+}
+
+/** A rate, or a bound of it where the loads tried do not enclose it. */
+export interface FoundRate {
+  readonly qps: number;
+  readonly bound: "at least" | "at most" | null;
+}
+
+/** Capacity of one scheduler: a line of a results file. */
+export interface KeptCapacity {
+  readonly schema: "millrace.capacity-run/1";
+  readonly scheduler: SchedulerName;
+  readonly model: string;
+  readonly machine: string;
+  readonly date: string;
+  readonly seed: number;
+  readonly requests: number;
+  readonly slo: string;
+  /** By bisection at the speed of the profile: around it the loads were chosen. */
+  readonly asProfiledQps: number;
+  /** At the speeds right before each load, and measured. */
+  readonly predictedQps: FoundRate;
+  readonly measuredQps: FoundRate;
+  /** Of each load: the worst promised figure over its limit. */
+  readonly probes: readonly {
+    readonly rateQps: number;
+    readonly predicted: number;
+    readonly measured: number;
+    readonly stepBias: number;
+    readonly before: number | null;
+    readonly doubts: readonly string[];
+  }[];
 }

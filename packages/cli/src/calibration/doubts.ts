@@ -1,10 +1,9 @@
 /** What makes a measured run doubtful: the machine was not ours alone, or not the same all through it. */
 import type { StepProfile } from "@millrace/serving";
+import { FOREIGN_CORES } from "./machine.ts";
 import type { CalibratedRun } from "./result.ts";
 
-/** A run in which others took more of the machine than this is no measurement of ours (cores). */
-const FOREIGN_CORES = 0.05;
-/** So is one before and after which the machine was not equally fast. */
+/** A run before and after which the machine was not equally fast is no measurement either. */
 const DRIFT = 0.05;
 
 /** Why one run is doubtful; empty = it is not. */

@@ -101,7 +101,7 @@ export function calibrationLines(
       [
         [
           "step time",
-          `${errorText(result.stepBias)} bias of the sum over ${formatNumber(runs.reduce((sum, run) => sum + (run.residuals[0]?.steps ?? 0), 0))} steps (${errorText(result.stepBiasAsProfiled)} without the speed right before)`,
+          `${errorText(result.stepBias)} bias of the sum over ${formatNumber(runs.reduce((sum, run) => sum + (run.residuals[0]?.steps ?? 0), 0))} steps (${errorText(result.stepBiasAsProfiled)} at the profile's speed)`,
         ],
         [
           "decisions",

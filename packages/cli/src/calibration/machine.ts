@@ -14,6 +14,14 @@ export interface MachineWatch {
   readonly stolenCores: number | null;
 }
 
+/** A time in which others took more of the machine than this is no measurement of ours (cores). */
+export const FOREIGN_CORES = 0.05;
+
+/** Whether the machine was not ours alone. */
+export function disturbed({ foreignCores, stolenCores }: MachineWatch): boolean {
+  return (foreignCores ?? 0) > FOREIGN_CORES || (stolenCores ?? 0) > FOREIGN_CORES;
+}
+
 /** Begins to watch; the function ends it. Processes that ended in between count as ours where they were our children. */
 export function watchMachine(): () => MachineWatch {
   const began = sample();

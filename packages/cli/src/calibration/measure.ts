@@ -5,6 +5,7 @@ import {
   ProfileCost,
   type RequestTable,
   type ServedRun,
+  speedBetween,
   stepResiduals,
 } from "@millrace/serving";
 import {
@@ -39,7 +40,7 @@ export interface RunPlace {
 
 /**
  * Predicts, measures, compares. What is predicted rests on the profile and on how fast steps of another load were right
- * before; nothing of the measured load goes into it.
+ * before and right after; nothing of the measured load goes into it.
  */
 export async function measureAndCompare(
   { session, options, signal }: CalibrationContext,
@@ -73,7 +74,8 @@ export async function measureAndCompare(
   progress.end();
   checkTwin(settings, stage);
   const { run, machine } = stage;
-  const now = machine.before === null ? profile : atSpeed(profile, machine.before);
+  const speed = speedBetween(machine.before, machine.after);
+  const now = speed === null ? profile : atSpeed(profile, speed);
   const cost = new ProfileCost(now);
   const asServed = withOverhead(requests, transport?.addedTokens ?? 0);
   const jitter = profile.loop?.jitter ?? null;

@@ -11,6 +11,7 @@ import {
   type DecisionHead,
   type EngineRun,
   engineRun,
+  type ObservedStream,
   type RequestTable,
   type ServedRequest,
   type Span,
@@ -71,7 +72,8 @@ export async function send(options: SendOptions): Promise<ClientRun> {
     seed: options.seed,
     traces: { [TRACE]: trace },
     tokenizer,
-    signal,
+    // Of its own: a calibration sends many loads under one signal, and each would leave its listeners there.
+    signal: AbortSignal.any([signal]),
   });
   const timer = setInterval(() => {
     const { ok, failed, inFlight } = run.counters();
@@ -176,6 +178,15 @@ function tokenTimes({ status, chunks }: RequestRecord): number[] {
     for (let k = 0; k < (chunks.tokens[i] as number); k++) times.push(time);
   });
   return times;
+}
+
+/** What clients saw of the answers, as one would see those of a server that tells nothing else. */
+export function observedStreams({ requests }: MeasuredRun): readonly ObservedStream[] {
+  return requests.flatMap(({ client: { tokenAt }, startedAt, replica }) =>
+    replica === null || tokenAt.length === 0
+      ? []
+      : [{ startedAt, promptTokens: replica.promptTokens, tokenAt }],
+  );
 }
 
 /** The requests of a run as samples of what lies between client and engine. */

@@ -70,7 +70,7 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
     },
     sections,
     footnote:
-      "Predicted figures rest on the profile and on the speed of another load right before; nothing of the measured load goes into them. Measured figures are of a real server and client on this machine.",
+      "Predicted figures rest on the profile and on how fast another load ran right before and after; nothing of the measured load goes into them. Measured figures are of a real server and client on this machine.",
     data: result,
   };
 }

@@ -13,7 +13,7 @@ export interface CalibratedRun extends RunComparison {
   readonly split: { readonly predicted: TimeSplit; readonly measured: TimeSplit };
   /** Mispredicted steps by kind. */
   readonly residuals: readonly ResidualGroup[];
-  /** Predicted over measured sum of step times, minus 1: at the speed taken right before the load, and as profiled. */
+  /** Predicted over measured sum of step times, minus 1: at the speed of another load right before and after, and as profiled. */
   readonly stepBias: { readonly now: number; readonly asProfiled: number };
   readonly failed: number;
   readonly startLateness: number;
@@ -23,7 +23,7 @@ export interface CalibratedRun extends RunComparison {
 export interface FigureSummary {
   readonly figure: string;
   readonly unit: RunComparison["figures"][number]["unit"];
-  /** Median over the runs' predictions; they differ by the speed of the machine before each and by chance. */
+  /** Median over the runs' predictions; they differ by the speed of the machine then and by chance. */
   readonly predicted: number | null;
   /** Lowest and highest draw of all predictions. */
   readonly predictedLow: number | null;
@@ -64,7 +64,7 @@ export interface CalibrateResult {
   readonly runs: readonly CalibratedRun[];
   /** Step-time bias, mean over the runs: predicted / measured - 1 of the sum of the steps' time. */
   readonly stepBias: number;
-  /** The same without the speed that was taken right before each run. */
+  /** The same at the profile's speed. */
   readonly stepBiasAsProfiled: number;
   /** Every step of every run was decided by the replayed scheduler as by the engine. */
   readonly decisionsEqual: boolean;

@@ -4,7 +4,7 @@
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { readTextFile } from "@millrace/core/node";
+import { readTextFile, writeFileAtomic } from "@millrace/core/node";
 import {
   type DecisionHead,
   type ProfileCost,
@@ -14,8 +14,16 @@ import {
   type StepSpeed,
   stepSpeed,
 } from "@millrace/serving";
-import { type MachineWatch, watchMachine } from "./machine.ts";
-import { type ClientRun, joinRun, type MeasuredRun, send, spanOf, stepsIn } from "./measured.ts";
+import { disturbed, type MachineWatch, watchMachine } from "./machine.ts";
+import {
+  type ClientRun,
+  joinRun,
+  type MeasuredRun,
+  observedStreams,
+  send,
+  spanOf,
+  stepsIn,
+} from "./measured.ts";
 import { startServer } from "./server.ts";
 
 export interface StageOptions {
@@ -37,9 +45,18 @@ export interface StageOptions {
 
 /** What the machine did during a stage. */
 export interface StageMachine extends MachineWatch {
-  /** Speed right before the load and right after it; null where it was not taken or too few steps ran. */
+  /** Speed right before the load and right after it; null where it was not taken, others disturbed it or too few steps ran. */
   readonly before: StepSpeed | null;
   readonly after: StepSpeed | null;
+}
+
+/** Seconds of the first load during which a new server is still getting faster. */
+const WARM_UP_SECONDS = 2;
+
+/** A load as its client saw it, and what the machine did meanwhile. */
+interface Sent {
+  readonly client: ClientRun;
+  readonly watch: MachineWatch;
 }
 
 export interface Stage {
@@ -47,7 +64,7 @@ export interface Stage {
   readonly machine: StageMachine;
 }
 
-/** Runs it. Rejects with ENGINE_FAILED, INTERRUPTED. */
+/** Runs it; the engine's logs and what clients saw are kept in the folder. Rejects with ENGINE_FAILED, INTERRUPTED. */
 export async function runStage(options: StageOptions): Promise<Stage> {
   const { folder, signal, anchor, cost } = options;
   mkdirSync(folder, { recursive: true });
@@ -57,8 +74,9 @@ export async function runStage(options: StageOptions): Promise<Stage> {
   const quiet = ["--set", "logs.requests=false"];
   options.onProgress(0, options.requests.count, "starting the server");
   const server = await startServer([...options.serve, ...logs, ...quiet], signal);
-  const sendTable = (requests: RequestTable, seed: string): Promise<ClientRun> =>
-    send({
+  const sendTable = async (requests: RequestTable, seed: string): Promise<Sent> => {
+    const stopWatch = watchMachine();
+    const client = await send({
       url: server.url,
       model: options.modelName,
       modelPath: options.modelPath,
@@ -70,26 +88,36 @@ export async function runStage(options: StageOptions): Promise<Stage> {
           ? options.onProgress
           : () => options.onProgress(0, options.requests.count, "how fast is the machine now?"),
     });
-  let client: ClientRun;
-  let watch: MachineWatch;
-  let before: ClientRun | null;
-  let after: ClientRun | null;
+    return { client, watch: stopWatch() };
+  };
+  let load: Sent;
+  let before: Sent | null;
+  let after: Sent | null;
   try {
     before = anchor === null ? null : await sendTable(anchor.before, "calibrate/anchor");
-    const stopWatch = watchMachine();
-    client = await sendTable(options.requests, options.seed);
-    watch = stopWatch();
+    load = await sendTable(options.requests, options.seed);
     after = anchor === null ? null : await sendTable(anchor.after, "calibrate/anchor");
   } finally {
     await server.stop();
   }
   const lines = parseDecisions(readTextFile(decisions), decisions);
   const steps = parseStepTimings(readTextFile(timings), timings);
-  const speed = (of: ClientRun | null): StepSpeed | null =>
-    of === null ? null : stepSpeed(cost, stepsIn(steps, spanOf(of, lines[0] as DecisionHead)));
+  const speed = (of: Sent | null, warmUp: number): StepSpeed | null => {
+    if (of === null || disturbed(of.watch)) return null;
+    const { from, to } = spanOf(of.client, lines[0] as DecisionHead);
+    return stepSpeed(cost, stepsIn(steps, { from: from + warmUp, to }));
+  };
+  const run = joinRun(load.client, lines, steps, cost);
+  const streams = join(folder, "streams.jsonl");
+  writeFileAtomic(
+    streams,
+    observedStreams(run)
+      .map((one) => `${JSON.stringify(one)}\n`)
+      .join(""),
+  );
   return {
-    run: joinRun(client, lines, steps, cost),
-    machine: { ...watch, before: speed(before), after: speed(after) },
+    run,
+    machine: { ...load.watch, before: speed(before, WARM_UP_SECONDS), after: speed(after, 0) },
   };
 }
 

@@ -49,7 +49,9 @@ describe("the loop on a real server", () => {
       expect(replay.difference).toBeNull();
       // The loads before and after it are in the engine's log too.
       expect(replay.requests).toBeGreaterThan(64);
-      for (const speed of [machine.before, machine.after]) expect(speed?.all.steps).toBeGreaterThan(19);
+      // A speed that others disturbed is none.
+      for (const speed of [machine.before, machine.after])
+        if (speed !== null) expect(speed.all.steps).toBeGreaterThan(19);
       expect(pairs.ttft).toHaveLength(60);
       for (const [p, m] of [...pairs.ttft, ...pairs.e2e]) {
         expect(p).toBeGreaterThan(0);

@@ -2,6 +2,7 @@
  * How fast a machine is at a moment against the moment of its profile: steps of some load, measured over predicted. Shared
  * machines drift by some percent within minutes; a prediction for now starts from now.
  */
+import { quantileSorted } from "@millrace/core";
 import type { StepProfile } from "./profile.ts";
 import type { ProfileCost } from "./profile-cost.ts";
 import { interrupted, type StepTimed } from "./step-timings.ts";
@@ -9,7 +10,7 @@ import { interrupted, type StepTimed } from "./step-timings.ts";
 /** Measured over predicted seconds of one kind of steps; 1 = as profiled. */
 export interface KindSpeed {
   readonly ratio: number;
-  /** Standard error of the ratio, from blocks of steps in a row. */
+  /** Standard error of the ratio, from blocks of steps in a row; single disturbances do not count. */
   readonly error: number;
   readonly steps: number;
 }
@@ -22,10 +23,12 @@ export interface StepSpeed {
 }
 
 const FEWEST = 20;
-/** Blocks that the error is taken from: steps in a row share what the machine does just then. */
-const BLOCKS = 8;
+/** Blocks of steps in a row, which share what the machine does just then; the middle half of them counts. */
+const BLOCKS = 12;
+/** Standard deviations in the distance between quartiles. */
+const QUARTILES = 1.349;
 /**
- * By how much machines drift between profile and run, and how much they wander within a minute, roughly: a ratio is trusted
+ * By how much machines drift between profile and run, and how much they wander within a minute, roughly: a speed is trusted
  * by the one against the other and its own error.
  */
 const DRIFT = 0.02;
@@ -49,17 +52,39 @@ function speedOf(cost: ProfileCost, steps: readonly StepTimed[]): KindSpeed | nu
   const ratio = (of: readonly StepTimed[]): number =>
     of.reduce((sum, step) => sum + step.periodSeconds, 0) /
     of.reduce((sum, step) => sum + cost.workSeconds(step), 0);
-  const blocks = Array.from({ length: BLOCKS }, (_, i) =>
+  const blocks = Float64Array.from({ length: BLOCKS }, (_, i) =>
     ratio(
       steps.slice(
         Math.floor((i * steps.length) / BLOCKS),
         Math.floor(((i + 1) * steps.length) / BLOCKS),
       ),
     ),
-  );
-  const mean = blocks.reduce((sum, x) => sum + x, 0) / BLOCKS;
-  const variance = blocks.reduce((sum, x) => sum + (x - mean) ** 2, 0) / (BLOCKS - 1);
-  return { ratio: ratio(steps), error: Math.sqrt(variance / BLOCKS), steps: steps.length };
+  ).sort();
+  const middle = blocks.subarray(BLOCKS / 4, BLOCKS - BLOCKS / 4);
+  const wide = quantileSorted(blocks, 0.75) - quantileSorted(blocks, 0.25);
+  return {
+    ratio: middle.reduce((sum, x) => sum + x, 0) / middle.length,
+    error: wide / QUARTILES / Math.sqrt(BLOCKS),
+    steps: steps.length,
+  };
+}
+
+/** The speed of a time between two moments; null when neither is known. */
+export function speedBetween(before: StepSpeed | null, after: StepSpeed | null): StepSpeed | null {
+  if (before === null || after === null) return before ?? after;
+  const both = (a: KindSpeed | null, b: KindSpeed | null): KindSpeed | null =>
+    a === null || b === null
+      ? (a ?? b)
+      : {
+          ratio: Math.sqrt(a.ratio * b.ratio),
+          error: Math.hypot(a.error, b.error) / 2,
+          steps: a.steps + b.steps,
+        };
+  return {
+    all: both(before.all, after.all) as KindSpeed,
+    decode: both(before.decode, after.decode),
+    prefill: both(before.prefill, after.prefill),
+  };
 }
 
 /** A profile as of a moment: its steps take what the speed says, as far as that is known better than it drifts. */
