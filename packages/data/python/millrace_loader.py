@@ -32,6 +32,8 @@ _PROTOCOL = 1
 _TYPES = {"u8": np.uint8, "f32": np.float32, "i32": np.int32}
 _SLOT_HEADERS = 4096
 _SLOT_HEADER_BYTES = 64
+_parse = json.JSONDecoder().raw_decode
+_slot_header = struct.Struct("<4I").unpack_from
 
 
 class ServiceError(RuntimeError):
@@ -43,6 +45,8 @@ class Batch:
 
     With ``copy=False`` the arrays are views of shared memory until ``release()``.
     """
+
+    __slots__ = ("data", "labels", "items", "epoch", "position", "_release")
 
     def __init__(self, data, labels, items, epoch, position, release):
         self.data = data
@@ -100,17 +104,19 @@ class _Ring:
 
     def check(self, slot, generation, sequence):
         at = _SLOT_HEADERS + slot * _SLOT_HEADER_BYTES
-        state, is_generation, low, high = struct.unpack_from("<4I", self.memory, at)
-        if (state, is_generation, low + (high << 32)) != (2, generation, sequence):
+        state, is_generation, low, high = _slot_header(self.memory, at)
+        if state != 2 or is_generation != generation or low + (high << 32) != sequence:
             raise ServiceError(f"slot {slot} does not hold batch {sequence}")
 
     def views(self, slot, samples):
+        # Every call counts here: between batches of other processes' work, each runs from cold caches.
         at = self.first_at + slot * self.slot_bytes
-        count = samples * int(np.prod(self.shape, dtype=np.int64))
-        data = np.frombuffer(self.memory, self.dtype, count, at).reshape((samples, *self.shape))
-        labels = np.frombuffer(self.memory, np.int32, samples, at + self.labels_at)
-        items = np.frombuffer(self.memory, np.int32, samples, at + self.items_at)
-        return data, labels, items
+        memory = self.memory
+        return (
+            np.ndarray((samples, *self.shape), self.dtype, memory, at),
+            np.ndarray(samples, np.int32, memory, at + self.labels_at),
+            np.ndarray(samples, np.int32, memory, at + self.items_at),
+        )
 
 
 class Batches:
@@ -231,13 +237,14 @@ class Batches:
             pause = min(0.5, 2 * pause)
 
     def _message(self):
-        while b"\n" not in self._lines:
-            chunk = self._socket.recv(65536)
+        while (end := self._lines.find(b"\n")) < 0:
+            # Messages are short; a larger buffer would be taken from the system and given back each time.
+            chunk = self._socket.recv(4096)
             if not chunk:
                 raise EOFError("the service closed the connection")
             self._lines += chunk
-        line, self._lines = self._lines.split(b"\n", 1)
-        return json.loads(line)
+        line, self._lines = self._lines[:end], self._lines[end + 1 :]
+        return _parse(line.decode())[0]
 
     def _head(self):
         while True:
@@ -266,15 +273,15 @@ class Batches:
     def _take(self, message):
         ring, connection = self._ring, self._socket
         ring.check(message["slot"], message["generation"], message["sequence"])
-        arrays = ring.views(message["slot"], message["samples"])
+        data, labels, items = ring.views(message["slot"], message["samples"])
         release = lambda: self._used(connection, message)  # noqa: E731
         if self._copy:
-            arrays = tuple(array.copy() for array in arrays)
+            data, labels, items = data.copy(), labels.copy(), items.copy()
             release()
             release = None
         if self._torch is not None:
-            arrays = tuple(self._as_torch(array) for array in arrays)
-        return Batch(*arrays, message["epoch"], message["position"], release)
+            data, labels, items = map(self._as_torch, (data, labels, items))
+        return Batch(data, labels, items, message["epoch"], message["position"], release)
 
     def _as_torch(self, array):
         # torch warns of arrays that may not be written to, which views of the ring are on purpose.

@@ -35,6 +35,7 @@ export {
   type GroupReads,
   type GroupSystem,
 } from "./limits/control-group.ts";
+export { type MachineTime, machineTime, processCoreSeconds } from "./limits/cpu-time.ts";
 export { dropAllPages, dropFilePages, storageBytesRead } from "./limits/page-cache.ts";
 export * from "./limits/resident.ts";
 export { MappedFile, mapFile } from "./memory/mapped-file.ts";

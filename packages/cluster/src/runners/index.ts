@@ -3,3 +3,4 @@
 export { type BoundKind, offeredBounds, presentGpus } from "./local/bounds.ts";
 export * from "./local/local-runner.ts";
 export type * from "./runner.ts";
+export * from "./slurm/slurm-runner.ts";

@@ -6,7 +6,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { MillraceError } from "@millrace/core";
-import { ControlGroup, ServerNamespaces } from "@millrace/system";
+import { ControlGroup, machineTime, processCoreSeconds, ServerNamespaces } from "@millrace/system";
 import { entryOverheadBytes } from "../peers/ownership.ts";
 import { openFolder } from "../source/folder.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
@@ -39,7 +39,14 @@ export interface ServersRun {
   readonly samplesPerSecond: number;
   /** Bytes per epoch from the disks of all servers, largest over the epochs. */
   readonly storageBytes: number;
+  /** CPU per sample of the jobs' processes, of the stores, and of the whole machine (with its network). */
   readonly coreMsPerSample: number;
+  readonly storeMsPerSample: number;
+  readonly machineMsPerSample: number;
+  /** Share of all cores that was busy, 0 … 1. Near 1 it is this machine that bounds the servers it plays. */
+  readonly coresBusy: number;
+  /** Share of the waiting that was for preparation, by the loaders' account; the rest was for items. */
+  readonly prepShare: number;
 }
 
 export interface PartitionedRow {
@@ -62,7 +69,7 @@ export async function runPartitionedExperiment(
   for (const count of options.servers) {
     using net = new ServerNamespaces(`mr${process.pid % 10_000}`, count, options.linkBitsPerSecond);
     options.onProgress?.(2 * rows.length, total, `${count} servers, from disk`);
-    const alone = await runServers(options, net, []);
+    const alone = await runServers(options, net, [], []);
     options.onProgress?.(2 * rows.length + 1, total, `${count} servers, cache over all`);
     const stores = await startStores(options.store, net);
     try {
@@ -75,7 +82,7 @@ export async function runPartitionedExperiment(
         bytes,
         url: `${options.store}://${address}:${storePort}`,
       }));
-      const partitioned = await runServers(options, net, members);
+      const partitioned = await runServers(options, net, members, stores);
       const seconds = (run: ServersRun) => mean(run.epochSeconds);
       rows.push({
         servers: count,
@@ -97,6 +104,9 @@ export async function runPartitionedExperiment(
 }
 
 const storePort = 7379;
+/** From memory an epoch is over in a fraction of a second: so long until compilers are warm, and so long per figure. */
+const settleSeconds = 3;
+const leastSeconds = 1;
 const mean = (values: readonly number[]): number =>
   values.reduce((a, b) => a + b, 0) / values.length;
 const throttled = ({ bounds }: PartitionedExperimentOptions): boolean => bounds.device !== null;
@@ -106,21 +116,25 @@ async function runServers(
   options: PartitionedExperimentOptions,
   net: ServerNamespaces,
   members: NonNullable<JobSpec["members"]>,
+  stores: readonly ChildProcess[],
 ): Promise<ServersRun> {
   return await withMany<ControlGroup, ServersRun>((groups) =>
-    withMany<JobProcess, ServersRun>((jobs) => runRanks(options, net, members, groups, jobs)),
+    withMany<JobProcess, ServersRun>(async (jobs) => {
+      await startRanks(options, net, members, groups, jobs);
+      return await measureRanks(options, groups, jobs, stores);
+    }),
   );
 }
 
 /** Groups are removed after the jobs in them have ended. */
-async function runRanks(
+async function startRanks(
   options: PartitionedExperimentOptions,
   net: ServerNamespaces,
   members: NonNullable<JobSpec["members"]>,
   groups: ControlGroup[],
   jobs: JobProcess[],
-): Promise<ServersRun> {
-  const { dataset, prep, seed, storage, bounds } = options;
+): Promise<void> {
+  const { dataset, prep, seed } = options;
   const world = net.servers.length;
   for (let rank = 0; rank < world; rank++) {
     const spec: JobSpec = {
@@ -145,6 +159,15 @@ async function runRanks(
     const prefix = net.command(rank, []);
     jobs.push(await JobProcess.start(spec, { prefix, ...(group && { group }) }));
   }
+}
+
+async function measureRanks(
+  options: PartitionedExperimentOptions,
+  groups: readonly ControlGroup[],
+  jobs: readonly JobProcess[],
+  stores: readonly ChildProcess[],
+): Promise<ServersRun> {
+  const { storage, bounds } = options;
   const epoch = async (): Promise<readonly EpochReport[]> => {
     options.signal?.throwIfAborted();
     return await Promise.all(jobs.map((job) => job.epoch(Number.POSITIVE_INFINITY)));
@@ -152,26 +175,75 @@ async function runRanks(
   await epoch();
   if (bounds.device !== null) for (const group of groups) throttle(group, bounds.device, storage);
   const slower = throttled(options) ? undefined : storage;
-  await Promise.all(jobs.map((job) => job.warm(aheadBatches, slower)));
-  const all: (readonly EpochReport[])[] = [];
-  for (let i = 0; i < options.epochs; i++) all.push(await epoch());
-  const sum = (reports: readonly EpochReport[], pick: (report: EpochReport) => number) =>
-    reports.reduce((total, report) => total + pick(report), 0);
+  const cached = stores.length > 0;
+  await Promise.all(jobs.map((job) => job.warm(cached ? 0 : aheadBatches, slower)));
+  for (const until = performance.now() + 1e3 * settleSeconds; cached && performance.now() < until; )
+    await epoch();
   const items = jobs[0]?.items ?? 0;
-  // The first is short by the warm-up: all are scaled to whole epochs; the slowest server ends each.
-  const seconds = all.map(
-    (reports) =>
-      (Math.max(...reports.map((r) => r.seconds)) * items) / sum(reports, (r) => r.samples),
-  );
-  const samples = all.reduce((total, reports) => total + sum(reports, (r) => r.samples), 0);
+  const cpu = new CpuAccount(stores);
+  const reports: EpochReport[] = [];
+  const seconds: number[] = [];
+  let storageBytes = 0;
+  for (let i = 0; i < options.epochs; i++) {
+    let spent = 0;
+    let samples = 0;
+    do {
+      const ranks = await epoch();
+      // The slowest server ends an epoch.
+      spent += Math.max(...ranks.map((r) => r.seconds));
+      samples += sum(ranks, (r) => r.samples);
+      storageBytes = Math.max(
+        storageBytes,
+        sum(ranks, (r) => r.storageBytes),
+      );
+      reports.push(...ranks);
+    } while (spent < leastSeconds);
+    // From disk the first is short by the warm-up: all are scaled to whole epochs.
+    seconds.push((spent * items) / samples);
+  }
+  const samples = sum(reports, (r) => r.samples);
+  const waits = sum(reports, (r) => r.prepWaitSeconds + r.fetchWaitSeconds);
   return {
     epochSeconds: seconds,
     samplesPerSecond: items / mean(seconds),
-    storageBytes: Math.max(...all.map((reports) => sum(reports, (r) => r.storageBytes))),
-    coreMsPerSample:
-      (1e3 * all.reduce((total, reports) => total + sum(reports, (r) => r.coreSeconds), 0)) /
-      samples,
+    storageBytes,
+    coreMsPerSample: (1e3 * sum(reports, (r) => r.coreSeconds)) / samples,
+    ...cpu.perSample(samples),
+    prepShare: waits > 0 ? sum(reports, (r) => r.prepWaitSeconds) / waits : 0,
   };
+}
+
+function sum<T>(values: readonly T[], pick: (value: T) => number): number {
+  return values.reduce((total, value) => total + pick(value), 0);
+}
+
+/** CPU time from its making on. */
+class CpuAccount {
+  private readonly stores: readonly ChildProcess[];
+  private readonly storesBefore: number;
+  private readonly before = machineTime();
+
+  constructor(stores: readonly ChildProcess[]) {
+    this.stores = stores;
+    this.storesBefore = this.storeSeconds();
+  }
+
+  perSample(
+    samples: number,
+  ): Pick<ServersRun, "storeMsPerSample" | "machineMsPerSample" | "coresBusy"> {
+    const now = machineTime();
+    const busy = (now?.busySeconds ?? Number.NaN) - (this.before?.busySeconds ?? 0);
+    const all = (now?.allSeconds ?? Number.NaN) - (this.before?.allSeconds ?? 0);
+    return {
+      storeMsPerSample: (1e3 * (this.storeSeconds() - this.storesBefore)) / samples,
+      machineMsPerSample: (1e3 * busy) / samples,
+      coresBusy: busy / all,
+    };
+  }
+
+  private storeSeconds(): number {
+    return sum(this.stores, ({ pid }) => (pid === undefined ? 0 : processCoreSeconds(pid)));
+  }
 }
 
 /** A store per server, in its namespace. Throws MillraceError ENVIRONMENT_MISSING when it is not installed. */

@@ -3,26 +3,43 @@
  * exact one is libjpeg-turbo called directly, since a call with accurate DCT costs what the fast one costs and its pixels
  * equal those of PIL and OpenCV.
  */
-import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
 import { MillraceError } from "@millrace/core";
-import { koffi } from "@millrace/system";
 import { type JpegHeader, jpegHeader } from "./image-header.ts";
 import type { DecoderName } from "./transform.ts";
+import { openTurbo, type Turbo } from "./turbo-library.ts";
 
-/** Gives memory for the pixels of an image of this size, or throws when it is too large. */
-export type PixelRoom = (width: number, height: number) => Uint8Array;
-
-export interface Decoded {
+/** A rectangle of an image, pixels. */
+export interface Part {
+  readonly x: number;
+  readonly y: number;
   readonly width: number;
   readonly height: number;
 }
 
-/** One image at a time. Throws Error with the reason when the image cannot be decoded whole. */
+/** Where pixels go. */
+export interface PixelTarget {
+  /** What of an image of this size is needed; throws when the image is too large. Called once, first. */
+  part(width: number, height: number): Part;
+  /** Memory for so many pixels of four bytes. Called once. */
+  room(pixels: number): Uint8Array;
+}
+
+export interface Decoded {
+  /** Of the whole image. */
+  readonly width: number;
+  readonly height: number;
+  /** What was decoded, rows of `part.width` pixels without gaps: what is needed, or more. */
+  readonly part: Part;
+}
+
+/**
+ * One image at a time. Throws Error with the reason when the part cannot be decoded, or the image is cut off; damage
+ * outside the part may go unnoticed.
+ */
 export interface ImageDecoder {
   readonly name: Exclude<DecoderName, "auto">;
-  decode(bytes: Uint8Array, room: PixelRoom): Decoded | Promise<Decoded>;
+  decode(bytes: Uint8Array, target: PixelTarget): Decoded | Promise<Decoded>;
   close?(): void;
 }
 
@@ -34,8 +51,8 @@ export function openDecoder(name: DecoderName = "auto"): ImageDecoder {
   const vips = new VipsDecoder();
   if (name === "vips") return vips;
   if (name !== "npm-turbo") {
-    const library = turboLibrary();
-    if (library !== null) return new TurboDecoder(library, vips);
+    const turbo = openTurbo();
+    if (turbo !== null) return new TurboDecoder(turbo, vips);
     if (name === "system-turbo")
       throw new MillraceError("ENVIRONMENT_MISSING", "libturbojpeg is not on this machine", {
         hint: "install libturbojpeg0 (Debian), or choose the decoder npm-turbo or vips",
@@ -55,101 +72,39 @@ function headerOf(bytes: Uint8Array): Jpeg | null {
   return null;
 }
 
-function turboLibrary(): TurboLibrary | null {
-  for (const path of [...libraryPaths()]) {
-    try {
-      return bind(path);
-    } catch {
-      // The next place may have it.
-    }
-  }
-  return null;
-}
-
-function* libraryPaths(): Generator<string> {
-  yield process.platform === "darwin" ? "libturbojpeg.dylib" : "libturbojpeg.so.0";
-  try {
-    const root = dirname(
-      createRequire(import.meta.url).resolve("@julusian/jpeg-turbo/package.json"),
-    );
-    for (const libc of ["", "-musl"]) {
-      const folder = `jpeg-turbo-${process.platform}-${process.arch}${libc}`;
-      const path = join(root, "prebuilds", folder, "libturbojpeg.so.0");
-      if (existsSync(path)) yield path;
-    }
-  } catch {
-    // Without the package there is only the system's library.
-  }
-}
-
-interface TurboLibrary {
-  readonly init: () => unknown;
-  readonly destroy: (handle: unknown) => number;
-  readonly decompress: (
-    handle: unknown,
-    bytes: Uint8Array,
-    length: number,
-    out: Uint8Array,
-    width: number,
-    pitch: number,
-    height: number,
-    format: number,
-    flags: number,
-  ) => number;
-  readonly error: (handle: unknown) => string;
-}
-
-function bind(path: string): TurboLibrary {
-  const library = koffi.load(path);
-  return {
-    init: library.func("void *tjInitDecompress()") as () => unknown,
-    destroy: library.func("int tjDestroy(void *)") as (handle: unknown) => number,
-    decompress: library.func(
-      "int tjDecompress2(void *, const void *, unsigned long, void *, int, int, int, int, int)",
-    ) as TurboLibrary["decompress"],
-    error: library.func("const char *tjGetErrorStr2(void *)") as (handle: unknown) => string,
-  };
-}
-
-const pixelFormatRgbx = 2;
-
 class TurboDecoder implements ImageDecoder {
   readonly name = "system-turbo";
-  private readonly library: TurboLibrary;
-  private readonly handle: unknown;
+  private readonly turbo: Turbo;
   private readonly others: ImageDecoder;
 
-  constructor(library: TurboLibrary, others: ImageDecoder) {
-    this.library = library;
-    this.handle = library.init();
+  constructor(turbo: Turbo, others: ImageDecoder) {
+    this.turbo = turbo;
     this.others = others;
   }
 
-  decode(bytes: Uint8Array, room: PixelRoom): Decoded | Promise<Decoded> {
+  decode(bytes: Uint8Array, target: PixelTarget): Decoded | Promise<Decoded> {
     const header = headerOf(bytes);
-    if (header === null || !header.turbo) return this.others.decode(bytes, room);
+    if (header === null || !header.turbo) return this.others.decode(bytes, target);
     const { width, height } = header;
-    const out = room(width, height);
-    const { handle, library } = this;
-    if (
-      library.decompress(handle, bytes, bytes.length, out, width, 0, height, pixelFormatRgbx, 0) !==
-      0
-    ) {
-      const reason = library.error(handle);
-      // Some cameras leave bytes between segments; every decoder passes over them.
-      if (!/extraneous bytes/i.test(reason)) throw new Error(reason);
-    }
-    return { width, height };
+    const needed = target.part(width, height);
+    // An image without its end marker is cut off, which only decoding all of it tells.
+    const whole = bytes.at(-2) !== 0xff || bytes.at(-1) !== 0xd9;
+    const room = ({ width, height }: Part): Uint8Array => target.room(width * height);
+    return {
+      width,
+      height,
+      part: this.turbo.decompress(bytes, { width, height }, whole ? null : needed, room),
+    };
   }
 
   close(): void {
-    this.library.destroy(this.handle);
+    this.turbo.close();
   }
 }
 
 interface TurboModule {
   readonly FORMAT_RGBX: number;
-  decompressSync(image: Buffer, out: Buffer, options: { format: number }): Decoded;
+  decompressSync(image: Buffer, out: Buffer, options: { format: number }): unknown;
 }
 
 class NpmTurboDecoder implements ImageDecoder {
@@ -162,19 +117,21 @@ class NpmTurboDecoder implements ImageDecoder {
     this.turbo = createRequire(import.meta.url)("@julusian/jpeg-turbo") as TurboModule;
   }
 
-  decode(bytes: Uint8Array, room: PixelRoom): Decoded | Promise<Decoded> {
+  decode(bytes: Uint8Array, target: PixelTarget): Decoded | Promise<Decoded> {
     const header = headerOf(bytes);
-    if (header === null || !header.turbo) return this.others.decode(bytes, room);
+    if (header === null || !header.turbo) return this.others.decode(bytes, target);
     const { width, height } = header;
+    target.part(width, height);
+    const out = target.room(width * height);
     try {
-      this.turbo.decompressSync(asBuffer(bytes), asBuffer(room(width, height)), {
+      this.turbo.decompressSync(asBuffer(bytes), asBuffer(out), {
         format: this.turbo.FORMAT_RGBX,
       });
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       throw new Error(reason === "No error" ? "the JPEG is corrupt or cut off" : reason, { cause });
     }
-    return { width, height };
+    return { width, height, part: { x: 0, y: 0, width, height } };
   }
 }
 
@@ -200,12 +157,13 @@ class VipsDecoder implements ImageDecoder {
   readonly name = "vips";
   private sharp: Sharp | null = null;
 
-  async decode(bytes: Uint8Array, room: PixelRoom): Promise<Decoded> {
+  async decode(bytes: Uint8Array, target: PixelTarget): Promise<Decoded> {
     const sharp = await this.load();
     // What is shared between threads must not be handed to native code that may keep it.
     const own = Buffer.from(bytes);
     const { width, height } = await sharp(own, {}).metadata();
-    const out = room(width, height);
+    target.part(width, height);
+    const out = target.room(width * height);
     const { data, info } = await sharp(own, {
       failOn: "truncated",
       limitInputPixels: width * height,
@@ -217,7 +175,7 @@ class VipsDecoder implements ImageDecoder {
     if (info.channels !== 4 || data.length !== out.length)
       throw new Error(`${info.width} x ${info.height} pixels of ${info.channels} channels`);
     out.set(data);
-    return { width, height };
+    return { width, height, part: { x: 0, y: 0, width, height } };
   }
 
   private async load(): Promise<Sharp> {

@@ -1,7 +1,7 @@
 /** Decode, crop, resize, flip, normalise: an image of any size to one tensor. */
 import { Rng, type WasmMemory, wasm } from "@millrace/core";
 import type { SampleSpec } from "../batch/batch.ts";
-import { type ImageDecoder, openDecoder } from "./decoder.ts";
+import { type Decoded, type ImageDecoder, openDecoder } from "./decoder.ts";
 import { triangleTaps } from "./filter.ts";
 import { kernelBytes } from "./kernel-bytes.ts";
 import type { ImageTransformSpec, SampleContext, Transform } from "./transform.ts";
@@ -123,10 +123,20 @@ export class ImageTransform implements Transform {
   }
 
   apply(input: Uint8Array, out: Uint8Array, context: SampleContext): void | Promise<void> {
-    const decoded = this.decoder.decode(input, (width, height) => this.room(width, height));
-    if (decoded instanceof Promise)
-      return decoded.then(({ width, height }) => this.finish(width, height, out, context));
-    this.finish(decoded.width, decoded.height, out, context);
+    let crop: Crop | null = null;
+    let pixelsAt = 0;
+    const decoded = this.decoder.decode(input, {
+      part: (width, height) => {
+        this.check(width, height);
+        crop = this.cropOf(width, height, context);
+        pixelsAt = this.layout(Math.max(width, height)).pixels;
+        return crop;
+      },
+      room: (pixels) => this.room(pixelsAt, pixels),
+    });
+    const finish = (result: Decoded): void => this.finish(result, crop as unknown as Crop, out);
+    if (decoded instanceof Promise) return decoded.then(finish);
+    finish(decoded);
   }
 
   close(): void {
@@ -160,25 +170,28 @@ export class ImageTransform implements Transform {
     return { tables, pixels: align(tables + 8 * size + 16 * size * (width + 2) + 4096) };
   }
 
-  private room(width: number, height: number): Uint8Array {
+  private check(width: number, height: number): void {
     if (!(width >= 1 && height >= 1)) throw new Error(`an image of ${width} x ${height} pixels`);
     if (width * height > this.maxPixels)
       throw new Error(
         `${width} x ${height} pixels are more than the limit of ${this.maxPixels} (maxPixels)`,
       );
-    const { pixels } = this.layout(Math.max(width, height));
-    const end = pixels + 4 * width * height + 64;
-    const missing = Math.ceil((end - this.memory.buffer.byteLength) / 65536);
-    if (missing > 0) this.memory.grow(missing);
-    return new Uint8Array(this.memory.buffer, pixels, 4 * width * height);
   }
 
-  private finish(width: number, height: number, out: Uint8Array, context: SampleContext): void {
-    const { size, mode, layout, type } = this.options;
-    const crop =
-      mode === "train"
-        ? randomCrop(this.options, width, height, context)
-        : centreCrop(this.options, width, height);
+  private room(at: number, pixels: number): Uint8Array {
+    const missing = Math.ceil((at + 4 * pixels + 64 - this.memory.buffer.byteLength) / 65536);
+    if (missing > 0) this.memory.grow(missing);
+    return new Uint8Array(this.memory.buffer, at, 4 * pixels);
+  }
+
+  private cropOf(width: number, height: number, context: SampleContext): Crop {
+    return this.options.mode === "train"
+      ? randomCrop(this.options, width, height, context)
+      : centreCrop(this.options, width, height);
+  }
+
+  private finish({ width, height, part }: Decoded, crop: Crop, out: Uint8Array): void {
+    const { size, layout, type } = this.options;
     const { buffer } = this.memory;
     const { tables, pixels } = this.layout(Math.max(width, height));
     const down = triangleTaps(crop.height, crop.toHeight, crop.skipY, size, false);
@@ -192,16 +205,16 @@ export class ImageTransform implements Transform {
     }
     const pairs = (across.count + 1) >> 1;
     const offsets = new Int32Array(buffer, tables, size);
-    const weights = new Int16Array(buffer, tables + 4 * align16(size), size * pairs * 8);
+    // Each weight stands four times in a row, once per byte of a pixel: two words of two.
+    const weights = new Int32Array(buffer, tables + 4 * align16(size), size * pairs * 4);
     weights.fill(0);
     for (let o = 0; o < size; o++) {
       offsets[o] = ((across.first[o] as number) - left) * 8;
-      for (let t = 0; t < across.count; t++)
-        weights.fill(
-          across.weights[o * across.count + t] as number,
-          (o * pairs * 2 + t) * 4,
-          (o * pairs * 2 + t + 1) * 4,
-        );
+      for (let t = 0; t < across.count; t++) {
+        const weight = across.weights[o * across.count + t] as number;
+        const at = 2 * (o * pairs * 2 + t);
+        weights[at] = weights[at + 1] = (weight << 16) | (weight & 0xffff);
+      }
     }
     const downAt = align(weights.byteOffset + weights.byteLength);
     new Int16Array(buffer, downAt, down.weights.length).set(down.weights);
@@ -212,10 +225,11 @@ export class ImageTransform implements Transform {
     const planar = layout === "nchw";
     const plane = planar ? size * size * element : element;
     const step = planar ? element : 3 * element;
-    const origin = pixels + 4 * (crop.y * width + crop.x + left);
+    const stride = 4 * part.width;
+    const origin = pixels + stride * (crop.y - part.y) + 4 * (crop.x - part.x + left);
     for (let o = 0; o < size; o++) {
-      const from = origin + 4 * width * (down.first[o] as number);
-      vertical(from, 4 * width, blocks, downAt + 2 * o * down.count, down.count, row);
+      const from = origin + stride * (down.first[o] as number);
+      vertical(from, stride, blocks, downAt + 2 * o * down.count, down.count, row);
       const to = this.outAt + o * size * (planar ? element : 3 * element);
       if (type === "f32")
         horizontal_f32(row, tables, weights.byteOffset, pairs, size, to, plane, step, 0, 16);

@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
 import { type ReadText, readLimits, usableMemoryBytes } from "./cgroup.ts";
+import { machineTime, processCoreSeconds } from "./cpu-time.ts";
 import { mappingCount, maxMappings, memoryRollup, residentMemory } from "./resident.ts";
 
 const GiB = 2 ** 30;
@@ -80,4 +81,16 @@ it("reads the real system", () => {
     expect(mappingCount()).toBeGreaterThan(10);
     expect(maxMappings()).toBeGreaterThan(1000);
   }
+});
+
+it.runIf(process.platform === "linux")("CPU time of processes and the machine goes on", () => {
+  const own = processCoreSeconds(process.pid);
+  const machine = machineTime();
+  const began = process.cpuUsage();
+  while (process.cpuUsage(began).user < 50_000);
+  const later = machineTime();
+  expect(processCoreSeconds(process.pid) - own).toBeGreaterThanOrEqual(0.03);
+  expect((later?.busySeconds ?? 0) - (machine?.busySeconds ?? 0)).toBeGreaterThanOrEqual(0.03);
+  expect(later?.busySeconds).toBeLessThanOrEqual(later?.allSeconds ?? 0);
+  expect(processCoreSeconds(0x7fffffff)).toBe(0);
 });

@@ -8,6 +8,7 @@ import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
 import { isRunning, kill, type ProcessIdentity, signalProcess } from "@millrace/system";
 import type { NumaNode, ServerState } from "../../contracts.ts";
+import { Fence } from "../fence.ts";
 import type {
   GrantedSlice,
   Observed,
@@ -20,7 +21,6 @@ import type {
 } from "../runner.ts";
 import { allowedCores, type BoundKind, type Bounds, cpuSecondsOf, makeBounds } from "./bounds.ts";
 import { programEnvironment } from "./environment.ts";
-import { Fence } from "./fence.ts";
 import {
   type AttemptGrant,
   type AttemptRecords,
