@@ -89,7 +89,9 @@ for (const scheduler of schedulers) {
   appendFileSync(results, `${JSON.stringify(line)}\n`);
   report(`${scheduler}: predicted`, nowQps.qps, "requests/s");
   report(`${scheduler}: measured`, measuredQps.qps, "requests/s");
-  report(`${scheduler}: error`, 100 * Math.abs(nowQps.qps / measuredQps.qps - 1), "%", 5);
+  // A bound is no measurement to compare with.
+  if (nowQps.bound === null && measuredQps.bound === null)
+    report(`${scheduler}: error`, 100 * Math.abs(nowQps.qps / measuredQps.qps - 1), "%", 5);
 }
 
 /** The worst of the promised figures over its limit. */

@@ -87,6 +87,7 @@ function figuresSection({ figures, runs }: CalibrateResult): Section {
         columns: [
           { header: "", kind: "text" },
           { header: "predicted", kind: "text" },
+          { header: "lowest – highest draw", kind: "text" },
           { header: repeats ? "measured, median" : "measured", kind: "text" },
           ...(repeats ? [{ header: "lowest – highest", kind: "text" as const }] : []),
           { header: "error", kind: "text" },
@@ -96,13 +97,14 @@ function figuresSection({ figures, runs }: CalibrateResult): Section {
           cells: [
             figureName(f.figure),
             figureText(f.predicted, f.unit),
+            `${figureText(f.predictedLow, f.unit)} – ${figureText(f.predictedHigh, f.unit)}`,
             figureText(f.measured, f.unit),
             ...(repeats ? [`${figureText(f.low, f.unit)} – ${figureText(f.high, f.unit)}`] : []),
             errorText(f.error),
             f.n,
           ],
         })),
-        note: "A quantile with fewer than ten samples beyond it is left out.",
+        note: "A quantile with fewer than ten samples beyond it is left out. Steps scatter: a prediction is the median of 21 draws.",
       },
     ],
   };

@@ -1,6 +1,9 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { makeModel } from "@millrace/ggml/gguf";
 import { parseStepProfile } from "@millrace/serving";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -110,4 +113,20 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
   expect(parseStepProfile(readFileSync(file, "utf8"), file).points.length).toBe(fit.points);
   const none = await millrace("profile", "--from", model);
   expect(none.exit).toBe(2);
+});
+
+test("where the native library is missing, the exit code says so", () => {
+  const main = fileURLToPath(new URL("../main.ts", import.meta.url));
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+  const run = spawnSync(
+    process.execPath,
+    ["--conditions=millrace:source", "--import", tsx, main, "calibrate", "-m", model, "--quick"],
+    {
+      cwd: folder,
+      encoding: "utf8",
+      env: { ...process.env, MILLRACE_GGML_DIR: join(folder, "nowhere") },
+    },
+  );
+  expect(run.stderr).toContain("hint");
+  expect(run.status).toBe(4);
 });

@@ -99,6 +99,8 @@ export interface StepProfile {
   readonly operators: readonly OperatorPoint[];
   readonly loop: LoopCost | null;
   readonly transport: TransportCost | null;
+  /** Share by which all step times together may be off, nine times in ten; absent = not known. */
+  readonly uncertainty?: number;
 }
 
 /** Points below which nothing can be regressed. */
@@ -153,6 +155,9 @@ export function checkStepProfile(json: unknown, file: string): StepProfile {
     operators,
     loop: loop(at.loop, file),
     transport: transport(at.transport, file),
+    ...(at.uncertainty === undefined
+      ? {}
+      : { uncertainty: number(at.uncertainty, "uncertainty", file, 0, false) }),
   };
 }
 
