@@ -1,13 +1,15 @@
 /**
  * Writes the tables of docs/benchmarks.md from the runs that `bench/calibration.bench.ts` and `scheduler-capacity.bench.ts`
  * have kept under bench/results: per case the median error over its runs beside lowest and highest, and quantiles over the
- * requests of all runs together where single runs have too few. Runs that others disturbed are counted and left out.
+ * requests of all runs together where single runs have too few. Runs beside other programs are counted and left out; runs
+ * before and after which the machine was not equally fast are counted and kept.
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { quantilesOf } from "@millrace/sim/twin";
 import type { FoundRate, KeptCapacity, KeptRun } from "../bench/calibration-cases.ts";
+import { disturbed } from "../packages/cli/src/calibration/machine.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -92,9 +94,10 @@ function calibrationTable(runs: readonly KeptRun[]): readonly string[] {
   if (first === undefined) return [];
   const rows = [...new Set(runs.map((run) => run.case))].map((name) => {
     const all = runs.filter((run) => run.case === name);
-    const own = all.filter(({ doubts }) => doubts.length === 0);
+    const own = all.filter((run) => !disturbed(run));
     const cells = own.length === 0 ? columns.map(() => "–") : columns.map(([, of]) => of(own));
-    return [name, ...cells, String(all.length - own.length)];
+    const drifted = own.filter(({ doubts }) => doubts.length > 0).length;
+    return [name, ...cells, String(all.length - own.length), String(drifted)];
   });
   const dates = [...new Set(runs.map(({ date }) => date))].join(", ");
   const equal = runs.every(({ decisionsEqual }) => decisionsEqual);
@@ -102,7 +105,7 @@ function calibrationTable(runs: readonly KeptRun[]): readonly string[] {
   return [
     `${models}, on ${first.machine}, one thread; ${dates}; errors are predicted / measured − 1 in percent: median over the runs (lowest … highest). ${equal ? "Every decision of every run was replayed equal." : "NOT every decision was replayed equal."}`,
     "",
-    ...markdown(["", ...columns.map(([title]) => title), "disturbed"], rows),
+    ...markdown(["", ...columns.map(([title]) => title), "disturbed", "drifted"], rows),
   ];
 }
 

@@ -33,6 +33,10 @@ export interface ReproduceOptions {
   /** Fewer requests and seeds; minutes become seconds. */
   readonly quick: boolean;
   readonly seed: number;
+  /** A data set of one's own, where the paper's experiments can take one. */
+  readonly data?: string;
+  /** Folder for raw results, where the experiments keep them; what is there already is not run again. */
+  readonly out?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }

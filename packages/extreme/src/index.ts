@@ -3,13 +3,13 @@
  * index over the classifier vectors, trainer, metrics, predictor.
  */
 export {
-  type ComparedRun,
   type ComparedTrainer,
   type CompareOptions,
   type Comparison,
   compareTrainers,
   median,
 } from "./compare/compare.ts";
+export { type ComparedRun, runOnce } from "./compare/one-run.ts";
 export { compareReport } from "./compare/report.ts";
 export { type Csr, CsrBuilder, columnCounts, normalizeRows, takeRows } from "./data/csr.ts";
 export {
@@ -24,14 +24,16 @@ export { readFilter } from "./data/filters.ts";
 export { type Points, readMatrix, readOneFile, readPredictions } from "./data/sparse.ts";
 export { readJsonLines, readTexts, type TextRows } from "./data/texts.ts";
 export { writeMatrix, writeOneFile, writePredictions, writeTexts } from "./data/write.ts";
+export { type Embedded, type EmbedOptions, embedDataset } from "./embed/embed-dataset.ts";
 export { type Estimate, type EstimateInput, estimate } from "./estimate/estimate.ts";
 export { measureRates, type Rates, referenceRates } from "./estimate/rates.ts";
 export { calibrate, type IndexCheck, recallOf } from "./index/calibrate.ts";
 export { createIndex, type IndexKind, indexKinds } from "./index/create.ts";
 export { ExactIndex } from "./index/exact.ts";
 export { IvfIndex, type IvfOptions, ivfOptionsFor } from "./index/ivf.ts";
-export type { Excluded, Found, LabelIndex } from "./index/label-index.ts";
+export type { Found, LabelIndex, LabelsOf, SearchOptions } from "./index/label-index.ts";
 export { type Block, floats, Heap, ints, type Kernels } from "./kernels/heap.ts";
+export { LabelMatrix, type Precision } from "./kernels/label-matrix.ts";
 export {
   type Decile,
   type EvaluateOptions,

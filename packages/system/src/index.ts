@@ -40,6 +40,7 @@ export { dropAllPages, dropFilePages, storageBytesRead } from "./limits/page-cac
 export * from "./limits/resident.ts";
 export { MappedFile, mapFile } from "./memory/mapped-file.ts";
 export { MemoryFile } from "./memory/memory-file.ts";
+export { overlayFile } from "./memory/overlay.ts";
 export { roundUpToPages } from "./memory/range.ts";
 export { type Access, Reservation } from "./memory/reservation.ts";
 export { maxViewBytes, memoryView } from "./memory/view.ts";

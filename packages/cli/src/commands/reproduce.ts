@@ -111,6 +111,7 @@ function withMeasured(
 interface ReproduceFlags {
   readonly quick?: boolean;
   readonly out?: string;
+  readonly data?: string;
   readonly seed?: number;
 }
 
@@ -125,12 +126,23 @@ export async function reproduceCommand(
     throw new MillraceError("USAGE", `no reproduction is called ${name}`, {
       hint: suggestion(name, papers.keys()) ?? `there are ${[...papers.keys()].join(", ")}`,
     });
-  const { quick = false, seed = 42, out } = given as ReproduceFlags;
+  const { quick = false, seed = 42, out, data } = given as ReproduceFlags;
+  if (data !== undefined && name !== "astra")
+    throw new MillraceError("USAGE", `--data: ${name} runs on its own experiments`, {
+      hint: "only astra takes a data set",
+    });
   const progress = session.progress();
   const result = await session.interruptible(async (signal) => {
     const onProgress = (done: number, total: number, what: string) =>
       progress.update({ phase: name, done, total, note: what });
-    return (await paper.load())({ quick, seed, signal, onProgress });
+    return (await paper.load())({
+      quick,
+      seed,
+      signal,
+      onProgress,
+      ...(data === undefined ? {} : { data }),
+      ...(out === undefined ? {} : { out }),
+    });
   });
   progress.end();
   const written = out === undefined ? [] : await write(out, result);

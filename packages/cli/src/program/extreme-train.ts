@@ -27,7 +27,12 @@ export const trainFlags: readonly FlagSpec[] = [
     text: "bag of word vectors, or the same with a residual block behind it (default: bag)",
     choices: ["bag", "residual"],
   },
-  { flags: "--dim <n>", text: "dimensions, a multiple of 8", parse: multiple("--dim", 8, 512) },
+  {
+    flags: "--precision <name>",
+    text: "of label vectors: f32, or bf16 in half the memory (default: f32)",
+    choices: ["f32", "bf16"],
+  },
+  { flags: "--dim <n>", text: "dimensions, a multiple of 8", parse: multiple("--dim", 8, 2048) },
   { flags: "--epochs <n>", text: "default: 10", parse: wholeNumber("--epochs", 1) },
   { flags: "--seed <n>", text: "default: 1", parse: wholeNumber("--seed", 0) },
   {
@@ -90,6 +95,11 @@ export const trainFlags: readonly FlagSpec[] = [
     flags: "--label-optimizer <name>",
     text: "how label vectors change (default: sgd, the recipe; the others are slower)",
     choices: ["sgd", "momentum", "adagrad"],
+  },
+  {
+    flags: "--threads <n>",
+    text: "threads that share the labels of a step in stripes (default: 1)",
+    parse: wholeNumber("--threads", 1),
   },
   {
     flags: "--lr-encoder <x>",

@@ -239,6 +239,29 @@ const get: CommandSpec = {
     (await import("../commands/extreme/get.ts")).extremeGetCommand(session, args[0], flags),
 };
 
+const embed: CommandSpec = {
+  usage: "embed",
+  summary: "points as vectors of a sentence encoder (a GGUF model)",
+  text: "Sends the texts of a data set through a model that llama.cpp knows and writes trn_X.f32 and tst_X.f32, vectors of norm 1, with the labels beside them. Only label vectors are trained on such a set: --features vectors.",
+  flags: [
+    dataFlag,
+    { flags: "-m, --model <file>", text: "GGUF file, best of an embedding model" },
+    { flags: "-o, --out <dir>", text: "folder of the new data set" },
+    {
+      flags: "--tokens <n>",
+      text: "tokens of a text at most (default: 128)",
+      parse: wholeNumber("--tokens", 1),
+    },
+    { flags: "--threads <n>", text: "default: 1", parse: wholeNumber("--threads", 1) },
+  ],
+  examples: [
+    ["millrace extreme embed -d data/ -m encoder.gguf -o vectors/", ""],
+    ["millrace extreme train -d vectors/ --features vectors --lr-classifier 1 -o model/", ""],
+  ],
+  run: async (session, { flags }) =>
+    (await import("../commands/extreme/embed.ts")).extremeEmbedCommand(session, flags),
+};
+
 function seedList(value: string): readonly number[] {
   return value.split(",").map((part) => wholeNumber("--seeds", 0)(part.trim()));
 }
@@ -278,6 +301,7 @@ export const extremeCommands: readonly CommandSpec[] = [
       addLabels,
       removeLabels,
       generate,
+      embed,
       get,
     ],
     run: async () => {

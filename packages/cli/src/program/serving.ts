@@ -116,7 +116,14 @@ const reproduce: CommandSpec = {
   flags: [
     { flags: "--quick", text: "smaller runs: the direction, not the digits" },
     { flags: "--seed <n>", text: "first seed (default: 42)", parse: wholeNumber("--seed", 0) },
-    { flags: "-o, --out <dir>", text: "write result.json and report.html" },
+    {
+      flags: "-d, --data <dir>",
+      text: "astra: a data set of your own instead of made-up data",
+    },
+    {
+      flags: "-o, --out <dir>",
+      text: "write result.json and report.html; astra keeps each run there and goes on from them",
+    },
   ],
   examples: [
     ["millrace reproduce", "what can be reproduced"],

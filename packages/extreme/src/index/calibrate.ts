@@ -1,5 +1,6 @@
 /** The check of an index on the vectors that it was built from: recall against the exact scan, and the cheapest setting that has it. */
 import { type Block, floats, type Heap } from "../kernels/heap.ts";
+import type { LabelMatrix } from "../kernels/label-matrix.ts";
 import { ExactIndex } from "./exact.ts";
 import { IvfIndex } from "./ivf.ts";
 import type { LabelIndex } from "./label-index.ts";
@@ -17,7 +18,7 @@ export interface IndexCheck {
 export function recallOf(
   heap: Heap,
   index: LabelIndex,
-  classifier: Block<Float32Array>,
+  classifier: LabelMatrix,
   labels: number,
   dim: number,
   sample: Float32Array,
@@ -33,19 +34,20 @@ export function recallOf(
 }
 
 /**
- * Sets the probes of an inverted-file index to the fewest (by doubling) whose recall@k on the sample reaches `target`; all lists
- * where none does. Other indexes are only measured.
+ * Sets the probes of an inverted-file index to the fewest (by steps of a half) whose recall@k on the sample reaches `target`;
+ * `most`, or all lists, where none does. Other indexes are only measured.
  */
 export function calibrate(
   heap: Heap,
   index: LabelIndex,
-  classifier: Block<Float32Array>,
+  classifier: LabelMatrix,
   labels: number,
   dim: number,
   sample: Float32Array,
   k: number,
   target: number,
   removed?: ReadonlySet<number>,
+  most = Number.POSITIVE_INFINITY,
 ): IndexCheck {
   const mark = heap.used;
   const { z, points } = load(heap, sample, dim);
@@ -53,8 +55,8 @@ export function calibrate(
   const measure = (): number => shared(truth, index.search(z, points, classifier, k).labels, k);
   let recall = measure();
   if (index instanceof IvfIndex)
-    while (recall < target && index.probes < index.lists) {
-      index.probes = Math.min(index.lists, Math.ceil(index.probes * 1.5));
+    while (recall < target && index.probes < Math.min(index.lists, most)) {
+      index.probes = Math.min(index.lists, most, Math.ceil(index.probes * 1.5));
       recall = measure();
     }
   heap.release(mark);
@@ -75,7 +77,7 @@ function exactBest(
   heap: Heap,
   z: Block<Float32Array>,
   points: number,
-  classifier: Block<Float32Array>,
+  classifier: LabelMatrix,
   labels: number,
   dim: number,
   k: number,

@@ -2,7 +2,8 @@
  * Clusters of label vectors by direction (spherical k-means on an evenly spaced sample). By direction, because the norms of
  * trained vectors spread by a factor of four and more, and plain k-means then makes one heap of all short ones.
  */
-import { type Block, floats, type Heap, shorts } from "../kernels/heap.ts";
+import { floats, type Heap, shorts } from "../kernels/heap.ts";
+import type { LabelMatrix } from "../kernels/label-matrix.ts";
 import { PackedVectors, toFixed } from "./fixed-point.ts";
 
 const tile = 64;
@@ -13,25 +14,29 @@ export interface Clusters {
   readonly count: number;
 }
 
-/** Makes `count` clusters of `n` vectors; `sample` bounds the vectors that each of `rounds` looks at. */
+/**
+ * Makes `count` clusters of `n` vectors; `sample` bounds the vectors that each of `rounds` looks at. Another `variant` starts from
+ * other vectors.
+ */
 export function clusterByDirection(
   heap: Heap,
-  vectors: Block<Float32Array>,
-  n: number,
-  dim: number,
+  vectors: LabelMatrix,
   count: number,
+  variant = 0,
   rounds = 4,
   sample = count * 32,
 ): Clusters {
+  const { labels: n, dim } = vectors;
   const mark = heap.used;
   const centroids = floats(heap, count * dim);
   const packed = new PackedVectors(heap, count, dim);
   const fixed = shorts(heap, tile * dim);
   const scores = floats(heap, tile * packed.places);
-  const spread = (of: number, i: number): number => Math.floor(((i + 0.5) * n) / of);
+  // Steps of the golden section are far from each other, however many there are.
+  const shift = (0.5 + variant * 0.618) % 1;
+  const spread = (of: number, i: number): number => Math.floor(((i + shift) * n) / of);
   for (let c = 0; c < count; c++) {
-    const from = spread(count, c) * dim;
-    centroids.view.set(vectors.view.subarray(from, from + dim), c * dim);
+    centroids.view.set(vectors.row(spread(count, c)), c * dim);
   }
   const gathered = new Float32Array(tile * dim);
   /** The nearest centroid of each listed vector. */
@@ -42,10 +47,7 @@ export function clusterByDirection(
     }
     for (let first = 0; first < length; first += tile) {
       const here = Math.min(tile, length - first);
-      for (let i = 0; i < here; i++) {
-        const from = ids(first + i) * dim;
-        gathered.set(vectors.view.subarray(from, from + dim), i * dim);
-      }
+      for (let i = 0; i < here; i++) gathered.set(vectors.row(ids(first + i)), i * dim);
       toFixed(gathered, 0, here, dim, fixed.view);
       packed.scan(heap, fixed.at, here, 0, packed.places / 8, scores.at, packed.places);
       for (let i = 0; i < here; i++)
@@ -63,13 +65,12 @@ export function clusterByDirection(
     for (let i = 0; i < looked; i++) {
       const c = nearest[i] as number;
       sizes[c] = (sizes[c] as number) + 1;
-      addDirection(centroids.view, c * dim, vectors.view, sampled(i) * dim, dim);
+      addDirection(centroids.view, c * dim, vectors.row(sampled(i)), dim);
     }
     // An empty cluster starts again from a vector of the largest one's kind: any sampled vector, taken in turn.
     for (let c = 0; c < count; c++)
       if (sizes[c] === 0) {
-        const from = spread(count, (c * 7 + round) % count) * dim;
-        centroids.view.set(vectors.view.subarray(from, from + dim), c * dim);
+        centroids.view.set(vectors.row(spread(count, (c * 7 + round) % count)), c * dim);
       }
   }
   const of = new Int32Array(n);
@@ -86,18 +87,11 @@ function normalize(rows: Float32Array, from: number, dim: number): void {
   for (let j = from; j < from + dim; j++) rows[j] = (rows[j] as number) * scale;
 }
 
-function addDirection(
-  to: Float32Array,
-  at: number,
-  rows: Float32Array,
-  from: number,
-  dim: number,
-): void {
+function addDirection(to: Float32Array, at: number, row: Float32Array, dim: number): void {
   let square = 0;
-  for (let j = from; j < from + dim; j++) square += (rows[j] as number) ** 2;
+  for (let j = 0; j < dim; j++) square += (row[j] as number) ** 2;
   const scale = square === 0 ? 0 : 1 / Math.sqrt(square);
-  for (let j = 0; j < dim; j++)
-    to[at + j] = (to[at + j] as number) + (rows[from + j] as number) * scale;
+  for (let j = 0; j < dim; j++) to[at + j] = (to[at + j] as number) + (row[j] as number) * scale;
 }
 
 function largestOf(values: Float32Array, from: number, n: number): number {

@@ -1,6 +1,7 @@
 import { Rng } from "@millrace/core";
 import { expect, test } from "vitest";
 import { floats, Heap } from "../kernels/heap.ts";
+import { LabelMatrix } from "../kernels/label-matrix.ts";
 import { ExactIndex } from "./exact.ts";
 
 test("finds what a full sort in f32 finds, without the excluded labels, for any number of labels and points", () => {
@@ -9,10 +10,11 @@ test("finds what a full sort in f32 finds, without the excluded labels, for any 
     [3, 5, 4],
     [1037, 67, 10],
     [2048, 3, 1],
+    [515, 1, 10],
   ] as const) {
     const heap = new Heap();
     const dim = 24;
-    const w = floats(heap, labels * dim);
+    const w = new LabelMatrix(heap, labels, dim);
     const z = floats(heap, points * dim);
     for (let i = 0; i < w.view.length; i++) w.view[i] = rng.normal();
     for (let i = 0; i < z.view.length; i++) z.view[i] = rng.normal();
@@ -20,7 +22,7 @@ test("finds what a full sort in f32 finds, without the excluded labels, for any 
     index.build(w);
     const used = heap.used;
     const excluded = (point: number) => [point % labels, (point * 7 + 1) % labels];
-    const found = index.search(z, points, w, k, excluded);
+    const found = index.search(z, points, w, k, { excluded });
     expect(heap.used).toBe(used);
     for (let p = 0; p < points; p++) {
       const scores = Array.from({ length: labels }, (_, l) => {
@@ -40,7 +42,7 @@ test("finds what a full sort in f32 finds, without the excluded labels, for any 
 
 test("labels with equal vectors come in order of their ids", () => {
   const heap = new Heap();
-  const w = floats(heap, 700 * 8);
+  const w = new LabelMatrix(heap, 700, 8);
   w.view.fill(1);
   const z = floats(heap, 8);
   z.view.fill(1);

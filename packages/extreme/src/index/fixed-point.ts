@@ -1,14 +1,17 @@
 /**
- * Vectors in fixed point for the scan kernel: 11 bits and sign, one scale per vector, so that 32-bit sums cannot overflow up to
- * 512 dimensions. (8-bit products need instructions that WebAssembly engines of this generation lack.)
+ * Vectors in fixed point for the scan kernel: 11 bits and sign (up to 512 dimensions, then less, so that 32-bit sums cannot
+ * overflow), one scale per vector. (8-bit products need instructions that WebAssembly engines of this generation lack.)
  */
 import { invariant } from "@millrace/core";
 import { type Block, floats, type Heap, shorts } from "../kernels/heap.ts";
 
-const largest = 2047;
+/** The widest vectors; they have 10 bits and sign. */
+export const maxDim = 2048;
 
-/** The widest vectors whose products fit. */
-export const maxDim = 512;
+/** The largest number of a coordinate whose products cannot overflow in a sum over `dim`. */
+function largestOf(dim: number): number {
+  return Math.min(2047, Math.floor(Math.sqrt((2 ** 31 - 1) / dim)));
+}
 
 /** Rows of 12-bit numbers for the left side of the scan. A row's own scale does not change the order of its labels. */
 export function toFixed(
@@ -18,6 +21,7 @@ export function toFixed(
   dim: number,
   out: Int16Array,
 ): void {
+  const largest = largestOf(dim);
   for (let i = 0; i < count; i++) {
     const row = from + i * dim;
     let most = 0;
@@ -42,6 +46,7 @@ export class PackedVectors {
   readonly places: number;
   readonly packed: Block<Int16Array>;
   readonly scales: Block<Float32Array>;
+  readonly #largest: number;
 
   /** Takes heap memory of 2 bytes per weight. Empty places hold zeros. */
   constructor(heap: Heap, places: number, dim: number) {
@@ -50,6 +55,7 @@ export class PackedVectors {
       `the dimension is a multiple of 8, at most ${maxDim}`,
     );
     this.dim = dim;
+    this.#largest = largestOf(dim);
     this.places = Math.ceil(places / 8) * 8;
     this.packed = shorts(heap, this.places * dim);
     this.scales = floats(heap, this.places);
@@ -58,6 +64,7 @@ export class PackedVectors {
   /** Packs the vector at `from` of `rows` into `place`. */
   set(place: number, rows: Float32Array, from: number): void {
     const { dim } = this;
+    const largest = this.#largest;
     let most = 0;
     for (let j = from; j < from + dim; j++) {
       const size = Math.abs(rows[j] as number);
@@ -96,13 +103,19 @@ export class PackedVectors {
     out: number,
     stride: number,
   ): void {
+    const packed = this.packed.at + block * 8 * this.dim * 2;
+    const scales = this.scales.at + block * 32;
+    if (count === 1) {
+      heap.kernels.scanOne(fixed, this.dim, packed, blocks, scales, out);
+      return;
+    }
     heap.kernels.scan(
       fixed,
       Math.ceil(count / 4) * 4,
       this.dim,
-      this.packed.at + block * 8 * this.dim * 2,
+      packed,
       blocks,
-      this.scales.at + block * 32,
+      scales,
       out,
       stride * 4,
     );

@@ -2,8 +2,10 @@
 import { createRequire } from "node:module";
 import { MillraceError } from "@millrace/core";
 import type { Block, Heap } from "../kernels/heap.ts";
-import { type Excluded, type Found, type LabelIndex, rescore } from "./label-index.ts";
-import { Picker } from "./picker.ts";
+import type { LabelMatrix } from "../kernels/label-matrix.ts";
+import { type Found, type LabelIndex, noLabels, type SearchOptions } from "./label-index.ts";
+import { Pickers } from "./pickers.ts";
+import { LabelMarks, Rescorer } from "./rescorer.ts";
 
 export interface HnswOptions {
   /** Neighbours of a label in the graph. */
@@ -51,18 +53,20 @@ export class HnswIndex implements LabelIndex {
   readonly dim: number;
   readonly options: HnswOptions;
   readonly #heap: Heap;
+  readonly #marks: LabelMarks;
   readonly #library: Usearch;
   #graph: Graph | null = null;
 
   constructor(heap: Heap, labels: number, dim: number, options = defaultHnsw) {
     this.#heap = heap;
     this.labels = labels;
+    this.#marks = new LabelMarks(labels);
     this.dim = dim;
     this.options = options;
     this.#library = load();
   }
 
-  build(classifier: Block<Float32Array>, removed?: ReadonlySet<number>): void {
+  build(classifier: LabelMatrix, removed?: ReadonlySet<number>): void {
     const { dim, options } = this;
     this.#graph = new this.#library.Index({
       dimensions: dim,
@@ -78,7 +82,7 @@ export class HnswIndex implements LabelIndex {
         if (removed?.has(l) !== true) kept.push(l);
       const vectors = new Float32Array(kept.length * dim);
       kept.forEach((label, i) => {
-        vectors.set(classifier.view.subarray(label * dim, (label + 1) * dim), i * dim);
+        vectors.set(classifier.row(label), i * dim);
       });
       if (kept.length > 0)
         this.#graph.add(BigUint64Array.from(kept, BigInt), vectors, options.threads);
@@ -88,44 +92,30 @@ export class HnswIndex implements LabelIndex {
   search(
     z: Block<Float32Array>,
     points: number,
-    classifier: Block<Float32Array>,
+    classifier: LabelMatrix,
     k: number,
-    excluded: Excluded = () => undefined,
-    spare = 8,
+    { excluded = noLabels, carried = noLabels, spare = 8 }: SearchOptions = {},
   ): Found {
-    const labels = new Int32Array(points * k).fill(-1);
-    const scores = new Float32Array(points * k).fill(Number.NaN);
     const { dim } = this;
     const heap = this.#heap;
     let most = 0;
     for (let i = 0; i < points; i++) most = Math.max(most, excluded(i)?.length ?? 0);
     const want = Math.min(k + spare + most, this.labels);
     const mark = heap.used;
-    const picker = new Picker(heap, want);
+    const search = { marks: this.#marks, points, classifier, k, excluded, carried };
+    const rescorer = new Rescorer(heap, search);
+    const pickers = new Pickers(heap, 1, want + k);
     for (let i = 0; i < points && this.#graph !== null; i++) {
       const { keys } = this.#graph.search(
         z.view.slice(i * dim, (i + 1) * dim),
         want,
         this.options.threads,
       );
-      const candidates = picker.room(keys.length);
+      const candidates = pickers.fill(0, keys.length);
       for (let j = 0; j < keys.length; j++) candidates[j] = Number(keys[j]);
-      const at = z.at + i * dim * 4;
-      rescore(
-        heap,
-        picker,
-        candidates,
-        at,
-        dim,
-        classifier.at,
-        excluded(i),
-        k,
-        labels,
-        scores,
-        i * k,
-      );
+      rescorer.run(pickers, 0, candidates, z.at + i * dim * 4, i);
     }
     heap.release(mark);
-    return { labels, scores, scanned: this.options.expansionSearch };
+    return rescorer.found(this.options.expansionSearch);
   }
 }

@@ -1,6 +1,7 @@
 import { Rng } from "@millrace/core";
 import { expect, test } from "vitest";
 import { floats, Heap } from "../kernels/heap.ts";
+import { LabelMatrix } from "../kernels/label-matrix.ts";
 import { recallOf } from "./calibrate.ts";
 import { createIndex } from "./create.ts";
 import { ExactIndex } from "./exact.ts";
@@ -10,7 +11,7 @@ import { IvfIndex } from "./ivf.ts";
 function topical(labels: number, points: number, dim: number, topics: number, seed: string) {
   const rng = new Rng(seed);
   const heap = new Heap();
-  const w = floats(heap, labels * dim);
+  const w = new LabelMatrix(heap, labels, dim);
   const z = floats(heap, points * dim);
   const centre = Float32Array.from({ length: topics * dim }, () => rng.normal());
   for (let l = 0; l < labels; l++) {
@@ -39,9 +40,9 @@ test("with every list looked into, it finds what the exact index finds", () => {
     const index = new IvfIndex(heap, labels, 24, { lists, probes: lists });
     index.build(w);
     const used = heap.used;
-    const found = index.search(z, points, w, k, excluded);
+    const found = index.search(z, points, w, k, { excluded });
     expect(heap.used).toBe(used);
-    const truth = exact.search(z, points, w, k, excluded);
+    const truth = exact.search(z, points, w, k, { excluded });
     expect(found.labels).toEqual(truth.labels);
     expect(found.scores).toEqual(truth.scores);
   }
@@ -86,7 +87,7 @@ test("the graph index finds most of what the exact one finds, and gives back its
   expect(recallOf(heap, index, w, 3000, 32, z.view.slice(), 10)).toBeGreaterThan(0.8);
   expect(heap.used).toBe(used);
   const first = index.search(z, 3, w, 1).labels;
-  const second = index.search(z, 3, w, 1, (point) => [first[point]!]).labels;
+  const second = index.search(z, 3, w, 1, { excluded: (point) => [first[point]!] }).labels;
   second.forEach((label, i) => {
     expect(label).not.toBe(first[i]);
   });
@@ -107,4 +108,36 @@ test("removed labels are never found, by any index", () => {
     for (const label of after) expect(removed.has(label)).toBe(false);
     expect(after.filter((label) => label >= 0).length).toBe(500);
   }
+});
+
+test("labels that are carried are candidates whatever the index finds, none twice, none excluded", () => {
+  const { heap, w, z } = topical(2000, 8, 24, 40, "carried");
+  const exact = new ExactIndex(heap, 2000, 24);
+  exact.build(w);
+  const truth = exact.search(z, 8, w, 10).labels;
+  const index = new IvfIndex(heap, 2000, 24, { lists: 100, probes: 1 });
+  index.build(w);
+  const carried = (point: number) => [...truth.subarray(point * 10, point * 10 + 10), -1];
+  expect(index.search(z, 8, w, 10).labels).not.toEqual(truth);
+  expect(index.search(z, 8, w, 10, { carried }).labels).toEqual(truth);
+  const excluded = (point: number) => [truth[point * 10]!];
+  const rest = index.search(z, 8, w, 9, {
+    carried: (p) => carried(p).slice(0, 10),
+    excluded,
+  }).labels;
+  for (let p = 0; p < 8; p++)
+    expect([...rest.subarray(p * 9, p * 9 + 9)]).toEqual([
+      ...truth.subarray(p * 10 + 1, p * 10 + 10),
+    ]);
+});
+
+test("builds of another variant make other lists", () => {
+  const { heap, w, z } = topical(3000, 64, 24, 60, "variant");
+  const index = new IvfIndex(heap, 3000, 24, { lists: 150, probes: 2 });
+  index.build(w, undefined, 0);
+  const first = index.search(z, 64, w, 20).labels;
+  index.build(w, undefined, 1);
+  expect(index.search(z, 64, w, 20).labels).not.toEqual(first);
+  index.build(w, undefined, 0);
+  expect(index.search(z, 64, w, 20).labels).toEqual(first);
 });

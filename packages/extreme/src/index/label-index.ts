@@ -2,8 +2,8 @@
  * Search for the labels with the largest inner products (ASTRA, observation a: the index is over the classifier vectors, so
  * that what it finds is what the loss pulls at). Owns a copy of the vectors, which goes stale while they are trained.
  */
-import type { Block, Heap } from "../kernels/heap.ts";
-import type { Picker } from "./picker.ts";
+import type { Block } from "../kernels/heap.ts";
+import type { LabelMatrix } from "../kernels/label-matrix.ts";
 
 /** What a search gives per point: `k` labels, best first, -1 where there are fewer. */
 export interface Found {
@@ -15,64 +15,37 @@ export interface Found {
   readonly scanned: number;
 }
 
-/** Labels that must not come back for a point; ascending or not. Undefined: none. */
-export type Excluded = (point: number) => ArrayLike<number> | undefined;
+/** Labels of a point, in any order; undefined: none. */
+export type LabelsOf = (point: number) => ArrayLike<number> | undefined;
+
+export const noLabels: LabelsOf = () => undefined;
+
+export interface SearchOptions {
+  /** Labels that must not come back for a point. */
+  readonly excluded?: LabelsOf;
+  /** Labels that are candidates whatever the index finds, at most `k`; -1 is none. What an earlier search found, say. */
+  readonly carried?: LabelsOf;
+  /** So many more are searched for than asked for (default 8), so that rounding cannot lose one that belongs to the best. */
+  readonly spare?: number;
+}
 
 /** An index. `build` may be called any number of times; `search` takes heap memory and gives it back. */
 export interface LabelIndex {
   readonly kind: "exact" | "ivf" | "hnsw";
-  /** Copies the classifier vectors (labels × dim), but for those of removed labels, which are never found. */
-  build(classifier: Block<Float32Array>, removed?: ReadonlySet<number>): void;
+  /**
+   * Copies the classifier vectors (labels × dim), but for those of removed labels, which are never found. Builds of different
+   * `variant` (a whole number from 0) may miss different labels.
+   */
+  build(classifier: LabelMatrix, removed?: ReadonlySet<number>, variant?: number): void;
   /**
    * The `k` best labels for each of `points` vectors at `z` (rows of dim floats in the heap), scored afresh in f32 against
-   * `classifier`. `spare` more are searched for than asked for, so that rounding cannot lose one that belongs to the best.
+   * `classifier`; equal scores by the smaller id.
    */
   search(
     z: Block<Float32Array>,
     points: number,
-    classifier: Block<Float32Array>,
+    classifier: LabelMatrix,
     k: number,
-    excluded?: Excluded,
-    spare?: number,
+    options?: SearchOptions,
   ): Found;
-}
-
-/** Scores the candidates of one point in f32 and writes the best `k`; equal scores by the smaller id. */
-export function rescore(
-  heap: Heap,
-  picker: Picker,
-  candidates: Int32Array,
-  z: number,
-  dim: number,
-  classifier: number,
-  excluded: ArrayLike<number> | undefined,
-  k: number,
-  labels: Int32Array,
-  scores: Float32Array,
-  at: number,
-): void {
-  let n = 0;
-  for (let i = 0; i < candidates.length; i++) {
-    const id = candidates[i] as number;
-    if (excluded === undefined || !includes(excluded, id)) candidates[n++] = id;
-  }
-  const where = picker.addresses;
-  heap.kernels.scores(z, dim, classifier, where.ids, n, where.scores);
-  const kept = picker.scores;
-  const order = new Uint32Array(n);
-  for (let i = 0; i < n; i++) order[i] = i;
-  order.sort(
-    (a, b) =>
-      (kept[b] as number) - (kept[a] as number) ||
-      (candidates[a] as number) - (candidates[b] as number),
-  );
-  for (let i = 0; i < Math.min(k, n); i++) {
-    labels[at + i] = candidates[order[i] as number] as number;
-    scores[at + i] = kept[order[i] as number] as number;
-  }
-}
-
-function includes(list: ArrayLike<number>, value: number): boolean {
-  for (let i = 0; i < list.length; i++) if (list[i] === value) return true;
-  return false;
 }

@@ -47,15 +47,14 @@ export interface Kernels {
     out: number,
     ldo: number,
   ): void;
-  above(
-    scores: number,
-    n: number,
-    threshold: number,
-    first: number,
-    ids: number,
-    kept: number,
-    count: number,
-  ): number;
+  scanOne(
+    point: number,
+    d: number,
+    packed: number,
+    blocks: number,
+    scales: number,
+    out: number,
+  ): void;
   gather(rows: number, bytes: number, ids: number, n: number, out: number): void;
   scatter(rows: number, bytes: number, ids: number, n: number, from: number): void;
   rectify(x: number, n: number): void;
@@ -63,22 +62,59 @@ export interface Kernels {
   passed(z: number, dz: number, n: number, scale: number): void;
   axpy(y: number, x: number, d: number, a: number): void;
   multiply(x: number, m: number, n: number): void;
+  scores16(z: number, d: number, w: number, ids: number, n: number, out: number): void;
+  widen(rows: number, d: number, ids: number, n: number, out: number): void;
+  narrow(rows: number, d: number, ids: number, n: number, from: number, state: number): void;
+  select(ids: number, kept: number, n: number, want: number, scratch: number): number;
+  order(ids: number, kept: number, n: number): void;
+  collect(
+    scores: number,
+    ldo: number,
+    list: number,
+    here: number,
+    n: number,
+    first: number,
+    end: number,
+    ids: number,
+    kept: number,
+    room: number,
+    counts: number,
+    thresholds: number,
+    wants: number,
+    scratch: number,
+  ): void;
   momentum(row: number, g: number, d: number, velocity: number, mu: number, lr: number): void;
 }
 
 const pageBytes = 65536;
 const maxPages = 65536;
+/** Memory of this size gets pages of its own, so that a file can be mapped there. */
+const largeBytes = 1 << 20;
+/** A multiple of the page size of every system this runs on. */
+const systemPage = 65536;
 let compiled: object | undefined;
+
+/** Addresses that a heap in another thread may hand out; they are within the memory already. */
+export interface HeapPart {
+  readonly memory: WasmMemory;
+  readonly from: number;
+  readonly to: number;
+}
 
 /** A growing memory with a bump allocator. Views stay valid when it grows. */
 export class Heap {
   readonly memory: WasmMemory;
   readonly kernels: Kernels;
-  #top = 64;
-  #peak = 64;
+  #top: number;
+  #peak: number;
+  readonly #limit: number;
 
-  constructor() {
-    this.memory = new wasm.Memory({ initial: 1, maximum: maxPages, shared: true });
+  /** A memory of its own, or a part of one that another thread made: addresses from `from` to `to` are then this heap's. */
+  constructor(part?: HeapPart) {
+    this.memory = part?.memory ?? new wasm.Memory({ initial: 1, maximum: maxPages, shared: true });
+    this.#top = part?.from ?? 64;
+    this.#peak = this.#top;
+    this.#limit = part?.to ?? maxPages * pageBytes;
     compiled ??= new wasm.Module(Buffer.from(kernelBytes, "base64"));
     const instance = new wasm.Instance(compiled, { env: { memory: this.memory } });
     this.kernels = instance.exports as unknown as Kernels;
@@ -94,11 +130,15 @@ export class Heap {
     return this.#peak;
   }
 
-  /** `bytes` of memory on a 64-byte border; zeroed unless it was released before. Throws DATASET_INVALID beyond 4 GB. */
+  /**
+   * `bytes` of memory on a 64-byte border, large ones in pages of their own; zeroed unless it was released before. Throws
+   * DATASET_INVALID beyond 4 GB.
+   */
   take(bytes: number): number {
-    const at = this.#top;
-    const end = at + Math.ceil(bytes / 64) * 64;
-    if (end > maxPages * pageBytes)
+    const border = bytes < largeBytes ? 64 : systemPage;
+    const at = Math.ceil(this.#top / border) * border;
+    const end = at + Math.ceil(bytes / border) * border;
+    if (end > this.#limit)
       throw new MillraceError(
         "DATASET_INVALID",
         `the matrices need ${Math.ceil(end / 1e6)} MB, and 4295 MB can be addressed`,
@@ -124,6 +164,9 @@ export class Heap {
   }
   i32(at: number, length: number): Int32Array {
     return new Int32Array(this.memory.buffer, at, length);
+  }
+  u16(at: number, length: number): Uint16Array {
+    return new Uint16Array(this.memory.buffer, at, length);
   }
   i16(at: number, length: number): Int16Array {
     return new Int16Array(this.memory.buffer, at, length);

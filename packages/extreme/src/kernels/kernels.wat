@@ -242,24 +242,30 @@
       (local.set $out (i32.add (local.get $out) (i32.const 32)))
       (br_if $labels (local.tee $blocks (i32.sub (local.get $blocks) (i32.const 1))))))
 
-  ;; Appends label and score of every scores[j] > threshold, j < n, to ids and kept; returns the new count. n a multiple of 4.
-  (func $above (export "above") (param $scores i32) (param $n i32) (param $threshold f32) (param $first i32) (param $ids i32) (param $kept i32) (param $count i32) (result i32)
-    (local $j i32) (local $bits i32) (local $lane i32) (local $at i32) (local $vt v128) (local $p i32)
-    (local.set $vt (f32x4.splat (local.get $threshold)))
-    (loop $each
-      (local.set $p (i32.add (local.get $scores) (i32.shl (local.get $j) (i32.const 2))))
-      (local.set $bits (i32x4.bitmask (f32x4.gt (v128.load (local.get $p)) (local.get $vt))))
-      (block $next
-        (br_if $next (i32.eqz (local.get $bits)))
-        (loop $hits
-          (local.set $lane (i32.ctz (local.get $bits)))
-          (local.set $at (i32.shl (local.get $count) (i32.const 2)))
-          (i32.store (i32.add (local.get $ids) (local.get $at)) (i32.add (local.get $first) (i32.add (local.get $j) (local.get $lane))))
-          (f32.store (i32.add (local.get $kept) (local.get $at)) (f32.load (i32.add (local.get $p) (i32.shl (local.get $lane) (i32.const 2)))))
-          (local.set $count (i32.add (local.get $count) (i32.const 1)))
-          (br_if $hits (local.tee $bits (i32.and (local.get $bits) (i32.sub (local.get $bits) (i32.const 1)))))))
-      (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 4))) (local.get $n))))
-    (local.get $count))
+  ;; The same for one point, which would waste three rows of four there: out[l] = scale[l] * (point . labels[l]).
+  (func $scan_one (export "scanOne") (param $point i32) (param $d i32) (param $packed i32) (param $blocks i32) (param $scales i32) (param $out i32)
+    (local $p i32) (local $end i32) (local $x v128) (local $c0 v128) (local $c1 v128) (local $c2 v128) (local $c3 v128)
+    (local.set $end (i32.add (local.get $point) (i32.shl (local.get $d) (i32.const 1))))
+    (loop $labels
+      (local.set $c0 (i32x4.splat (i32.const 0)))
+      (local.set $c1 (i32x4.splat (i32.const 0)))
+      (local.set $c2 (i32x4.splat (i32.const 0)))
+      (local.set $c3 (i32x4.splat (i32.const 0)))
+      (local.set $p (local.get $point))
+      (loop $sum
+        (local.set $x (v128.load32_splat (local.get $p)))
+        (local.set $c0 (i32x4.add (local.get $c0) (i32x4.dot_i16x8_s (local.get $x) (v128.load (local.get $packed)))))
+        (local.set $c1 (i32x4.add (local.get $c1) (i32x4.dot_i16x8_s (local.get $x) (v128.load offset=16 (local.get $packed)))))
+        (local.set $x (v128.load32_splat offset=4 (local.get $p)))
+        (local.set $c2 (i32x4.add (local.get $c2) (i32x4.dot_i16x8_s (local.get $x) (v128.load offset=32 (local.get $packed)))))
+        (local.set $c3 (i32x4.add (local.get $c3) (i32x4.dot_i16x8_s (local.get $x) (v128.load offset=48 (local.get $packed)))))
+        (local.set $packed (i32.add (local.get $packed) (i32.const 64)))
+        (br_if $sum (i32.lt_u (local.tee $p (i32.add (local.get $p) (i32.const 8))) (local.get $end))))
+      (v128.store (local.get $out) (f32x4.mul (v128.load (local.get $scales)) (f32x4.convert_i32x4_s (i32x4.add (local.get $c0) (local.get $c2)))))
+      (v128.store offset=16 (local.get $out) (f32x4.mul (v128.load offset=16 (local.get $scales)) (f32x4.convert_i32x4_s (i32x4.add (local.get $c1) (local.get $c3)))))
+      (local.set $scales (i32.add (local.get $scales) (i32.const 32)))
+      (local.set $out (i32.add (local.get $out) (i32.const 32)))
+      (br_if $labels (local.tee $blocks (i32.sub (local.get $blocks) (i32.const 1))))))
 
   ;; Copies row ids[j] to the j-th row of out. bytes a multiple of 16.
   (func $gather (export "gather") (param $rows i32) (param $bytes i32) (param $ids i32) (param $n i32) (param $out i32)
@@ -365,4 +371,218 @@
       (local.set $g (i32.add (local.get $g) (i32.const 16)))
       (local.set $velocity (i32.add (local.get $velocity) (i32.const 16)))
       (br_if $each (i32.lt_u (local.tee $row (i32.add (local.get $row) (i32.const 16))) (local.get $end)))))
+
+  ;; Keeps the best `want` of n entries at the front, in their order; among equal scores the earlier. Returns the least score
+  ;; kept. 1 <= want <= n; scratch holds n floats.
+  (func $select (export "select") (param $ids i32) (param $kept i32) (param $n i32) (param $want i32) (param $scratch i32) (result f32)
+    (local $low i32) (local $high i32) (local $i i32) (local $j i32) (local $nth i32) (local $pivot f32) (local $x f32)
+    (local.set $high (i32.shl (local.get $n) (i32.const 2)))
+    (loop $copy
+      (f32.store (i32.add (local.get $scratch) (local.get $i)) (f32.load (i32.add (local.get $kept) (local.get $i))))
+      (br_if $copy (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $high))))
+    ;; Quickselect on the copy; low and high are addresses.
+    (local.set $low (local.get $scratch))
+    (local.set $high (i32.add (local.get $scratch) (i32.sub (local.get $high) (i32.const 4))))
+    (local.set $nth (i32.add (local.get $scratch) (i32.shl (i32.sub (local.get $want) (i32.const 1)) (i32.const 2))))
+    (block $done
+      (loop $narrow
+        (br_if $done (i32.ge_u (local.get $low) (local.get $high)))
+        (local.set $pivot (f32.load (i32.add (local.get $low)
+          (i32.shl (i32.shr_u (i32.sub (local.get $high) (local.get $low)) (i32.const 3)) (i32.const 2)))))
+        (local.set $i (local.get $low))
+        (local.set $j (local.get $high))
+        (loop $part
+          (block $left
+            (loop $more
+              (br_if $left (i32.eqz (f32.gt (f32.load (local.get $i)) (local.get $pivot))))
+              (local.set $i (i32.add (local.get $i) (i32.const 4)))
+              (br $more)))
+          (block $right
+            (loop $less
+              (br_if $right (i32.eqz (f32.lt (f32.load (local.get $j)) (local.get $pivot))))
+              (local.set $j (i32.sub (local.get $j) (i32.const 4)))
+              (br $less)))
+          (if (i32.le_u (local.get $i) (local.get $j))
+            (then
+              (local.set $x (f32.load (local.get $i)))
+              (f32.store (local.get $i) (f32.load (local.get $j)))
+              (f32.store (local.get $j) (local.get $x))
+              (local.set $i (i32.add (local.get $i) (i32.const 4)))
+              (local.set $j (i32.sub (local.get $j) (i32.const 4)))))
+          (br_if $part (i32.le_u (local.get $i) (local.get $j))))
+        (if (i32.le_u (local.get $nth) (local.get $j))
+          (then (local.set $high (local.get $j)) (br $narrow)))
+        (if (i32.ge_u (local.get $nth) (local.get $i))
+          (then (local.set $low (local.get $i)) (br $narrow)))))
+    (local.set $pivot (f32.load (local.get $nth)))
+    ;; How many of the equal ones there is room for.
+    (local.set $j (local.get $want))
+    (local.set $i (local.get $scratch))
+    (block $counted
+      (loop $count
+        (br_if $counted (i32.gt_u (local.get $i) (local.get $nth)))
+        (local.set $j (i32.sub (local.get $j) (f32.gt (f32.load (local.get $i)) (local.get $pivot))))
+        (local.set $i (i32.add (local.get $i) (i32.const 4)))
+        (br $count)))
+    (local.set $i (i32.const 0))
+    (local.set $high (i32.shl (local.get $n) (i32.const 2)))
+    (local.set $low (i32.const 0))
+    (loop $keep
+      (local.set $x (f32.load (i32.add (local.get $kept) (local.get $i))))
+      (block $next
+        (if (i32.eqz (f32.gt (local.get $x) (local.get $pivot)))
+          (then
+            (br_if $next (f32.lt (local.get $x) (local.get $pivot)))
+            (br_if $next (i32.eqz (local.get $j)))
+            (local.set $j (i32.sub (local.get $j) (i32.const 1)))))
+        (f32.store (i32.add (local.get $kept) (local.get $low)) (local.get $x))
+        (i32.store (i32.add (local.get $ids) (local.get $low)) (i32.load (i32.add (local.get $ids) (local.get $i))))
+        (local.set $low (i32.add (local.get $low) (i32.const 4))))
+      (br_if $keep (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $high))))
+    (local.get $pivot))
+
+  ;; Sorts n entries, best first, equal scores by the smaller id, by insertion: for short lists.
+  (func $order (export "order") (param $ids i32) (param $kept i32) (param $n i32)
+    (local $i i32) (local $j i32) (local $end i32) (local $score f32) (local $x f32) (local $id i32)
+    (local.set $end (i32.shl (local.get $n) (i32.const 2)))
+    (local.set $i (i32.const 4))
+    (block $done
+      (loop $each
+        (br_if $done (i32.ge_s (local.get $i) (local.get $end)))
+        (local.set $score (f32.load (i32.add (local.get $kept) (local.get $i))))
+        (local.set $id (i32.load (i32.add (local.get $ids) (local.get $i))))
+        (local.set $j (i32.sub (local.get $i) (i32.const 4)))
+        (block $found
+          (loop $shift
+            (br_if $found (i32.lt_s (local.get $j) (i32.const 0)))
+            (local.set $x (f32.load (i32.add (local.get $kept) (local.get $j))))
+            (br_if $found (f32.gt (local.get $x) (local.get $score)))
+            (br_if $found (i32.and (f32.eq (local.get $x) (local.get $score))
+              (i32.lt_s (i32.load (i32.add (local.get $ids) (local.get $j))) (local.get $id))))
+            (f32.store offset=4 (i32.add (local.get $kept) (local.get $j)) (local.get $x))
+            (i32.store offset=4 (i32.add (local.get $ids) (local.get $j)) (i32.load (i32.add (local.get $ids) (local.get $j))))
+            (local.set $j (i32.sub (local.get $j) (i32.const 4)))
+            (br $shift)))
+        (f32.store offset=4 (i32.add (local.get $kept) (local.get $j)) (local.get $score))
+        (i32.store offset=4 (i32.add (local.get $ids) (local.get $j)) (local.get $id))
+        (local.set $i (i32.add (local.get $i) (i32.const 4)))
+        (br $each))))
+
+  ;; Offers a tile of scores to the best lists of its points: row i (ldo bytes apart, n scores, n a multiple of 4) belongs to point
+  ;; list[i]. Scores above a point's threshold are appended with ids first + column, those from `end` on are padding; a full
+  ;; list is cut to its want, which raises the threshold. ids and kept hold `room` entries a point, scratch as many floats.
+  (func $collect (export "collect") (param $scores i32) (param $ldo i32) (param $list i32) (param $here i32) (param $n i32) (param $first i32) (param $end i32)
+    (param $ids i32) (param $kept i32) (param $room i32) (param $counts i32) (param $thresholds i32) (param $wants i32) (param $scratch i32)
+    (local $j i32) (local $bits i32) (local $lane i32) (local $at i32) (local $p i32) (local $point i32) (local $count i32) (local $id i32)
+    (local $pids i32) (local $pkept i32) (local $want i32) (local $threshold f32) (local $vt v128)
+    (block $done
+      (br_if $done (i32.eqz (local.get $here)))
+      (loop $points
+        (local.set $point (i32.shl (i32.load (local.get $list)) (i32.const 2)))
+        (local.set $count (i32.load (i32.add (local.get $counts) (local.get $point))))
+        (local.set $want (i32.load (i32.add (local.get $wants) (local.get $point))))
+        (local.set $threshold (f32.load (i32.add (local.get $thresholds) (local.get $point))))
+        (local.set $pids (i32.add (local.get $ids) (i32.mul (local.get $point) (local.get $room))))
+        (local.set $pkept (i32.add (local.get $kept) (i32.mul (local.get $point) (local.get $room))))
+        (local.set $vt (f32x4.splat (local.get $threshold)))
+        (local.set $j (i32.const 0))
+        (loop $each
+          (local.set $p (i32.add (local.get $scores) (i32.shl (local.get $j) (i32.const 2))))
+          (local.set $bits (i32x4.bitmask (f32x4.gt (v128.load (local.get $p)) (local.get $vt))))
+          (block $next
+            (br_if $next (i32.eqz (local.get $bits)))
+            (loop $hits
+              (local.set $lane (i32.ctz (local.get $bits)))
+              (local.set $id (i32.add (local.get $first) (i32.add (local.get $j) (local.get $lane))))
+              (block $skip
+                (br_if $skip (i32.ge_s (local.get $id) (local.get $end)))
+                (local.set $at (i32.shl (local.get $count) (i32.const 2)))
+                (i32.store (i32.add (local.get $pids) (local.get $at)) (local.get $id))
+                (f32.store (i32.add (local.get $pkept) (local.get $at)) (f32.load (i32.add (local.get $p) (i32.shl (local.get $lane) (i32.const 2)))))
+                (local.set $count (i32.add (local.get $count) (i32.const 1)))
+                (br_if $skip (i32.lt_u (local.get $count) (local.get $room)))
+                (local.set $threshold (call $select (local.get $pids) (local.get $pkept) (local.get $count) (local.get $want) (local.get $scratch)))
+                (local.set $count (local.get $want))
+                (local.set $vt (f32x4.splat (local.get $threshold))))
+              (br_if $hits (local.tee $bits (i32.and (local.get $bits) (i32.sub (local.get $bits) (i32.const 1)))))))
+          (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 4))) (local.get $n))))
+        (i32.store (i32.add (local.get $counts) (local.get $point)) (local.get $count))
+        (f32.store (i32.add (local.get $thresholds) (local.get $point)) (local.get $threshold))
+        (local.set $list (i32.add (local.get $list) (i32.const 4)))
+        (local.set $scores (i32.add (local.get $scores) (local.get $ldo)))
+        (br_if $points (local.tee $here (i32.sub (local.get $here) (i32.const 1)))))))
+
+  ;; Four bf16 numbers as f32: their bits are the upper half.
+  (func $wide (param $at i32) (result v128)
+    (i32x4.shl (v128.load16x4_u (local.get $at)) (i32.const 16)))
+
+  ;; Scores of listed rows of a bf16 matrix: out[j] = z . w[ids[j]]. d a multiple of 8.
+  (func $scores16 (export "scores16") (param $z i32) (param $d i32) (param $w i32) (param $ids i32) (param $n i32) (param $out i32)
+    (local $end i32) (local $row i32) (local $at i32) (local $last i32) (local $s0 v128) (local $s1 v128)
+    (local.set $end (i32.add (local.get $ids) (i32.shl (local.get $n) (i32.const 2))))
+    (local.set $last (i32.add (local.get $z) (i32.shl (local.get $d) (i32.const 2))))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $row (i32.add (local.get $w) (i32.mul (i32.load (local.get $ids)) (i32.shl (local.get $d) (i32.const 1)))))
+        (local.set $at (local.get $z))
+        (local.set $s0 (f32x4.splat (f32.const 0)))
+        (local.set $s1 (f32x4.splat (f32.const 0)))
+        (loop $sum
+          (local.set $s0 (f32x4.add (local.get $s0) (f32x4.mul (v128.load (local.get $at)) (call $wide (local.get $row)))))
+          (local.set $s1 (f32x4.add (local.get $s1) (f32x4.mul (v128.load offset=16 (local.get $at)) (call $wide (i32.add (local.get $row) (i32.const 8))))))
+          (local.set $row (i32.add (local.get $row) (i32.const 16)))
+          (br_if $sum (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 32))) (local.get $last))))
+        (f32.store (local.get $out) (call $sum4 (f32x4.add (local.get $s0) (local.get $s1))))
+        (local.set $out (i32.add (local.get $out) (i32.const 4)))
+        (br_if $each (i32.lt_u (local.tee $ids (i32.add (local.get $ids) (i32.const 4))) (local.get $end))))))
+
+  ;; Copies row ids[j] of a bf16 matrix to the j-th row of out, as f32. d a multiple of 4.
+  (func $widen (export "widen") (param $rows i32) (param $d i32) (param $ids i32) (param $n i32) (param $out i32)
+    (local $from i32) (local $end i32)
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $from (i32.add (local.get $rows) (i32.mul (i32.load (local.get $ids)) (i32.shl (local.get $d) (i32.const 1)))))
+        (local.set $end (i32.add (local.get $out) (i32.shl (local.get $d) (i32.const 2))))
+        (loop $row
+          (v128.store (local.get $out) (call $wide (local.get $from)))
+          (local.set $from (i32.add (local.get $from) (i32.const 8)))
+          (br_if $row (i32.lt_u (local.tee $out (i32.add (local.get $out) (i32.const 16))) (local.get $end))))
+        (local.set $ids (i32.add (local.get $ids) (i32.const 4)))
+        (br_if $each (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))))
+
+  ;; Upper halves of four numbers after adding noise to the lower ones, so that the mean of what is kept is the number.
+  (func $noisy (param $x v128) (param $r v128) (result v128)
+    (i32x4.shr_u (i32x4.add (local.get $x) (i32x4.shr_u (local.get $r) (i32.const 16))) (i32.const 16)))
+
+  ;; Rounds the j-th f32 row of from at random to row ids[j] of a bf16 matrix; of equal neighbours among the ids the first counts.
+  ;; state: four 32-bit generators (xorshift), none zero. d a multiple of 8.
+  (func $narrow (export "narrow") (param $rows i32) (param $d i32) (param $ids i32) (param $n i32) (param $from i32) (param $state i32)
+    (local $to i32) (local $end i32) (local $id i32) (local $last i32) (local $r v128) (local $q v128)
+    (local.set $last (i32.const -1))
+    (local.set $r (v128.load (local.get $state)))
+    (block $done
+      (br_if $done (i32.eqz (local.get $n)))
+      (loop $each
+        (local.set $id (i32.load (local.get $ids)))
+        (local.set $end (i32.add (local.get $from) (i32.shl (local.get $d) (i32.const 2))))
+        (if (i32.ne (local.get $id) (local.get $last))
+          (then
+            (local.set $to (i32.add (local.get $rows) (i32.mul (local.get $id) (i32.shl (local.get $d) (i32.const 1)))))
+            (loop $row
+              (local.set $r (v128.xor (local.get $r) (i32x4.shl (local.get $r) (i32.const 13))))
+              (local.set $r (v128.xor (local.get $r) (i32x4.shr_u (local.get $r) (i32.const 17))))
+              (local.set $r (v128.xor (local.get $r) (i32x4.shl (local.get $r) (i32.const 5))))
+              (local.set $q (i32x4.shl (local.get $r) (i32.const 16)))
+              (v128.store (local.get $to) (i16x8.narrow_i32x4_u
+                (call $noisy (v128.load (local.get $from)) (local.get $r))
+                (call $noisy (v128.load offset=16 (local.get $from)) (local.get $q))))
+              (local.set $to (i32.add (local.get $to) (i32.const 16)))
+              (br_if $row (i32.lt_u (local.tee $from (i32.add (local.get $from) (i32.const 32))) (local.get $end))))))
+        (local.set $from (local.get $end))
+        (local.set $last (local.get $id))
+        (local.set $ids (i32.add (local.get $ids) (i32.const 4)))
+        (br_if $each (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
+    (v128.store (local.get $state) (local.get $r)))
 )

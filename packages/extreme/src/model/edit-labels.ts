@@ -34,6 +34,7 @@ export function addLabels(stored: StoredModel, labels: readonly NewLabel[]): Sto
       labels: model.labels + labels.length,
       dim: model.dim,
       encoder: model.encoder,
+      precision: model.precision,
     },
     model.bias,
     null,
@@ -57,14 +58,14 @@ export function addLabels(stored: StoredModel, labels: readonly NewLabel[]): Sto
     const z = floats(heap, known.length * model.dim + sample.length);
     encodeRows(bigger, rows, known, z);
     z.view.set(sample, known.length * model.dim);
-    fit(bigger.heap, {
+    const row = fit(bigger.heap, {
       z: z.at,
       points: known.length + sample.length / model.dim,
       positives: known.length,
       dim: model.dim,
       bias: model.bias,
-      row: bigger.classifier.at + (model.labels + i) * model.dim * 4,
     });
+    bigger.classifier.setRow(model.labels + i, row);
     heap.release(mark);
   });
   return {
@@ -82,16 +83,15 @@ interface Fit {
   readonly positives: number;
   readonly dim: number;
   readonly bias: number;
-  readonly row: number;
 }
 
 /** Logistic regression of one row by the ragged kernel, a point after the other, with a falling rate. */
-function fit(heap: Heap, { z, points, positives, dim, bias, row }: Fit): void {
+function fit(heap: Heap, { z, points, positives, dim, bias }: Fit): Float32Array {
   const mark = heap.used;
   const dz = floats(heap, dim);
   const id = ints(heap, 1);
   const weight = floats(heap, 1);
-  const w = heap.f32(row, dim);
+  const { at: row, view: w } = floats(heap, dim);
   w.fill(0);
   for (let round = 0; round < rounds; round++) {
     const lr = rate * (1 - round / rounds);
@@ -113,7 +113,9 @@ function fit(heap: Heap, { z, points, positives, dim, bias, row }: Fit): void {
     }
     for (let j = 0; j < dim; j++) w[j] = (w[j] as number) * (1 - lr * decay);
   }
+  const fitted = w.slice();
   heap.release(mark);
+  return fitted;
 }
 
 /** The same model without `ids` in its rankings. Throws USAGE for ids that it does not have. */

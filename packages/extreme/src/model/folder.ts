@@ -19,16 +19,18 @@ import { MillraceError } from "@millrace/core";
 import { readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { z } from "zod";
 import { Heap } from "../kernels/heap.ts";
+import { precisions } from "../kernels/label-matrix.ts";
 import type { VectorizerState } from "../text/vectorizer.ts";
-import { createModel, type Model } from "./model.ts";
-import { type RawArray, readArray, writeArray } from "./raw.ts";
+import { createModel, encoderKinds, type Model } from "./model.ts";
+import { mapArray, type RawArray, readArray as read, writeArray } from "./raw.ts";
 
 const headSchema = z.object({
   schema: z.literal("millrace.extreme-model/1"),
   vocabulary: z.int().min(1),
   labels: z.int().min(1),
   dim: z.int().min(8).multipleOf(8),
-  encoder: z.enum(["bag", "residual", "frozen"]),
+  encoder: z.enum(encoderKinds),
+  precision: z.enum(precisions).default("f32"),
   bias: z.number(),
   /** Labels that keep their ids and are never ranked. */
   removed: z.array(z.int().min(0)),
@@ -55,6 +57,11 @@ export interface Extras {
   readonly texts: Readonly<Record<string, string>>;
 }
 
+/** Label vectors lie in the file as in memory. */
+function classifierFile(model: Model): string {
+  return `classifier.${model.precision}`;
+}
+
 function syncFolder(path: string): void {
   const folder = openSync(path, "r");
   fsyncSync(folder);
@@ -73,6 +80,7 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     labels: model.labels,
     dim: model.dim,
     encoder: model.encoder,
+    precision: model.precision,
     bias: model.bias,
     removed: [...removed].sort((a, b) => a - b),
     vectorizer: vectorizer?.options ?? null,
@@ -82,7 +90,7 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
     writeArray(join(temporary, "residual-down.f32"), model.residual.down.view);
     writeArray(join(temporary, "residual-up.f32"), model.residual.up.view);
   }
-  writeArray(join(temporary, "classifier.f32"), model.classifier.view);
+  writeArray(join(temporary, classifierFile(model)), model.classifier.view);
   writeArray(join(temporary, "sample.f32"), sample);
   if (vectorizer !== null) {
     writeArray(join(temporary, "idf.f32"), vectorizer.idf);
@@ -131,14 +139,14 @@ export function snapshotOf(path: string): string | null {
   return existsSync(join(folder, "model.json")) ? folder : null;
 }
 
-/** Reads the matrices of a snapshot into a model of its shape. Throws DATASET_INVALID where sizes differ. */
-export function readMatrices(folder: string, model: Model): void {
+/** Fills the matrices of a model of a snapshot's shape, by reading or by mapping. Throws DATASET_INVALID where sizes differ. */
+export function readMatrices(folder: string, model: Model, readArray = read): void {
   readArray(join(folder, "embedding.f32"), model.embedding.view);
   if (model.residual !== null) {
     readArray(join(folder, "residual-down.f32"), model.residual.down.view);
     readArray(join(folder, "residual-up.f32"), model.residual.up.view);
   }
-  readArray(join(folder, "classifier.f32"), model.classifier.view);
+  readArray(join(folder, classifierFile(model)), model.classifier.view);
 }
 
 /** Loads a model folder, or the newest snapshot of a training run. Throws FILE_UNREADABLE or DATASET_INVALID. */
@@ -164,13 +172,14 @@ export function loadModel(path: string, heap = new Heap()): StoredModel {
     );
   const head = parsed.data;
   const model = createModel(heap, head, head.bias, null);
-  readMatrices(folder, model);
+  // Snapshots never change, so that a mapped one is as good as one that was read.
+  readMatrices(folder, model, mapArray);
   let vectorizer: VectorizerState | null = null;
   if (head.vectorizer !== null) {
     const idf = new Float32Array(head.vocabulary);
     const hashes = new Uint32Array(head.vocabulary);
-    readArray(join(folder, "idf.f32"), idf);
-    readArray(join(folder, "features.u32"), hashes);
+    read(join(folder, "idf.f32"), idf);
+    read(join(folder, "features.u32"), hashes);
     vectorizer = { options: head.vectorizer, hashes, idf };
   }
   const names = join(folder, "labels.txt");
@@ -180,6 +189,6 @@ export function loadModel(path: string, heap = new Heap()): StoredModel {
   const sampleFile = join(folder, "sample.f32");
   const points = existsSync(sampleFile) ? statSync(sampleFile).size / (4 * head.dim) : 0;
   const sample = new Float32Array(Math.floor(points) * head.dim);
-  readArray(sampleFile, sample);
+  read(sampleFile, sample);
   return { model, vectorizer, labelTexts, removed: new Set(head.removed), sample };
 }

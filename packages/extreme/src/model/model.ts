@@ -5,6 +5,7 @@
 import { invariant, Rng } from "@millrace/core";
 import type { Csr } from "../data/csr.ts";
 import { type Block, floats, type Heap, ints } from "../kernels/heap.ts";
+import { LabelMatrix, type Precision } from "../kernels/label-matrix.ts";
 
 export interface ModelShape {
   /** Columns of the features. */
@@ -17,6 +18,8 @@ export interface ModelShape {
    * and vocabulary are then equal.
    */
   readonly encoder: EncoderKind;
+  /** How label vectors are stored; f32 where it is not said. */
+  readonly precision?: Precision;
 }
 
 export const encoderKinds = ["bag", "residual", "frozen"] as const;
@@ -28,17 +31,19 @@ export interface Residual {
   readonly up: Block<Float32Array>;
 }
 
-export interface Model extends ModelShape {
+export interface Model extends Required<ModelShape> {
   readonly heap: Heap;
   /** vocabulary × dim; empty for frozen vectors. */
   readonly embedding: Block<Float32Array>;
   /** Null for encoders without one. */
   readonly residual: Residual | null;
-  /** labels × dim. */
-  readonly classifier: Block<Float32Array>;
+  readonly classifier: LabelMatrix;
   /** One constant for all labels: -ln(labels / labels per point), so that an untrained label is improbable. */
   readonly bias: number;
 }
+
+/** What steps on label vectors need of a model. */
+export type LabelSide = Pick<Model, "heap" | "labels" | "dim" | "classifier" | "bias">;
 
 /** Draws E ~ N(0, 0.1²), D ~ N(0, 2 / dim), W ~ N(0, 0.01²) and leaves U at zero; `seed` null leaves zeros to be filled from a file. */
 export function createModel(
@@ -58,15 +63,22 @@ export function createModel(
     shape.encoder === "residual"
       ? { down: floats(heap, dim * dim), up: floats(heap, dim * dim) }
       : null;
-  const classifier = floats(heap, shape.labels * shape.dim);
+  const precision = shape.precision ?? "f32";
+  const classifier = new LabelMatrix(heap, shape.labels, dim, precision);
   if (seed !== null) {
     fillNormal(embedding.view, 0.1, new Rng(`${seed}/embedding`));
-    fillNormal(classifier.view, 0.01, new Rng(`${seed}/classifier`));
+    const rng = new Rng(`${seed}/classifier`);
+    const row = new Float32Array(dim);
+    for (let label = 0; label < shape.labels; label++) {
+      fillNormal(row, 0.01, rng);
+      classifier.setRow(label, row);
+    }
     if (residual !== null)
       fillNormal(residual.down.view, Math.sqrt(2 / dim), new Rng(`${seed}/residual`));
   }
   const { vocabulary, labels, encoder } = shape;
-  return { vocabulary, labels, dim, encoder, heap, embedding, residual, classifier, bias };
+  const filled = { vocabulary, labels, dim, encoder, precision };
+  return { ...filled, heap, embedding, residual, classifier, bias };
 }
 
 function fillNormal(values: Float32Array, sd: number, rng: Rng): void {

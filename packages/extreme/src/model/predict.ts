@@ -26,9 +26,10 @@ export function predict(
   for (let first = 0; first < rows.rows; first += chunk) {
     const count = Math.min(chunk, rows.rows - first);
     encodeRows(model, rows, consecutive(first, count), z);
-    const found = index.search(z, count, model.classifier, k, (i) =>
-      filter?.indices.subarray(filter.indptr[first + i], filter.indptr[first + i + 1]),
-    );
+    const found = index.search(z, count, model.classifier, k, {
+      excluded: (i) =>
+        filter?.indices.subarray(filter.indptr[first + i], filter.indptr[first + i + 1]),
+    });
     labels.set(found.labels, first * k);
     for (let i = 0; i < count * k; i++)
       scores[first * k + i] = (found.scores[i] as number) + model.bias;

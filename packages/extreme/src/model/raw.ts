@@ -2,6 +2,7 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from "node:fs";
 import { MillraceError } from "@millrace/core";
 import { AtomicFileStream } from "@millrace/core/node";
+import { overlayFile } from "@millrace/system";
 
 /** Arrays that are stored as they lie in memory. */
 export type RawArray = Float32Array | Int32Array | Uint32Array | Uint16Array;
@@ -20,6 +21,14 @@ export function writeArray(path: string, view: RawArray): void {
   for (let at = 0; at < bytes.length; at += writeBytes)
     file.write(bytes.subarray(at, at + writeBytes));
   file.commit();
+}
+
+/**
+ * The same without a copy, where the array lies in pages of its own and the system maps files: pages are read when they are
+ * first touched, and shared between processes. The file must stay as it is. Throws as `readArray` does.
+ */
+export function mapArray(path: string, view: RawArray): void {
+  if (!existsSync(path) || !overlayFile(bytesOf(view), path)) readArray(path, view);
 }
 
 /** Reads a raw array into `view`. Throws DATASET_INVALID where the sizes differ. */

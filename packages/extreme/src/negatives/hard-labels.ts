@@ -74,9 +74,8 @@ export class HardLabels {
 
   /** Moves the `keep` labels of the highest present scores to the front: insertion into a short sorted prefix. */
   #best(n: number, keep: number, z: number): void {
-    const { heap, dim, classifier } = this.#model;
     this.#ids.view.set(this.labels.subarray(0, n));
-    heap.kernels.scores(z, dim, classifier.at, this.#ids.at, n, this.#scores.at);
+    this.#model.classifier.scores(z, this.#ids.at, n, this.#scores.at);
     const scores = this.#scores.view;
     const hard = this.labels;
     for (let j = 1; j < n; j++) {

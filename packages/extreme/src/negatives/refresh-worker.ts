@@ -19,7 +19,7 @@ parentPort?.on("message", (snapshot: ToRefresher) => {
   if (snapshot.down !== null) model.residual?.down.view.set(snapshot.down);
   if (snapshot.up !== null) model.residual?.up.view.set(snapshot.up);
   const answer = (message: FromRefresher): void => parentPort?.postMessage(message);
-  refreshShortlists(model, rows, data.options, excluded).then(
+  refreshShortlists(model, rows, data.options, excluded, snapshot.earlier).then(
     (lists) => answer({ ok: true, lists, seconds: (performance.now() - start) / 1e3 }),
     (error) => answer({ ok: false, error: errorText(error) }),
   );

@@ -8,7 +8,7 @@ import { startThread } from "@millrace/core/node";
 import type { Csr } from "../data/csr.ts";
 import type { Split } from "../data/dataset.ts";
 import type { Model, ModelShape } from "../model/model.ts";
-import type { ShortlistOptions, Shortlists } from "./shortlists.ts";
+import type { Earlier, ShortlistOptions, Shortlists } from "./shortlists.ts";
 
 export interface RefresherData {
   readonly shape: ModelShape;
@@ -21,9 +21,10 @@ export interface RefresherData {
 /** The matrices of the model, by name. */
 export interface ToRefresher {
   readonly embedding: Float32Array;
-  readonly classifier: Float32Array;
+  readonly classifier: Float32Array | Uint16Array;
   readonly down: Float32Array | null;
   readonly up: Float32Array | null;
+  readonly earlier: Earlier;
 }
 export type FromRefresher =
   | { readonly ok: true; readonly lists: Shortlists; readonly seconds: number }
@@ -51,9 +52,9 @@ export class Refresher implements AsyncDisposable {
   #settle: Settle | null = null;
 
   constructor(model: Model, split: Split, options: ShortlistOptions) {
-    const { vocabulary, labels, dim, encoder, bias } = model;
+    const { vocabulary, labels, dim, encoder, precision, bias } = model;
     this.#worker = startThread(program, {
-      shape: { vocabulary, labels, dim, encoder },
+      shape: { vocabulary, labels, dim, encoder, precision },
       bias,
       features: split.features,
       labels: split.labels,
@@ -84,13 +85,14 @@ export class Refresher implements AsyncDisposable {
   }
 
   /** Copies the model and searches with the copy. One at a time. */
-  start(model: Model): Promise<Refreshed> {
+  start(model: Model, earlier: Earlier): Promise<Refreshed> {
     if (this.#settle !== null) throw new InvariantError("a refresh is under way");
     const copies: ToRefresher = {
       embedding: model.embedding.view.slice(),
       classifier: model.classifier.view.slice(),
       down: model.residual?.down.view.slice() ?? null,
       up: model.residual?.up.view.slice() ?? null,
+      earlier,
     };
     return new Promise((resolve, reject) => {
       this.#settle = { resolve, reject };

@@ -5,6 +5,7 @@
 import type { Csr } from "../data/csr.ts";
 import { calibrate } from "../index/calibrate.ts";
 import { createIndex, type IndexKind } from "../index/create.ts";
+import { IvfIndex } from "../index/ivf.ts";
 import type { LabelIndex } from "../index/label-index.ts";
 import { floats } from "../kernels/heap.ts";
 import { consecutive, encodeRows, type HeapRows, type Model } from "../model/model.ts";
@@ -38,6 +39,12 @@ const chunk = 4096;
 /** Points that an index is checked with after it was built. */
 const checkedPoints = 128;
 
+/**
+ * How many times the usual lists are looked into at most: vectors that have hardly been trained have no directions yet, and no
+ * number of lists is worth its time then.
+ */
+const mostLists = 3;
+
 /** How shortlists are made. */
 export interface ShortlistOptions {
   /** Labels of a list. */
@@ -46,9 +53,17 @@ export interface ShortlistOptions {
   readonly indexRecall: number;
 }
 
+/** What a refresh may start from. */
+export interface Earlier {
+  readonly lists: Shortlists | null;
+  /** Epochs done: indexes of different epochs miss different labels. */
+  readonly epoch: number;
+}
+
 /**
  * Searches all points afresh against the present classifier vectors, after the index was checked on a sample of them and set
- * to the recall that is asked for; calls `onChunk` about every second. Memory: two bytes per weight (four while it is checked)
+ * to the recall that is asked for. Labels of the earlier lists are candidates too, so that what one index misses another may
+ * have found. Calls `onChunk` about every second. Memory: two bytes per weight (four while it is checked)
  * and one chunk of vectors.
  */
 export async function refreshShortlists(
@@ -56,15 +71,18 @@ export async function refreshShortlists(
   rows: HeapRows,
   options: ShortlistOptions,
   excluded: (point: number) => ArrayLike<number>,
+  earlier: Earlier,
   onChunk: (done: number) => Promise<void> = async () => {},
 ): Promise<Shortlists> {
   const { heap, dim } = model;
   const k = options.shortlist;
   const mark = heap.used;
   const index = createIndex(heap, model.labels, dim, options.index);
-  index.build(model.classifier);
+  index.build(model.classifier, undefined, earlier.epoch);
   const recall = checkIndex(model, rows, index, options);
   const z = floats(heap, chunk * dim);
+  // An exact search has nothing to gain.
+  const old = index.kind === "exact" || earlier.lists?.k !== k ? undefined : earlier.lists.labels;
   const labels = new Int32Array(rows.rows * k);
   const scores = new Float32Array(rows.rows * k);
   let scanned = 0;
@@ -72,7 +90,11 @@ export async function refreshShortlists(
     const count = Math.min(chunk, rows.rows - first);
     encodeRows(model, rows, consecutive(first, count), z);
     // Rounding may swap neighbours at the end of a shortlist; that is no loss for sampling, so nothing is spared.
-    const found = index.search(z, count, model.classifier, k, (i) => excluded(first + i), 0);
+    const found = index.search(z, count, model.classifier, k, {
+      excluded: (i) => excluded(first + i),
+      carried: (i) => old?.subarray((first + i) * k, (first + i + 1) * k),
+      spare: 0,
+    });
     labels.set(found.labels, first * k);
     scanned += found.scanned * count;
     for (let j = 0; j < count * k; j++)
@@ -104,7 +126,9 @@ function checkIndex(
   const k = Math.min(shortlist, labels);
   const sample = z.view.slice();
   heap.release(mark);
-  return calibrate(heap, index, classifier, labels, dim, sample, k, indexRecall).recall;
+  const most = index instanceof IvfIndex ? mostLists * index.probes : undefined;
+  return calibrate(heap, index, classifier, labels, dim, sample, k, indexRecall, undefined, most)
+    .recall;
 }
 
 /** Share of the entries of `now` that `before` held for the same point, 0 … 1. */

@@ -10,7 +10,7 @@ export interface Fix {
 /** Changes the gradients of a block: told the first label of the block in the pass, and how many there are. */
 export type Fixer = (first: number, count: number, gradients: Float32Array) => void;
 
-/** Applies `fixes` (sorted here) block by block, in ascending order of blocks. */
+/** Applies `fixes` (sorted here) block by block, in ascending order of blocks; a pass may begin at any block. */
 export function fixer(fixes: Fix[], group: number): Fixer {
   fixes.sort((a, b) => a.at - b.at);
   let next = 0;
@@ -19,6 +19,7 @@ export function fixer(fixes: Fix[], group: number): Fixer {
     for (; next < fixes.length; next++) {
       const { at, factor, less } = fixes[next] as Fix;
       if (at >= end) return;
+      if (at < first * group) continue;
       const here = at - first * group;
       gradients[here] = (gradients[here] as number) * factor - less;
     }

@@ -4,7 +4,7 @@
  */
 import type { Block } from "../kernels/heap.ts";
 import { floats, type Heap, ints } from "../kernels/heap.ts";
-import type { Model } from "../model/model.ts";
+import type { LabelSide } from "../model/model.ts";
 import type { Fixer } from "./fixes.ts";
 import type { LabelUpdate } from "./label-update.ts";
 
@@ -12,7 +12,7 @@ import type { LabelUpdate } from "./label-update.ts";
 export const blockLabels = 64;
 
 export class GroupStep {
-  readonly #model: Model;
+  readonly #model: LabelSide;
   readonly #group: number;
   readonly #transposed: Block<Float32Array>;
   readonly #scores: Block<Float32Array>;
@@ -22,7 +22,7 @@ export class GroupStep {
   /** The labels of the group, ascending; the caller fills it. A label that occurs twice in a row is trained once with both gradients. */
   readonly drawn: Block<Int32Array>;
 
-  constructor(heap: Heap, model: Model, group: number, drawn: number) {
+  constructor(heap: Heap, model: LabelSide, group: number, drawn: number) {
     this.#model = model;
     this.#group = group;
     this.#transposed = floats(heap, model.dim * group);
@@ -45,13 +45,14 @@ export class GroupStep {
   }
 
   /**
-   * One pass over `n` labels: the drawn ones, or 0 … n-1 when `all`. `fix` is told the block's first index and may change the
+   * One pass over the labels `from` … `to` - 1 of the drawn ones, or of all when `all` (`from` is then a multiple of 4). `fix` is told the block's first index and may change the
    * gradients (block label × group, point fastest) before they are used. Rows of z and dz beyond the points are zero.
    */
   run(
     z: number,
     dz: number,
-    n: number,
+    from: number,
+    to: number,
     all: boolean,
     weight: number,
     lr: number,
@@ -62,18 +63,18 @@ export class GroupStep {
     const { kernels } = heap;
     const group = this.#group;
     const g = this.#scores;
-    for (let first = 0; first < n; first += blockLabels) {
-      const count = Math.min(blockLabels, n - first);
+    for (let first = from; first < to; first += blockLabels) {
+      const count = Math.min(blockLabels, to - first);
       // Whole rows of four; the last block of all labels may need padding, which is gathered.
       const padded = Math.ceil(count / 4) * 4;
-      const direct = all && padded === count;
+      const whole = all && padded === count ? classifier.direct : null;
       if (all) for (let u = 0; u < count; u++) this.#last.view[u] = first + u;
       const ids = all ? this.#last.at : this.drawn.at + first * 4;
-      if (!direct) {
-        kernels.gather(classifier.at, dim * 4, ids, count, this.#gathered.at);
+      if (whole === null) {
+        classifier.load(ids, count, this.#gathered.at);
         this.#gathered.view.fill(0, count * dim, padded * dim);
       }
-      const at = direct ? classifier.at + first * dim * 4 : this.#gathered.at;
+      const at = whole === null ? this.#gathered.at : whole + first * dim * 4;
       g.view.fill(0, 0, padded * group);
       kernels.gemm(
         padded,
@@ -94,7 +95,7 @@ export class GroupStep {
       if (!all) this.#mergeTwins(first, count);
       kernels.gemm(group, dim, padded, g.at, 4, group * 4, at, dim * 4, dz, dim * 4, 1);
       update.block(at, ids, count, padded, g.at, group, z, lr);
-      if (!direct) kernels.scatter(classifier.at, dim * 4, ids, count, this.#gathered.at);
+      if (whole === null) classifier.store(ids, count, this.#gathered.at);
     }
   }
 
@@ -115,30 +116,20 @@ export class GroupStep {
   /** σ of the loaded points for all labels, into `out` (labels rounded up to 8 × group, point fastest). Nothing is trained. */
   probabilities(out: Block<Float32Array>): void {
     const { heap, dim, classifier, bias, labels } = this.#model;
+    const { kernels } = heap;
     const group = this.#group;
-    const whole = labels - (labels % 4);
+    const rows = this.#gathered;
     out.view.fill(0);
-    const product = (rows: number, at: number, to: number): void =>
-      heap.kernels.gemm(
-        rows,
-        group,
-        dim,
-        at,
-        dim * 4,
-        4,
-        this.#transposed.at,
-        group * 4,
-        out.at + to * group * 4,
-        group * 4,
-        1,
-      );
-    if (whole > 0) product(whole, classifier.at, 0);
-    if (whole < labels) {
-      const rows = this.#gathered.view;
-      rows.fill(0, 0, 4 * dim);
-      rows.set(classifier.view.subarray(whole * dim, labels * dim));
-      product(4, this.#gathered.at, whole);
+    for (let first = 0; first < labels; first += blockLabels) {
+      const count = Math.min(blockLabels, labels - first);
+      const padded = Math.ceil(count / 4) * 4;
+      for (let u = 0; u < count; u++) this.#last.view[u] = first + u;
+      classifier.load(this.#last.at, count, rows.at);
+      rows.view.fill(0, count * dim, padded * dim);
+      const to = out.at + first * group * 4;
+      const points = this.#transposed.at;
+      kernels.gemm(padded, group, dim, rows.at, dim * 4, 4, points, group * 4, to, group * 4, 1);
     }
-    heap.kernels.gradients(out.at, Math.ceil(labels / 4) * 4 * group, bias, 1);
+    kernels.gradients(out.at, Math.ceil(labels / 4) * 4 * group, bias, 1);
   }
 }

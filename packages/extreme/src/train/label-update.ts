@@ -3,7 +3,7 @@
  * touch only the rows of a step, a row at a time (several times slower: they are there to compare with).
  */
 import { type Block, floats, type Heap, ints } from "../kernels/heap.ts";
-import type { Model } from "../model/model.ts";
+import type { LabelSide } from "../model/model.ts";
 import type { LabelOptimizer } from "./options.ts";
 
 export interface LabelUpdate {
@@ -38,21 +38,33 @@ export interface LabelUpdate {
   readonly state: Block<Float32Array> | null;
 }
 
+/** `block`: labels of a block at most; `longest`: of a list of one point. */
 export function createLabelUpdate(
   heap: Heap,
-  model: Model,
+  model: LabelSide,
   optimizer: LabelOptimizer,
   block: number,
+  longest: number,
 ): LabelUpdate {
-  return optimizer === "sgd" ? new FusedSgd(model) : new RowUpdate(heap, model, optimizer, block);
+  return optimizer === "sgd"
+    ? new FusedSgd(heap, model, longest)
+    : new RowUpdate(heap, model, optimizer, block);
 }
 
-class FusedSgd implements LabelUpdate {
+/** Plain SGD: one kernel does a point or a block. */
+export class FusedSgd implements LabelUpdate {
   readonly state = null;
-  readonly #model: Model;
+  readonly #model: LabelSide;
+  /** Vectors of one point's labels, and their numbers there, for matrices that are not f32. */
+  readonly #rows: Block<Float32Array> | null;
+  readonly #places: Block<Int32Array>;
 
-  constructor(model: Model) {
+  constructor(heap: Heap, model: LabelSide, longest: number) {
     this.#model = model;
+    const direct = model.classifier.direct !== null;
+    this.#rows = direct ? null : floats(heap, longest * model.dim);
+    this.#places = ints(heap, direct ? 0 : longest);
+    for (let j = 0; j < this.#places.view.length; j++) this.#places.view[j] = j;
   }
 
   point(
@@ -66,7 +78,15 @@ class FusedSgd implements LabelUpdate {
   ): void {
     const { heap, dim, classifier, bias } = this.#model;
     const { ragged } = heap.kernels;
-    ragged(z, dz, dim, classifier.at, list.at, weights.at, n, positives, bias, lr);
+    if (this.#rows === null) {
+      ragged(z, dz, dim, classifier.at, list.at, weights.at, n, positives, bias, lr);
+      return;
+    }
+    // No label is twice in a list, so that working on copies is the same.
+    const rows = this.#rows.at;
+    classifier.load(list.at, n, rows);
+    ragged(z, dz, dim, rows, this.#places.at, weights.at, n, positives, bias, lr);
+    classifier.store(list.at, n, rows);
   }
 
   block(
@@ -90,13 +110,14 @@ const momentum = 0.9;
 class RowUpdate implements LabelUpdate {
   /** Adagrad: one sum of mean squared gradients a label. Momentum: a vector a label. */
   readonly state: Block<Float32Array>;
-  readonly #model: Model;
+  readonly #model: LabelSide;
   readonly #adagrad: boolean;
   readonly #gradients: Block<Float32Array>;
   readonly #scores: Block<Float32Array>;
   readonly #one: Block<Int32Array>;
+  readonly #copy: Block<Float32Array>;
 
-  constructor(heap: Heap, model: Model, optimizer: "momentum" | "adagrad", block: number) {
+  constructor(heap: Heap, model: LabelSide, optimizer: "momentum" | "adagrad", block: number) {
     this.#model = model;
     this.#adagrad = optimizer === "adagrad";
     this.state = floats(heap, this.#adagrad ? model.labels : model.labels * model.dim);
@@ -104,6 +125,7 @@ class RowUpdate implements LabelUpdate {
     this.#gradients = floats(heap, block * model.dim);
     this.#scores = floats(heap, 4);
     this.#one = ints(heap, 1);
+    this.#copy = floats(heap, model.dim);
   }
 
   point(
@@ -117,10 +139,11 @@ class RowUpdate implements LabelUpdate {
   ): void {
     const { heap, dim, classifier, bias } = this.#model;
     const { kernels } = heap;
+    const row = this.#copy.at;
     const g = this.#scores;
     for (let j = 0; j < n; j++) {
       const label = list.view[j] as number;
-      const row = classifier.at + label * dim * 4;
+      classifier.load(list.at + j * 4, 1, row);
       g.view.fill(kernels.dot(z, row, dim));
       kernels.gradients(g.at, 4, bias, 1);
       const slope = ((g.view[0] as number) - (j < positives ? 1 : 0)) * (weights.view[j] as number);
@@ -129,6 +152,7 @@ class RowUpdate implements LabelUpdate {
       this.#one.view[0] = 0;
       kernels.bag(z, dim, this.#one.at, g.at, 1, this.#gradients.at);
       this.#row(label, row, this.#gradients.at, lr);
+      classifier.store(list.at + j * 4, 1, row);
     }
   }
 

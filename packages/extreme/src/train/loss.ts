@@ -43,7 +43,7 @@ export function estimateLoss(
       const label = Math.floor(((u + rng.next()) * labels) / n);
       if (!known.has(label)) list.view[size++] = label;
     }
-    heap.kernels.scores(z.at + i * dim * 4, dim, model.classifier.at, list.at, size, scores.at);
+    model.classifier.scores(z.at + i * dim * 4, list.at, size, scores.at);
     for (let j = 0; j < size; j++) {
       const s = (scores.view[j] as number) + model.bias;
       const entropy = Math.log1p(Math.exp(-Math.abs(s))) + Math.max(j < own.length ? -s : s, 0);

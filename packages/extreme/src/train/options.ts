@@ -1,6 +1,7 @@
 /** Settings of a training run, their defaults, and what they mean. */
 
 import type { IndexKind } from "../index/create.ts";
+import type { Precision } from "../kernels/label-matrix.ts";
 import type { EncoderKind } from "../model/model.ts";
 
 /**
@@ -20,6 +21,8 @@ export interface TrainOptions {
   readonly sampler: Sampler;
   /** See EncoderKind; `frozen` where the data set brings vectors. */
   readonly encoder: EncoderKind;
+  /** Of the label vectors: bf16 takes half the memory and rounds at random. */
+  readonly precision: Precision;
   /** Points per step of the encoder. */
   readonly batch: number;
   /** Points that share one draw of uniform labels; a multiple of 8. Larger groups are faster and correlate the noise. */
@@ -38,7 +41,7 @@ export interface TrainOptions {
   readonly hardWeight: number;
   /** How the shortlists are searched; `auto` scans all labels where they are few. */
   readonly index: IndexKind;
-  /** Share of the exact shortlist that lists must find, 0 … 1: more of them are looked into until they do, on a sample. */
+  /** Share of the exact shortlist that lists must find, 0 … 1: up to three times as many are looked into until they do, on a sample. */
   readonly indexRecall: number;
   /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
   readonly refreshEvery: number;
@@ -51,6 +54,8 @@ export interface TrainOptions {
   readonly dropout: number;
   /** How label vectors are changed; the recipe is SGD, the others keep a state per label and are slower. */
   readonly labelOptimizer: LabelOptimizer;
+  /** Threads that share the labels of a step in stripes; runs repeat to the byte for an equal number of them. */
+  readonly threads: number;
   readonly lrClassifier: number;
   readonly lrEncoder: number;
 }
@@ -62,6 +67,7 @@ export const defaultTrainOptions: TrainOptions = {
   seed: 1,
   sampler: "stratified",
   encoder: "bag",
+  precision: "f32",
   batch: 256,
   group: 16,
   uniform: 512,
@@ -76,6 +82,7 @@ export const defaultTrainOptions: TrainOptions = {
   indexRecall: 0.8,
   dropout: 0.2,
   labelOptimizer: "sgd",
+  threads: 1,
   lrClassifier: 0.05,
   lrEncoder: 0.2,
 };
@@ -95,7 +102,7 @@ export const trainerNames = Object.keys(trainers) as readonly TrainerName[];
 /** Named settings: `fast` is recipe A; `accurate` re-scores longer lists at 256 dimensions. */
 export const presets = {
   fast: {},
-  balanced: { shortlist: 64, rescore: 16 },
+  balanced: { shortlist: 64, rescore: 16, lrEncoder: 0.15, indexRecall: 0.93, refreshEvery: 2 },
   accurate: { dim: 256, shortlist: 64, rescore: 16, lrClassifier: 0.04 },
 } as const satisfies Record<string, Partial<TrainOptions>>;
 export type Preset = keyof typeof presets;

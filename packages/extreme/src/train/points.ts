@@ -9,6 +9,7 @@ export class TrainingPoints {
   readonly labels: number;
   /** The most true labels that one point has. */
   readonly mostOwn: number;
+  readonly mostFiltered: number;
   /** True labels and filtered ones of a point. */
   readonly excluded: (point: number) => ArrayLike<number>;
   readonly #split: Split;
@@ -24,6 +25,9 @@ export class TrainingPoints {
     for (let i = 0; i < this.count; i++)
       most = Math.max(most, (indptr[i + 1] as number) - (indptr[i] as number));
     this.mostOwn = most;
+    let filtered = 0;
+    for (let i = 0; i < this.count; i++) filtered = Math.max(filtered, this.filtered(i).length);
+    this.mostFiltered = filtered;
   }
 
   get count(): number {

@@ -2,7 +2,7 @@
  * What training is watched by: the exact loss and the quality of the shortlists on a fixed sample of training points, with
  * all labels scored. Sampled training never computes its loss; this does at a cost that does not grow with the data.
  */
-import { nthLargest } from "../index/picker.ts";
+import { nthLargest } from "../index/nth-largest.ts";
 import { type Block, floats } from "../kernels/heap.ts";
 import { encodeRows, type Model } from "../model/model.ts";
 import type { Shortlists } from "../negatives/shortlists.ts";

@@ -5,6 +5,7 @@ import { Rng } from "@millrace/core";
 import { afterAll, expect, test } from "vitest";
 import { CsrBuilder } from "../data/csr.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { addLabels } from "../model/edit-labels.ts";
 import { loadModel } from "../model/folder.ts";
 import { predict } from "../model/predict.ts";
 import { fitVectorizer, vectorize } from "../text/vectorizer.ts";
@@ -100,6 +101,35 @@ test("refreshes beside training repeat to the byte, interrupted or not", async (
   await trainModel(dataset(), { ...options, train, out: broken, resume: true });
   for (const file of ["embedding.f32", "classifier.f32", "shortlists.i32"])
     expect(bytes(broken, file).equals(bytes(whole, file))).toBe(true);
+});
+
+test("a run in bf16 goes on to the same bytes, and its model takes new labels", async () => {
+  const train = { ...options.train, precision: "bf16" as const };
+  const whole = join(folder, "bf16");
+  await trainModel(dataset(), { ...options, train, out: whole });
+  const broken = join(folder, "bf16-broken");
+  const stop = new AbortController();
+  await expect(
+    trainModel(dataset(), {
+      ...options,
+      train,
+      out: broken,
+      signal: stop.signal,
+      onProgress: ({ epoch, phase }) => {
+        if (epoch === 3 && phase === "train") stop.abort(new Error("stop"));
+      },
+    }),
+  ).rejects.toThrow("stop");
+  await trainModel(dataset(), { ...options, train, out: broken, resume: true });
+  expect(bytes(broken, "classifier.bf16").equals(bytes(whole, "classifier.bf16"))).toBe(true);
+  const loaded = loadModel(whole);
+  expect(loaded.model.precision).toBe("bf16");
+  const rows = vectorize(loaded.vectorizer!, ["word7 something else"]);
+  expect(predict(loaded.model, rows, 1).labels[0]).toBe(7);
+  const more = addLabels(loaded, [{ name: "word7 noise3", examples: [] }]);
+  expect(predict(more.model, vectorize(loaded.vectorizer!, ["word7 noise3"]), 2).labels).toContain(
+    50,
+  );
 });
 
 test("a run of the residual encoder and momentum goes on to the same bytes", async () => {

@@ -6,19 +6,17 @@
  */
 import { invariant, Rng } from "@millrace/core";
 import type { Split } from "../data/dataset.ts";
-import { type Block, floats, Heap } from "../kernels/heap.ts";
+import { floats, Heap } from "../kernels/heap.ts";
 import { createModel, encodeRows, type Model } from "../model/model.ts";
 import { HardLabels } from "../negatives/hard-labels.ts";
 import { type Refreshed, Refresher } from "../negatives/refresher.ts";
 import { overlap, refreshShortlists, type Shortlists } from "../negatives/shortlists.ts";
+import { BatchPass } from "./batch-pass.ts";
 import { createEncoder, type TrainedEncoder } from "./encoders/encoder.ts";
 import { type CpuTimes, cpuNow, type EpochReport } from "./epoch-report.ts";
-import { blockLabels, GroupStep } from "./group-step.ts";
-import { createLabelUpdate, type LabelUpdate } from "./label-update.ts";
 import { estimateLoss } from "./loss.ts";
 import type { TrainOptions } from "./options.ts";
-import { GroupPasses, uniformLabelsOf } from "./passes.ts";
-import { PointStep } from "./point-step.ts";
+import { uniformLabelsOf } from "./passes.ts";
 import { TrainingPoints } from "./points.ts";
 import { probe } from "./probe.ts";
 
@@ -37,7 +35,6 @@ export class Trainer {
   readonly options: TrainOptions;
   readonly model: Model;
   readonly encoder: TrainedEncoder;
-  readonly update: LabelUpdate;
   /** Epochs done. */
   epoch = 0;
   /** Steps done in the present epoch, where an outside source hands out the batches. */
@@ -45,10 +42,7 @@ export class Trainer {
   readonly #split: Split;
   readonly #points: TrainingPoints;
   readonly #hard: HardLabels;
-  readonly #pointStep: PointStep;
-  readonly #passes: GroupPasses;
-  readonly #z: Block<Float32Array>;
-  readonly #dz: Block<Float32Array>;
+  readonly #pass: BatchPass;
   #refresher: Refresher | null = null;
   #pairs = 0;
 
@@ -61,25 +55,23 @@ export class Trainer {
     this.#split = split;
     const points = new TrainingPoints(heap, split);
     this.#points = points;
-    const { dim, encoder } = options;
+    const { dim, encoder, precision } = options;
     const labels = split.labels.cols;
     this.model = createModel(
       heap,
-      { vocabulary: split.features.cols, labels, dim, encoder },
+      { vocabulary: split.features.cols, labels, dim, encoder, precision },
       -Math.log(Math.max(labels / points.labelsPerPoint, 1)),
       String(options.seed),
     );
     const { model } = this;
-    const padded = Math.ceil(options.batch / options.group) * options.group;
-    this.#z = floats(heap, padded * dim);
-    this.#dz = floats(heap, padded * dim);
     this.encoder = createEncoder(heap, model, points, options);
-    this.update = createLabelUpdate(heap, model, options.labelOptimizer, blockLabels);
-    const uniform = uniformLabelsOf(options, labels);
-    this.#hard = new HardLabels(heap, model, options, uniform / labels);
-    this.#pointStep = new PointStep(heap, model, points, this.#hard, this.update);
-    const step = new GroupStep(heap, model, options.group, uniform);
-    this.#passes = new GroupPasses(model, points, options, step, this.update);
+    this.#hard = new HardLabels(heap, model, options, uniformLabelsOf(options, labels) / labels);
+    this.#pass = new BatchPass(heap, model, points, this.#hard, options);
+  }
+
+  /** How label vectors are changed, and its state. */
+  get update(): BatchPass["update"] {
+    return this.#pass.update;
   }
 
   /** Training points. */
@@ -169,7 +161,7 @@ export class Trainer {
   #startRefresh(): Promise<Refreshed> {
     const { options, model } = this;
     this.#refresher ??= new Refresher(model, this.#split, options);
-    return this.#refresher.start(model);
+    return this.#refresher.start(model, { lists: this.shortlists, epoch: this.epoch });
   }
 
   async #refresh(onStep: OnStep, signal?: AbortSignal): Promise<void> {
@@ -179,6 +171,7 @@ export class Trainer {
       rows,
       this.options,
       excluded,
+      { lists: this.shortlists, epoch: this.epoch },
       async (done) => {
         onStep("refresh", done, rows.rows);
         await pause(signal);
@@ -220,44 +213,30 @@ export class Trainer {
    */
   async gradientOf(ids: Int32Array, rng: Rng): Promise<Float32Array> {
     await this.#gradients(ids, 0, rng);
-    return this.#dz.view.slice(0, ids.length * this.model.dim);
+    return this.#pass.dz.view.slice(0, ids.length * this.model.dim);
   }
 
   async #step(ids: Int32Array, batch: number, rng: Rng): Promise<void> {
     const { epochs, lrClassifier, lrEncoder } = this.options;
     const left = 1 - (this.epoch + batch / this.batches) / epochs;
     await this.#gradients(ids, lrClassifier * Math.max(left, 0), rng);
-    await this.encoder.backward(ids, this.#z, this.#dz, lrEncoder * Math.max(left, 0.02));
+    await this.encoder.backward(ids, this.#pass.z, this.#pass.dz, lrEncoder * Math.max(left, 0.02));
   }
 
   /** Vectors of the batch and their gradients; label vectors are trained on the way, unless the rate is 0. */
   async #gradients(ids: Int32Array, lr: number, rng: Rng): Promise<void> {
-    const { group } = this.options;
-    await this.encoder.forward(ids, this.#z, rng);
+    const { z, dz } = this.#pass;
+    this.model.classifier.reseed(rng);
+    await this.encoder.forward(ids, z, rng);
     // Rows beyond the batch are zero: the last group may be short.
-    this.#z.view.fill(0, ids.length * this.model.dim);
-    this.#dz.view.fill(0);
-    for (let first = 0; first < ids.length; first += group)
-      this.#groupStep(ids.subarray(first, first + group), first, lr, rng);
+    z.view.fill(0, ids.length * this.model.dim);
+    dz.view.fill(0);
+    this.#pairs += this.#pass.run(ids, lr, rng, this.epoch === 0);
   }
 
-  #groupStep(ids: Int32Array, first: number, lr: number, rng: Rng): void {
-    const { sampler } = this.options;
-    const [z, dz] = [this.#z, this.#dz];
-    if (sampler === "full") {
-      this.#pairs += this.#passes.full(ids, z, dz, first, lr);
-      return;
-    }
-    const at = first * this.model.dim * 4;
-    const { met, pairs } = this.#pointStep.run(ids, z.at + at, dz.at + at, lr, rng);
-    this.#pairs += pairs;
-    // Before there are shortlists, hard negatives alone would be none at all.
-    if (sampler !== "hard" || this.epoch === 0)
-      this.#pairs += this.#passes.uniform(ids, met, z, dz, first, lr, rng);
-  }
-
-  /** Ends the refresh thread, where there is one. */
+  /** Ends the threads, where there are any. */
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pass[Symbol.asyncDispose]();
     await this.#refresher?.[Symbol.asyncDispose]();
     this.#refresher = null;
   }

@@ -1,0 +1,62 @@
+/** Runs that are kept in a file, a JSON object a line: what an interrupted study has done already is not done again. */
+import { appendFileSync, existsSync } from "node:fs";
+import { contentHash, MillraceError } from "@millrace/core";
+import { readTextFile } from "@millrace/core/node";
+import { type ComparedRun, runOnce } from "../compare/one-run.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { TrainOptions } from "../train/options.ts";
+
+export interface LoggedRun extends ComparedRun {
+  /** Hash of settings, seed and data. */
+  readonly key: string;
+  readonly arm: string;
+  /** Points held out and measured on; 0: the test points. */
+  readonly heldOut: number;
+  readonly options: TrainOptions;
+}
+
+export class RunLog {
+  readonly #dataset: Dataset;
+  readonly #file: string | null;
+  readonly #done = new Map<string, LoggedRun>();
+
+  /** Reads `file` where it exists; null keeps runs in memory alone. Throws DATASET_INVALID for a line that is no run. */
+  constructor(dataset: Dataset, file: string | null) {
+    this.#dataset = dataset;
+    this.#file = file;
+    if (file === null || !existsSync(file)) return;
+    readTextFile(file)
+      .split("\n")
+      .forEach((line, i) => {
+        if (line === "") return;
+        try {
+          const run = JSON.parse(line) as LoggedRun;
+          this.#done.set(run.key, run);
+        } catch (cause) {
+          throw new MillraceError("DATASET_INVALID", `${file}:${i + 1} is not a run`, {
+            hint: "a line that an interruption cut off may be deleted",
+            cause,
+          });
+        }
+      });
+  }
+
+  /** The run with these settings, from the file or done now. Rejects with the signal's reason. */
+  async run(
+    arm: string,
+    options: TrainOptions,
+    heldOut: number,
+    signal?: AbortSignal,
+  ): Promise<LoggedRun> {
+    const { features, labels } = this.#dataset.train;
+    const shape = [features.rows, features.cols, features.indices.length, labels.indices.length];
+    const key = contentHash({ options, heldOut, shape });
+    const known = this.#done.get(key);
+    if (known !== undefined) return { ...known, arm };
+    const run = { key, arm, heldOut, options };
+    const done = { ...run, ...(await runOnce(this.#dataset, options, heldOut, signal)) };
+    this.#done.set(key, done);
+    if (this.#file !== null) appendFileSync(this.#file, `${JSON.stringify(done)}\n`);
+    return done;
+  }
+}
