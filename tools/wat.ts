@@ -223,6 +223,10 @@ class Body {
       this.code.push(...access[0], access[1], ...unsigned(Number(offset?.[1] ?? 0)));
       return at + (offset === null ? 1 : 2);
     }
+    if (op === "i8x16.shuffle") {
+      this.code.push(0xfd, 0x0d, ...nodes.slice(at + 1, at + 17).map(Number));
+      return at + 17;
+    }
     const lane = laneStores[op];
     if (lane !== undefined) {
       this.code.push(...lane[0], lane[1], 0, Number(next));
@@ -321,17 +325,21 @@ export const kernels = [
   ["packages/data/src/prep/kernels.wat", "packages/data/src/prep/kernel-bytes.ts"],
   ["packages/extreme/src/kernels/kernels.wat", "packages/extreme/src/kernels/bytes.ts"],
   ["packages/remat/src/kernels/kernels.wat", "packages/remat/src/kernels/bytes.ts"],
+  ["packages/remat/src/kernels/planes.wat", "packages/remat/src/kernels/plane-bytes.ts"],
 ] as const;
 
 /** The source text of the module that holds the bytes. */
-export function bytesModule(wat: string): string {
+export function bytesModule(wat: string, name = "kernels.wat"): string {
   const base64 = Buffer.from(assemble(wat)).toString("base64");
   const lines = base64.match(/.{1,90}/g) ?? [];
-  return `/** kernels.wat, assembled by tools/wat.ts; a test keeps the two equal. */\nexport const kernelBytes = [\n${lines.map((line) => `  "${line}",\n`).join("")}].join("");\n`;
+  return `/** ${name}, assembled by tools/wat.ts; a test keeps the two equal. */\nexport const kernelBytes = [\n${lines.map((line) => `  "${line}",\n`).join("")}].join("");\n`;
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const root = new URL("../", import.meta.url);
   for (const [wat, module] of kernels)
-    writeFileSync(new URL(module, root), bytesModule(readFileSync(new URL(wat, root), "utf8")));
+    writeFileSync(
+      new URL(module, root),
+      bytesModule(readFileSync(new URL(wat, root), "utf8"), wat.split("/").at(-1)),
+    );
 }

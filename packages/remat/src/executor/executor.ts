@@ -7,7 +7,7 @@ import { elements, type TrainingGraph } from "../graph/graph.ts";
 import { sumOfSquares } from "../kernels/host.ts";
 import type { Plan } from "../problem/plan.ts";
 import { StepMemory } from "./memory.ts";
-import { labelPlaces } from "./operators/transformer.ts";
+import { labelPlaces } from "./operators/loss.ts";
 import { type Optimizer, settingsOf, stateCount, update } from "./optimizer.ts";
 import { aligned, type Interval, livePeak, place } from "./place.ts";
 import { type Machine, Runnable } from "./runnable.ts";
@@ -18,6 +18,7 @@ import {
   type Schedule,
   schedule,
 } from "./schedule.ts";
+import { classesOf } from "./shapes.ts";
 import type { CostTable } from "./table.ts";
 
 /** What a training run is made of. */
@@ -232,7 +233,7 @@ export class TrainingExecutor implements Disposable {
     const reader = graph.operators.find(({ reads }) => reads.includes(input));
     const isLabel = reader?.operation.kind === "crossEntropy";
     const source = isLabel ? graph.operators[reader.inputs[0] as number]?.dims : undefined;
-    const limit = isLabel ? (source?.at(-1) as number) : (reader?.parameters[0]?.dims[0] as number);
+    const limit = isLabel ? classesOf(source ?? []) : (reader?.parameters[0]?.dims[0] as number);
     const bad = given.find((value) => value < 0 || value >= limit);
     if (bad !== undefined)
       throw new MillraceError(

@@ -12,6 +12,11 @@ export function activationExtents(dims: readonly number[]): readonly number[] {
   return [w, h, n, c];
 }
 
+/** Classes of logits: the second dimension of pixels' [N, C, H, W], the last of all others. */
+export function classesOf(dims: readonly number[]): number {
+  return (dims.length === 4 ? dims[1] : dims.at(-1)) ?? 1;
+}
+
 /** Type and extents of a network input: images like activations, tokens and labels as one list. */
 export function inputShape(graph: TrainingGraph, index: number): OperandShape {
   const input = graph.inputs[index];
@@ -48,7 +53,7 @@ export function kindOf(graph: TrainingGraph, index: number): OperatorKind {
       ? `operator ${operator?.name} (${what}) cannot be executed here`
       : `${graph.name} is of type ${graph.type}, and only f32 can be executed here`,
     {
-      hint: `plans can still be made for it; what runs: ${executableKinds.join(", ")} (square windows, one group)`,
+      hint: `plans can still be made for it; what runs: ${executableKinds.join(", ")} (square windows; the nearest neighbour when upsampling)`,
     },
   );
 }

@@ -32,6 +32,8 @@ export interface GradientProof {
   readonly largestDifference: number;
   /** Parameters compared with central differences, and the largest relative deviation. */
   readonly differenced: number;
+  /** Parameters along whose gradients the loss turns within the shortest step that single precision can see. */
+  readonly unresolved: number;
   readonly largestDeviation: number;
 }
 
@@ -154,8 +156,8 @@ export function keepEverything(problem: Problem, plan: Plan, full: Problem): Pla
 
 const norm = (v: Float32Array): number => Math.sqrt(v.reduce((sum, x) => sum + x * x, 0));
 
-/** Parameters with the largest gradients that are compared with central differences. */
-const differencedAtMost = 12;
+/** Parameters that are compared with central differences, and the least size of their gradients. */
+const differenced = { most: 12, gradient: 2e-3 } as const;
 
 /** Compares the gradients of the executor's plan; the executor's parameters are those of the comparison. */
 export function proveGradients(
@@ -199,37 +201,64 @@ export function proveGradients(
       largestDifference = Math.max(largestDifference, Math.sqrt(difference) / (norm(ours) + 1e-6));
     });
   }
-  return { identical, largestDifference, ...difference(executor, batch, own) };
+  return { identical, largestDifference, ...difference(executor, batch, loss, own) };
 }
 
-/** Central differences of the loss along the gradients of the parameters with the largest ones. */
+/** Change of the loss that a difference rests on, relative to the loss: its rounding is then about a percent of it. */
+const lossChange = 1e-4;
+/** Most that two steps, one twice the other, may disagree for a difference to count. */
+const agreement = 0.03;
+
+/**
+ * Central differences of the loss along the gradients of parameters spread over the depth of the graph. Single precision
+ * sees no step below a certain length, and the loss may turn within it: batch norm over two or three values is all but a
+ * staircase. A difference counts only where half the change belongs to half the step; others are reported as unresolved.
+ */
 function difference(
   executor: TrainingExecutor,
   batch: BatchData,
+  loss: number,
   gradients: readonly Float32Array[],
-): Pick<GradientProof, "differenced" | "largestDeviation"> {
+): Pick<GradientProof, "differenced" | "unresolved" | "largestDeviation"> {
   const sizes = gradients.map(norm);
-  const chosen = [...sizes.keys()]
-    .sort((a, b) => (sizes[b] as number) - (sizes[a] as number))
-    .slice(0, differencedAtMost)
-    .filter((i) => (sizes[i] as number) > 2e-3);
+  const able = [...sizes.keys()].filter((i) => (sizes[i] as number) > differenced.gradient);
+  const stride = Math.max(1, (able.length - 1) / (differenced.most - 1));
+  const chosen = new Set(
+    Array.from({ length: Math.min(able.length, differenced.most) }, (_, i) =>
+      able.at(-1 - Math.round(i * stride)),
+    ),
+  );
   let largestDeviation = 0;
+  let resolved = 0;
   for (const i of chosen) {
+    if (i === undefined) continue;
     const g = gradients[i] as Float32Array;
     const size = sizes[i] as number;
     const w = executor.values(executor.parameters[i]?.value as number);
     invariant(w.length === g.length, "a gradient of another shape than its parameter");
     const before = w.slice();
-    // Short enough that few ReLUs switch, long enough that the losses differ by more than their rounding.
-    const reach = Math.max(1e-3, Math.min(2e-4 / size, 0.05));
-    const at = (sign: number): number => {
+    const shift = (distance: number): number => {
       for (let k = 0; k < w.length; k++)
-        w[k] = (before[k] as number) + (sign * reach * (g[k] as number)) / size;
+        w[k] = (before[k] as number) + (distance * (g[k] as number)) / size;
       return executor.gradients(batch);
     };
-    const slope = (at(1) - at(-1)) / (2 * reach);
+    // Parameters are rounded too: the gradient is asked about the step that was really made.
+    const ratio = (reach: number): number => {
+      const up = shift(reach);
+      const raised = w.slice();
+      const down = shift(-reach);
+      let expected = 0;
+      for (let k = 0; k < w.length; k++)
+        expected += (g[k] as number) * ((raised[k] as number) - (w[k] as number));
+      return (up - down) / expected;
+    };
+    const reach = (lossChange * Math.max(1, Math.abs(loss))) / size;
+    const [short, long] = [ratio(reach), ratio(2 * reach)];
     w.set(before);
-    largestDeviation = Math.max(largestDeviation, Math.abs(slope / size - 1));
+    if (!(Math.abs(short - long) <= agreement * Math.max(Math.abs(short), Math.abs(long))))
+      continue;
+    resolved += 1;
+    largestDeviation = Math.max(largestDeviation, Math.abs(short - 1));
   }
-  return { differenced: chosen.length, largestDeviation };
+  return { differenced: resolved, unresolved: chosen.size - resolved, largestDeviation };
 }

@@ -1,9 +1,10 @@
 import { Rng } from "@millrace/core";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { batchNormBackward, batchNormBackwardFromOutput, batchNormForward } from "./batch-norm.ts";
 import {
-  batchNormBackward,
-  batchNormForward,
+  clampBackward,
+  clampForward,
   dropout,
   geluBackward,
   geluForward,
@@ -32,7 +33,7 @@ describe.each(sizes)("of %i elements", (n) => {
   test("a ReLU's mask is its sign, and takes gradients back", () => {
     const x = random(n, n);
     const [y, dx, a] = [new Float32Array(n), new Float32Array(n), new Uint8Array(Math.ceil(n / 8))];
-    maskForward(operands({ x0: x, y, a }), "x0");
+    maskForward(operands({ x0: x, y, a }), "x0", Number.POSITIVE_INFINITY);
     const dy = random(n, "dy");
     maskBackward(operands({ dy, a, dx0: dx }));
     for (let i = 0; i < n; i++) {
@@ -40,8 +41,25 @@ describe.each(sizes)("of %i elements", (n) => {
       if (dx[i] !== (x[i]! > 0 ? dy[i] : 0)) throw new Error(`dx[${i}]`);
     }
     const own = x.slice();
-    maskForward(operands({ y: own, a }), "y");
+    maskForward(operands({ y: own, a }), "y", Number.POSITIVE_INFINITY);
     expect(own).toEqual(y);
+  });
+
+  test("ReLU6 cuts at both ends, and takes gradients back from its output and its mask alike", () => {
+    const x = random(n, n).map((v) => 4 * v);
+    const [y, a] = [new Float32Array(n), new Uint8Array(Math.ceil(n / 8))];
+    maskForward(operands({ x0: x, y, a }), "x0", 6);
+    const own = x.slice();
+    clampForward(operands({ y: own }), "y", 6);
+    expect(own).toEqual(y);
+    const [dy, dx, other] = [random(n, "dy"), new Float32Array(n), new Float32Array(n)];
+    maskBackward(operands({ dy, a, dx0: dx }));
+    clampBackward(operands({ y, dy, dx0: other }), 6);
+    expect(other).toEqual(dx);
+    for (let i = 0; i < n; i++) {
+      if (y[i] !== Math.min(Math.max(x[i]!, 0), 6)) throw new Error(`y[${i}]`);
+      if (dx[i] !== (x[i]! > 0 && x[i]! < 6 ? dy[i] : 0)) throw new Error(`dx[${i}]`);
+    }
   });
 
   test("GELU and its gradient are the formula's", () => {
@@ -87,8 +105,13 @@ describe.each(sizes)("of %i elements", (n) => {
     const [w0, w1] = [Float32Array.of(1.5, -0.5), Float32Array.of(0.25, 1)];
     const [dw0, dw1] = [new Float32Array(2), new Float32Array(2)];
     const ne = [n, 1, 1, channels];
-    batchNormForward(operands({ x0: x, y, w0, w1 }), ne, 1e-5);
-    batchNormBackward(operands({ x0: x, dy, dx0: dx, w0, dw0, dw1 }), ne, 1e-5);
+    const a = new Float32Array(channels);
+    batchNormForward(operands({ x0: x, y, w0, w1, a }), "x0", { ne, epsilon: 1e-5 });
+    const shape = { ne, epsilon: 1e-5 };
+    batchNormBackward(operands({ x0: x, dy, dx0: dx, w0, dw0, dw1 }), shape);
+    const own = x.slice();
+    batchNormForward(operands({ y: own, w0, w1 }), "y", shape);
+    expect(own).toEqual(y);
     for (let c = 0; c < channels; c++) {
       const rows = (v: Float32Array): Float32Array => v.subarray(c * n, c * n + n);
       const mean = rows(x).reduce((s, v) => s + v, 0) / n;
@@ -108,6 +131,31 @@ describe.each(sizes)("of %i elements", (n) => {
         if (!(Math.abs(d - exact) < 1e-3)) throw new Error(`dx[${c}, ${i}] ${d} for ${exact}`);
       });
     }
+  });
+
+  test("batch norm's gradients from its output are those from its input", () => {
+    const x = random(2 * n, n);
+    const shape = { ne: [n, 1, 1, 2], epsilon: 1e-5 };
+    const [w0, w1, a] = [Float32Array.of(1.5, -0.5), Float32Array.of(0.25, 1), new Float32Array(2)];
+    const [y, dy] = [new Float32Array(2 * n), random(2 * n, "dy")];
+    batchNormForward(operands({ x0: x, y, w0, w1, a }), "x0", shape);
+    const make = () => ({
+      dx0: new Float32Array(2 * n),
+      dw0: new Float32Array(2),
+      dw1: new Float32Array(2),
+    });
+    const [input, output] = [make(), make()];
+    batchNormBackward(operands({ x0: x, dy, w0, ...input }), shape);
+    batchNormBackwardFromOutput(operands({ y, a, dy, w0, w1, ...output }), shape);
+    expect(output.dw1).toEqual(input.dw1);
+    for (let c = 0; c < 2; c++)
+      expect(Math.abs(output.dw0[c]! - input.dw0[c]!)).toBeLessThan(1e-5 * (n + 1));
+    input.dx0.forEach((d, i) => {
+      if (!(Math.abs(output.dx0[i]! - d) < 1e-4))
+        throw new Error(`dx[${i}] ${output.dx0[i]} for ${d}`);
+    });
+    const zero = operands({ y, a, dy, w0: new Float32Array(2), w1, ...output });
+    expect(() => batchNormBackwardFromOutput(zero, shape)).toThrow(/weight is 0 in channel 0/);
   });
 
   test("sums of squares see every element", () => {

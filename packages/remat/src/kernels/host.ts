@@ -1,6 +1,6 @@
 /**
  * Operators that run on the host beside ggml: one-bit ReLU masks and four-bit pool indices (MONeT section 4.3, Gist), GELU
- * and its gradient, dropout whose mask follows from a counter, batch norm in two passes. Operands are the bytes of f32
+ * and its gradient, dropout whose mask follows from a counter. Operands are the bytes of f32
  * tensors, aligned to 64; they may be one and the same where an operator works in place.
  */
 import { hash128, InvariantError } from "@millrace/core";
@@ -16,35 +16,62 @@ function bytesOf(operands: Operands, name: string): Uint8Array {
   return bytes;
 }
 
-function floatsOf(operands: Operands, name: string): Float32Array {
+export function floatsOf(operands: Operands, name: string): Float32Array {
   const bytes = bytesOf(operands, name);
   return new Float32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength >> 2);
 }
 
 /** The gradient to write: dx0, or dy itself where the operator works in place. */
-function gradientOf(operands: Operands): Float32Array {
+export function gradientOf(operands: Operands): Float32Array {
   return floatsOf(operands, operands.has("dx0") ? "dx0" : "dy");
 }
 
-const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
+export const roundUp = (n: number, to: number): number => Math.ceil(n / to) * to;
 
 /** Calls `body` with first element and size of each tile of n elements. */
-function eachTile(n: number, body: (first: number, size: number) => void): void {
+export function eachTile(n: number, body: (first: number, size: number) => void): void {
   for (let first = 0; first < n; first += tileElements)
     body(first, Math.min(tileElements, n - first));
 }
 
-/** y = max(x, 0) and a = the bits x > 0; `from` names x, which is y where the operator works in place. */
-export function maskForward(operands: Operands, from: string): void {
+/** y = x cut to 0 … limit and a = the bits 0 < x < limit; `from` names x, which is y where the operator works in place. */
+export function maskForward(operands: Operands, from: string, limit: number): void {
   const { kernels, floats, bytes } = tileMemory();
   const x = floatsOf(operands, from);
   const y = floatsOf(operands, "y");
   const a = bytesOf(operands, "a");
   eachTile(x.length, (first, n) => {
     floats(places.first, n).set(x.subarray(first, first + n));
-    kernels.mask_forward(places.first, places.second, places.mask, roundUp(n, 32));
+    kernels.mask_forward(places.first, places.second, places.mask, roundUp(n, 32), limit);
     y.set(floats(places.second, n), first);
     a.set(bytes(places.mask, Math.ceil(n / 8)), first / 8);
+  });
+}
+
+/** y = x cut to 0 … limit; `from` names x, which is y where the operator works in place. */
+export function clampForward(operands: Operands, from: string, limit: number): void {
+  const { kernels, floats } = tileMemory();
+  const x = floatsOf(operands, from);
+  const y = floatsOf(operands, "y");
+  eachTile(x.length, (first, n) => {
+    floats(places.first, n).set(x.subarray(first, first + n));
+    kernels.clamp(places.first, places.second, roundUp(n, 4), limit);
+    y.set(floats(places.second, n), first);
+  });
+}
+
+/** dx = dy where 0 < y < limit, else 0. */
+export function clampBackward(operands: Operands, limit: number): void {
+  const { kernels, floats } = tileMemory();
+  const y = floatsOf(operands, "y");
+  const dy = floatsOf(operands, "dy");
+  const dx = gradientOf(operands);
+  eachTile(y.length, (first, n) => {
+    floats(places.first, n).set(y.subarray(first, first + n));
+    floats(places.second, n).set(dy.subarray(first, first + n));
+    const all = roundUp(n, 4);
+    kernels.clamp_backward(places.first, places.second, places.third, all, limit);
+    dx.set(floats(places.third, n), first);
   });
 }
 
@@ -130,7 +157,7 @@ export function dropout(
 }
 
 /** A row of an operand through the tiles: copied once when it fits one. */
-class Row {
+export class Row {
   readonly #source: Float32Array;
   readonly #place: number;
   #at = 0;
@@ -154,95 +181,6 @@ class Row {
     tile.set(this.#source.subarray(this.#at + first, this.#at + first + n));
     if (tile.length > n) tile.fill(0, n);
     this.#held = first;
-  }
-}
-
-/** Mean and mean square deviation of a row of n elements. */
-function moments(row: Row, place: number, n: number): readonly [mean: number, variance: number] {
-  const { kernels } = tileMemory();
-  let sum = 0;
-  eachTile(n, (first, size) => {
-    row.hold(first, size);
-    // A padded tail would count as zeros of the sum, which changes nothing.
-    sum += kernels.sum(place, roundUp(size, 4));
-  });
-  const mean = sum / n;
-  let squares = 0;
-  eachTile(n, (first, size) => {
-    row.hold(first, size);
-    const all = roundUp(size, 4);
-    // The padding's zeros deviate by the mean.
-    squares += kernels.product(place, place, all, mean, mean) - (all - size) * mean * mean;
-  });
-  return [mean, squares / n];
-}
-
-/** y = w0 (x - mean) / sqrt(variance + epsilon) + w1 for each channel of [W, H, N, C]; statistics of the batch. */
-export function batchNormForward(operands: Operands, ne: readonly number[], epsilon: number): void {
-  const { kernels, floats } = tileMemory();
-  const x = new Row(floatsOf(operands, "x0"), places.first);
-  const y = floatsOf(operands, "y");
-  const scale = floatsOf(operands, "w0");
-  const shift = floatsOf(operands, "w1");
-  const channels = ne[3] as number;
-  const n = y.length / channels;
-  for (let c = 0; c < channels; c++) {
-    x.begin(c * n);
-    const [mean, variance] = moments(x, places.first, n);
-    const p = (scale[c] as number) / Math.sqrt(variance + epsilon);
-    const r = (shift[c] as number) - p * mean;
-    eachTile(n, (first, size) => {
-      x.hold(first, size);
-      kernels.combine(places.first, places.first, places.second, roundUp(size, 4), p, 0, r);
-      y.set(floats(places.second, size), c * n + first);
-    });
-  }
-}
-
-/**
- * Gradients of batch norm: dw1 = Σ dy, dw0 = Σ dy x̂, dx = w0 / σ (dy - mean(dy) - x̂ mean(dy x̂)) with x̂ = (x - mean) / σ, in
- * the form p dy + q x + r.
- */
-export function batchNormBackward(
-  operands: Operands,
-  ne: readonly number[],
-  epsilon: number,
-): void {
-  const { kernels, floats } = tileMemory();
-  const x = new Row(floatsOf(operands, "x0"), places.first);
-  const gradient = floatsOf(operands, "dy");
-  const dy = new Row(gradient, places.second);
-  const dx = gradientOf(operands);
-  const scale = floatsOf(operands, "w0");
-  const dScale = floatsOf(operands, "dw0");
-  const dShift = floatsOf(operands, "dw1");
-  const channels = ne[3] as number;
-  const n = gradient.length / channels;
-  for (let c = 0; c < channels; c++) {
-    x.begin(c * n);
-    dy.begin(c * n);
-    const [mean, variance] = moments(x, places.first, n);
-    let sum = 0;
-    let products = 0;
-    eachTile(n, (first, size) => {
-      x.hold(first, size);
-      dy.hold(first, size);
-      const all = roundUp(size, 4);
-      sum += kernels.sum(places.second, all);
-      products += kernels.product(places.second, places.first, all, 0, mean);
-    });
-    const inverse = 1 / Math.sqrt(variance + epsilon);
-    dShift[c] = sum;
-    dScale[c] = products * inverse;
-    const p = (scale[c] as number) * inverse;
-    const q = (-p * inverse * inverse * products) / n;
-    const r = (-p * sum) / n - q * mean;
-    eachTile(n, (first, size) => {
-      x.hold(first, size);
-      dy.hold(first, size);
-      kernels.combine(places.second, places.first, places.third, roundUp(size, 4), p, q, r);
-      dx.set(floats(places.third, size), c * n + first);
-    });
   }
 }
 

@@ -3,25 +3,52 @@
 (module
   (import "env" "memory" (memory 1 64 shared))
 
-  ;; y = max(x, 0), and one bit per element: whether x > 0. 32 elements a word.
+  ;; y = x cut to 0 … limit, and one bit per element: whether 0 < x < limit. 32 elements a word.
   (func $mask_forward (export "mask_forward")
-    (param $x i32) (param $y i32) (param $mask i32) (param $n i32)
-    (local $v v128) (local $zero v128) (local $word i32) (local $lane i32)
+    (param $x i32) (param $y i32) (param $mask i32) (param $n i32) (param $limit f32)
+    (local $v v128) (local $zero v128) (local $most v128) (local $word i32) (local $lane i32)
     (local.set $zero (f32x4.splat (f32.const 0)))
+    (local.set $most (f32x4.splat (local.get $limit)))
     (loop $words
       (local.set $word (i32.const 0))
       (local.set $lane (i32.const 0))
       (loop $lanes
         (local.set $v (v128.load (local.get $x)))
         (local.set $word (i32.or (local.get $word)
-          (i32.shl (i32x4.bitmask (f32x4.gt (local.get $v) (local.get $zero))) (local.get $lane))))
-        (v128.store (local.get $y) (f32x4.max (local.get $v) (local.get $zero)))
+          (i32.shl (i32x4.bitmask (v128.and (f32x4.gt (local.get $v) (local.get $zero)) (f32x4.gt (local.get $most) (local.get $v))))
+            (local.get $lane))))
+        (v128.store (local.get $y) (f32x4.min (f32x4.max (local.get $v) (local.get $zero)) (local.get $most)))
         (local.set $x (i32.add (local.get $x) (i32.const 16)))
         (local.set $y (i32.add (local.get $y) (i32.const 16)))
         (br_if $lanes (i32.lt_u (local.tee $lane (i32.add (local.get $lane) (i32.const 4))) (i32.const 32))))
       (i32.store (local.get $mask) (local.get $word))
       (local.set $mask (i32.add (local.get $mask) (i32.const 4)))
       (br_if $words (local.tee $n (i32.sub (local.get $n) (i32.const 32))))))
+
+  ;; y = x cut to 0 … limit.
+  (func $clamp (export "clamp") (param $x i32) (param $y i32) (param $n i32) (param $limit f32)
+    (local $zero v128) (local $most v128)
+    (local.set $zero (f32x4.splat (f32.const 0)))
+    (local.set $most (f32x4.splat (local.get $limit)))
+    (loop $fours
+      (v128.store (local.get $y) (f32x4.min (f32x4.max (v128.load (local.get $x)) (local.get $zero)) (local.get $most)))
+      (local.set $x (i32.add (local.get $x) (i32.const 16)))
+      (local.set $y (i32.add (local.get $y) (i32.const 16)))
+      (br_if $fours (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
+
+  ;; dx = dy where 0 < y < limit, else 0.
+  (func $clamp_backward (export "clamp_backward") (param $y i32) (param $dy i32) (param $dx i32) (param $n i32) (param $limit f32)
+    (local $v v128) (local $zero v128) (local $most v128)
+    (local.set $zero (f32x4.splat (f32.const 0)))
+    (local.set $most (f32x4.splat (local.get $limit)))
+    (loop $fours
+      (local.set $v (v128.load (local.get $y)))
+      (v128.store (local.get $dx) (v128.and (v128.load (local.get $dy))
+        (v128.and (f32x4.gt (local.get $v) (local.get $zero)) (f32x4.gt (local.get $most) (local.get $v)))))
+      (local.set $y (i32.add (local.get $y) (i32.const 16)))
+      (local.set $dy (i32.add (local.get $dy) (i32.const 16)))
+      (local.set $dx (i32.add (local.get $dx) (i32.const 16)))
+      (br_if $fours (local.tee $n (i32.sub (local.get $n) (i32.const 4))))))
 
   ;; dx = dy where the bit is set, else 0. At `bits` lie the lanes 1, 2, 4, 8.
   (func $mask_backward (export "mask_backward")

@@ -4,10 +4,13 @@
  */
 import { wasm } from "@millrace/core";
 import { kernelBytes } from "./bytes.ts";
+import { kernelBytes as planeBytes } from "./plane-bytes.ts";
 
 /** The functions of kernels.wat: addresses in bytes, counts in elements. */
 interface Kernels {
-  mask_forward(x: number, y: number, mask: number, n: number): void;
+  mask_forward(x: number, y: number, mask: number, n: number, limit: number): void;
+  clamp(x: number, y: number, n: number, limit: number): void;
+  clamp_backward(y: number, dy: number, dx: number, n: number, limit: number): void;
   mask_backward(dy: number, mask: number, dx: number, n: number, bits: number): void;
   gelu_forward(x: number, y: number, n: number): void;
   gelu_backward(x: number, dy: number, dx: number, n: number): void;
@@ -25,6 +28,26 @@ interface Kernels {
   sum(a: number, n: number): number;
   product(a: number, b: number, n: number, shift: number, mean: number): number;
   combine(a: number, b: number, y: number, n: number, p: number, q: number, r: number): void;
+}
+
+/** Operands of both functions of planes.wat; y is dy in the second. */
+type PlaneKernel = (
+  x: number,
+  w: number,
+  y: number,
+  yw: number,
+  yh: number,
+  xw: number,
+  kw: number,
+  kh: number,
+  stride: number,
+) => void;
+
+/** The functions of planes.wat: addresses in bytes, extents in elements. */
+interface PlaneKernels {
+  readonly plane_forward: PlaneKernel;
+  /** x, dy, dw in place of x, w, y. */
+  readonly plane_weights: PlaneKernel;
 }
 
 /** Elements of a tile; a multiple of 32. */
@@ -46,6 +69,7 @@ export const places = {
 
 export interface TileMemory {
   readonly kernels: Kernels;
+  readonly planes: PlaneKernels;
   /** `n` elements at a place. */
   floats(at: number, n: number): Float32Array;
   bytes(at: number, n: number): Uint8Array;
@@ -57,13 +81,14 @@ let made: TileMemory | null = null;
 export function tileMemory(): TileMemory {
   if (made !== null) return made;
   const memory = new wasm.Memory({ initial: pages, maximum: 64, shared: true });
-  const module = new wasm.Module(Buffer.from(kernelBytes, "base64"));
-  const instance = new wasm.Instance(module, { env: { memory } });
+  const functions = (bytes: string): unknown =>
+    new wasm.Instance(new wasm.Module(Buffer.from(bytes, "base64")), { env: { memory } }).exports;
   const { buffer } = memory;
   new Int32Array(buffer, places.bits, 4).set([1, 2, 4, 8]);
   new Int32Array(buffer, places.lanes, 4).set([0, 1, 2, 3]);
   made = {
-    kernels: instance.exports as unknown as Kernels,
+    kernels: functions(kernelBytes) as Kernels,
+    planes: functions(planeBytes) as PlaneKernels,
     floats: (at, n) => new Float32Array(buffer, at, n),
     bytes: (at, n) => new Uint8Array(buffer, at, n),
   };

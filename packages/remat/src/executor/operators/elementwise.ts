@@ -1,34 +1,25 @@
-/** Operators that work element by element, sums of two, and pooling. */
+/** Operators that work element by element, and sums of two. */
 import {
   add,
   addInplace,
   cont,
-  mean,
   mul,
   mulInplace,
-  type Pooling,
-  pool2d,
-  pool2dBack,
   relu,
   reluInplace,
-  repeat,
-  reshape,
-  type Stride,
-  scale,
   silu,
   siluBack,
   step,
   swigluSplit,
-  transposed,
 } from "@millrace/ggml";
 import {
+  clampBackward,
+  clampForward,
   dropout as drop,
   geluBackward,
   geluForward,
   maskBackward,
   maskForward,
-  poolBackward,
-  poolForward,
 } from "../../kernels/host.ts";
 import {
   count,
@@ -41,6 +32,27 @@ import {
 /** Bytes of a mask of one bit per element. */
 const maskBytes = (op: OperatorShape): number => Math.ceil(count(op.output) / 8);
 
+/** Keeping one bit per element: whether its gradient passes. */
+const masked = (limit: number): OperatorKind => ({
+  forward: [
+    {
+      name: "mask",
+      auxiliaryBytes: maskBytes,
+      code: { host: (operands) => maskForward(operands, "x0", limit) },
+    },
+    {
+      name: "mask-in-place",
+      inPlace: 0,
+      auxiliaryBytes: maskBytes,
+      code: { host: (operands) => maskForward(operands, "y", limit) },
+    },
+  ],
+  backward: [
+    whole("mask", ["a"], { host: (operands) => maskBackward(operands) }),
+    whole("mask-in-place", ["a"], { host: (operands) => maskBackward(operands) }, { inPlace: 0 }),
+  ],
+});
+
 export const rectifier: OperatorKind = {
   forward: [
     {
@@ -52,17 +64,7 @@ export const rectifier: OperatorKind = {
       inPlace: 0,
       code: { native: () => (k) => void k.run(reluInplace(k.arena, k.operand("y"))) },
     },
-    {
-      name: "mask",
-      auxiliaryBytes: maskBytes,
-      code: { host: (operands) => maskForward(operands, "x0") },
-    },
-    {
-      name: "mask-in-place",
-      inPlace: 0,
-      auxiliaryBytes: maskBytes,
-      code: { host: (operands) => maskForward(operands, "y") },
-    },
+    ...masked(Number.POSITIVE_INFINITY).forward,
   ],
   backward: [
     whole("output", ["y"], {
@@ -80,8 +82,28 @@ export const rectifier: OperatorKind = {
       },
       { inPlace: 0 },
     ),
-    whole("mask", ["a"], { host: (operands) => maskBackward(operands) }),
-    whole("mask-in-place", ["a"], { host: (operands) => maskBackward(operands) }, { inPlace: 0 }),
+    ...masked(Number.POSITIVE_INFINITY).backward,
+  ],
+};
+
+/** Where ReLU6 cuts. */
+const six = 6;
+const clamped = { host: (o: ReadonlyMap<string, Uint8Array>) => clampBackward(o, six) };
+
+export const rectifierToSix: OperatorKind = {
+  forward: [
+    { name: "copy", code: { host: (operands) => clampForward(operands, "x0", six) } },
+    {
+      name: "in-place",
+      inPlace: 0,
+      code: { host: (operands) => clampForward(operands, "y", six) },
+    },
+    ...masked(six).forward,
+  ],
+  backward: [
+    whole("output", ["y"], clamped),
+    whole("output-in-place", ["y"], clamped, { inPlace: 0 }),
+    ...masked(six).backward,
   ],
 };
 
@@ -176,91 +198,5 @@ export const dropout: OperatorKind = {
       { host: (o, op, context) => drop(o, "dy", "dy", rate(op), context) },
       { inPlace: 0 },
     ),
-  ],
-};
-
-type Pool = OperationOf<"maxPool" | "averagePool">;
-
-/** Square windows that do not reach past the padding. */
-export function poolSupported(op: OperatorShape): boolean {
-  const { kernel, stride, padding } = op.operation as Pool;
-  const alike = (pair: readonly [number, number]): boolean => pair[0] === pair[1];
-  return alike(kernel) && alike(stride) && alike(padding) && 2 * padding[0] <= kernel[0];
-}
-
-function windowOf(op: OperatorShape): readonly [number, Stride] {
-  const { kernel, stride, padding } = op.operation as Pool;
-  return [kernel[0], { stride: stride[0], pad: padding[0] }];
-}
-
-function pooling(kind: Pooling): OperatorKind {
-  return {
-    forward: [
-      {
-        name: "copy",
-        code: {
-          native: (op) => (k) =>
-            void k.into("y", pool2d(k.arena, k.operand("x0"), kind, ...windowOf(op))),
-        },
-      },
-      {
-        name: "packed",
-        fits: (op) => kind === "max" && windowOf(op)[0] <= 4,
-        auxiliaryBytes: (op) => Math.ceil(count(op.output) / 2),
-        code: {
-          host: (o, op) =>
-            poolForward(o, op.inputs[0] as readonly number[], op.output, ...windowOf(op)),
-        },
-      },
-    ],
-    backward: [
-      whole("input", ["x0"], {
-        native: (op) => (k) => {
-          const [dy, x] = [k.operand("dy"), k.operand("x0")];
-          k.into("dx0", pool2dBack(k.arena, dy, x, kind, ...windowOf(op)));
-        },
-      }),
-      ...(kind === "max"
-        ? [
-            whole("packed", ["a"], {
-              host: (o, op) =>
-                poolBackward(o, op.inputs[0] as readonly number[], op.output, ...windowOf(op)),
-            }),
-          ]
-        : []),
-    ],
-  };
-}
-
-export const maxPool: OperatorKind = pooling("max");
-export const averagePool: OperatorKind = pooling("average");
-
-/** [W, H, N, C] → [C, N]. */
-export const globalAveragePool: OperatorKind = {
-  forward: [
-    {
-      name: "copy",
-      code: {
-        native: () => (k) => {
-          const { arena } = k;
-          const x = k.operand("x0");
-          const [w, h, n, c] = x.ne;
-          const means = mean(arena, reshape(arena, x, [w * h, n, c]));
-          k.into("y", cont(arena, transposed(arena, reshape(arena, means, [n, c]))));
-        },
-      },
-    },
-  ],
-  backward: [
-    whole("copy", [], {
-      native: () => (k) => {
-        const { arena } = k;
-        const dx = k.operand("dx0");
-        const [w, h, n, c] = dx.ne;
-        const small = scale(arena, cont(arena, transposed(arena, k.operand("dy"))), 1 / (w * h));
-        const like = reshape(arena, dx, [w * h, n * c]);
-        k.into("dx0", repeat(arena, reshape(arena, small, [1, n * c]), like));
-      },
-    }),
   ],
 };

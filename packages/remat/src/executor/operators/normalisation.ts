@@ -18,9 +18,15 @@ import {
   sumRows,
   type Tensor,
 } from "@millrace/ggml";
-import { batchNormBackward, batchNormForward } from "../../kernels/host.ts";
+import {
+  type BatchNormShape,
+  batchNormBackward,
+  batchNormBackwardFromOutput,
+  batchNormForward,
+} from "../../kernels/batch-norm.ts";
 import type { KernelBuilder } from "../kernel.ts";
 import {
+  type Code,
   count,
   type OperationOf,
   type OperatorKind,
@@ -49,6 +55,14 @@ function rowsOf(k: KernelBuilder, name: string): Tensor {
   return reshape(k.arena, t, [t.ne[0], count(t.ne) / t.ne[0]]);
 }
 
+const shapeOf = (op: OperatorShape): BatchNormShape => ({ ne: op.output, epsilon: epsilonOf(op) });
+/** One number a channel: with it the gradient follows from the output, and the input may be overwritten. */
+const deviationBytes = (op: OperatorShape): number => 4 * (op.output[3] as number);
+const fromInput: Code = { host: (operands, op) => batchNormBackward(operands, shapeOf(op)) };
+const fromOutput: Code = {
+  host: (operands, op) => batchNormBackwardFromOutput(operands, shapeOf(op)),
+};
+
 export const batchNorm: OperatorKind = {
   forward: [
     {
@@ -63,7 +77,18 @@ export const batchNorm: OperatorKind = {
     },
     {
       name: "fused",
-      code: { host: (operands, op) => batchNormForward(operands, op.output, epsilonOf(op)) },
+      code: { host: (operands, op) => batchNormForward(operands, "x0", shapeOf(op)) },
+    },
+    {
+      name: "deviations-kept",
+      auxiliaryBytes: deviationBytes,
+      code: { host: (operands, op) => batchNormForward(operands, "x0", shapeOf(op)) },
+    },
+    {
+      name: "deviations-kept-in-place",
+      inPlace: 0,
+      auxiliaryBytes: deviationBytes,
+      code: { host: (operands, op) => batchNormForward(operands, "y", shapeOf(op)) },
     },
   ],
   backward: [
@@ -82,17 +107,30 @@ export const batchNorm: OperatorKind = {
         k.into("dw1", sumRows(arena, dy));
       },
     }),
-    whole("fused", ["x0"], {
-      host: (operands, op) => batchNormBackward(operands, op.output, epsilonOf(op)),
-    }),
-    whole(
-      "fused-in-place",
-      ["x0"],
-      { host: (operands, op) => batchNormBackward(operands, op.output, epsilonOf(op)) },
-      { inPlace: 0 },
-    ),
+    whole("fused", ["x0"], fromInput),
+    whole("fused-in-place", ["x0"], fromInput, { inPlace: 0 }),
+    whole("output", ["y", "a"], fromOutput),
+    whole("output-in-place", ["y", "a"], fromOutput, { inPlace: 0 }),
   ],
 };
+
+/**
+ * Gradients of w0 times the RMS norm of rows x: dx0, which is given back, and dw0. `unit` makes the normalised rows, and may
+ * write them over x, since it is called last.
+ */
+function rowGradients(
+  k: KernelBuilder,
+  x: Tensor,
+  dy: Tensor,
+  unit: () => Tensor,
+  epsilon: number,
+): Tensor {
+  const { arena } = k;
+  const dx = k.into("dx0", rmsNormBack(arena, mul(arena, dy, k.operand("w0")), x, epsilon));
+  const products = k.run(mulInplace(arena, k.run(unit()), dy));
+  k.into("dw0", repeatBack(arena, products, k.operand("dw0")));
+  return dx;
+}
 
 export const layerNorm: OperatorKind = {
   forward: [
@@ -115,11 +153,14 @@ export const layerNorm: OperatorKind = {
         const x = rowsOf(k, "x0");
         const dy = rowsOf(k, "dy");
         const centred = k.run(sub(arena, x, mean(arena, x)));
-        const scaled = mul(arena, dy, k.operand("w0"));
-        const dx = k.into("dx0", rmsNormBack(arena, scaled, centred, epsilon));
+        const dx = rowGradients(
+          k,
+          centred,
+          dy,
+          () => rmsNormInplace(arena, centred, epsilon),
+          epsilon,
+        );
         k.run(subInplace(arena, dx, mean(arena, dx)));
-        const unit = k.run(rmsNormInplace(arena, centred, epsilon));
-        k.into("dw0", repeatBack(arena, k.run(mulInplace(arena, unit, dy)), k.operand("dw0")));
         k.into("dw1", repeatBack(arena, dy, k.operand("dw1")));
       },
     }),
@@ -145,9 +186,7 @@ export const rootMeanSquareNorm: OperatorKind = {
         const epsilon = epsilonOf(op);
         const x = rowsOf(k, "x0");
         const dy = rowsOf(k, "dy");
-        k.into("dx0", rmsNormBack(arena, mul(arena, dy, k.operand("w0")), x, epsilon));
-        const unit = k.run(rmsNorm(arena, x, epsilon));
-        k.into("dw0", repeatBack(arena, k.run(mulInplace(arena, unit, dy)), k.operand("dw0")));
+        rowGradients(k, x, dy, () => rmsNorm(arena, x, epsilon), epsilon);
       },
     }),
   ],

@@ -1,21 +1,22 @@
 /** The operations that run for real, by kind. What is missing here can be planned, not executed. */
 import type { Operation } from "../../graph/operation.ts";
 import { convolution, supported } from "./convolution.ts";
+import { dropout, gelu, rectifier, rectifierToSix, sum, swiglu } from "./elementwise.ts";
+import { groupedConvolution, groupedSupported } from "./grouped-convolution.ts";
+import { embedding, linear } from "./linear.ts";
+import { crossEntropy } from "./loss.ts";
+import { batchNorm, layerNorm, rootMeanSquareNorm } from "./normalisation.ts";
+import type { OperatorKind, OperatorShape } from "./operator.ts";
 import {
   averagePool,
-  dropout,
-  gelu,
+  concatenation,
   globalAveragePool,
   maxPool,
   poolSupported,
-  rectifier,
-  sum,
-  swiglu,
-} from "./elementwise.ts";
-import { embedding, linear } from "./linear.ts";
-import { batchNorm, layerNorm, rootMeanSquareNorm } from "./normalisation.ts";
-import type { OperatorKind, OperatorShape } from "./operator.ts";
-import { attention, crossEntropy, rotary } from "./transformer.ts";
+  upsampleSupported,
+  upsampling,
+} from "./pooling.ts";
+import { attention, rotary } from "./transformer.ts";
 
 const kinds: Partial<Record<Operation["kind"], OperatorKind>> = {
   conv2d: convolution,
@@ -24,12 +25,15 @@ const kinds: Partial<Record<Operation["kind"], OperatorKind>> = {
   layerNorm,
   rmsNorm: rootMeanSquareNorm,
   relu: rectifier,
+  relu6: rectifierToSix,
   gelu,
   swiglu,
   maxPool,
   averagePool,
   globalAveragePool,
   add: sum,
+  concat: concatenation,
+  upsample: upsampling,
   dropout,
   embedding,
   rope: rotary,
@@ -37,15 +41,22 @@ const kinds: Partial<Record<Operation["kind"], OperatorKind>> = {
   crossEntropy,
 };
 
+/** Forms of operations that are not run, by kind; a kind without an entry runs in every form. */
+const limits: Partial<Record<Operation["kind"], (op: OperatorShape) => boolean>> = {
+  conv2d: supported,
+  maxPool: poolSupported,
+  averagePool: poolSupported,
+  upsample: upsampleSupported,
+  add: (op) => op.inputs.length === 2,
+};
+
 /** How an operator runs, or null when the executor cannot run it. */
 export function operatorKind(op: OperatorShape): OperatorKind | null {
-  const kind = kinds[op.operation.kind];
-  if (kind === undefined) return null;
-  const { kind: name } = op.operation;
-  if (name === "conv2d" && !supported(op)) return null;
-  if ((name === "maxPool" || name === "averagePool") && !poolSupported(op)) return null;
-  if (name === "add" && op.inputs.length !== 2) return null;
-  return kind;
+  const { operation } = op;
+  if (operation.kind === "conv2d" && operation.groups > 1)
+    return groupedSupported(op) ? groupedConvolution : null;
+  const runs = limits[operation.kind]?.(op) ?? true;
+  return runs ? (kinds[operation.kind] ?? null) : null;
 }
 
 /** Kinds of operations that run for real. */

@@ -1,11 +1,8 @@
-/** Attention, rotary positions and the loss. */
+/** Attention and rotary positions. */
 import {
-  addInplace,
   causalMaskInplace,
   cont,
   cpy,
-  getRows,
-  log,
   mulMat,
   outProd,
   permute,
@@ -14,14 +11,8 @@ import {
   reshape,
   rope,
   ropeBack,
-  scale,
-  scaleBias,
-  scaleInplace,
-  setRows,
-  softMax,
   softMaxBack,
   softMaxInplace,
-  sum,
   type Tensor,
   transposed,
   view,
@@ -231,75 +222,5 @@ export const attention: OperatorKind = {
     { ...whole("by-sequence", inputs, { native: attendBack(sequence, false) }), fits: batched },
     { ...whole("by-head", inputs, { native: attendBack(oneHead, false) }), fits: headed },
     whole("kept", [...inputs, "a"], { native: attendBack(everything, true) }),
-  ],
-};
-
-/** Most bytes of probabilities at once in the loss. */
-const lossChunkBytes = 1 << 20;
-
-/** Rows of logits that the loss takes at a time. */
-function lossRows(classes: number): number {
-  return Math.max(1, Math.floor(lossChunkBytes / (4 * classes)));
-}
-
-/** What the loss reads for labels (row by row, each in [0, classes)): the place of each among its chunk's elements. */
-export function labelPlaces(labels: Int32Array, classes: number, into: Int32Array): void {
-  const rows = lossRows(classes);
-  for (let i = 0; i < labels.length; i++) into[i] = (labels[i] as number) + classes * (i % rows);
-}
-
-/** Calls `body` with the labels' places, first element and rows of each chunk of the logits x. */
-function eachLossChunk(
-  k: KernelBuilder,
-  body: (places: Tensor, first: number, rows: number, classes: number) => void,
-): number {
-  const x = k.operand("x0");
-  const classes = x.ne[0];
-  const rows = count(x.ne) / classes;
-  const size = lossRows(classes);
-  for (let first = 0; first < rows; first += size) {
-    const n = Math.min(size, rows - first);
-    body(view(k.arena, k.operand("r0"), [n], [], 4 * first), 4 * classes * first, n, classes);
-  }
-  return rows;
-}
-
-/** Mean of -ln softmax(x)[label] over the rows; a row's loss is at most 103, since single precision ends there. */
-export const crossEntropy: OperatorKind = {
-  forward: [
-    {
-      name: "softmax",
-      code: {
-        native: () => (k) => {
-          const { arena } = k;
-          const parts: Tensor[] = [];
-          const rows = eachLossChunk(k, (places, first, n, classes) => {
-            const some = view(arena, k.operand("x0"), [classes, n], [], first);
-            const p = reshape(arena, softMax(arena, some, null, 1), [1, classes * n]);
-            const chosen = reshape(arena, getRows(arena, p, places), [n]);
-            const part = sum(arena, log(arena, chosen));
-            const total = parts.pop();
-            parts.push(k.run(total === undefined ? part : addInplace(arena, total, part)));
-          });
-          k.into("y", scale(arena, parts[0] as Tensor, -1 / rows));
-        },
-      },
-    },
-  ],
-  backward: [
-    whole("softmax", ["x0"], {
-      native: () => (k) => {
-        const { arena } = k;
-        const x = k.operand("x0");
-        const flat = reshape(arena, x, [x.ne[0], count(x.ne) / x.ne[0]]);
-        const p = k.into("dx0", softMax(arena, flat, null, 1));
-        const rows = eachLossChunk(k, (places, first, n, classes) => {
-          const list = view(arena, p, [1, classes * n], [], first);
-          const less = k.run(scaleBias(arena, getRows(arena, list, places), 1, -1));
-          k.run(setRows(arena, list, less, places));
-        });
-        k.run(scaleInplace(arena, p, 1 / rows));
-      },
-    }),
   ],
 };
