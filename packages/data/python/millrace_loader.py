@@ -2,12 +2,14 @@
 
 Three ways in, from the least change to the most:
 
-* ``open(path, ...)`` reads a file of a data set through the byte cache that other jobs fill: put it under an unmodified
-  dataset class.
+* ``open(path, ...)`` reads a file of a data set through the byte cache that all jobs on it fill: put it under an
+  unmodified dataset class.
 * ``Batches(socket)`` stands where a PyTorch DataLoader stands: an iterable of (data, labels) per epoch with
   ``state_dict``. It copies, so that batches may be kept.
 * ``Batches(socket, copy=False)`` hands out views into the staging ring. A view is valid until ``batch.release()``, which
   has to be called; the service waits for it.
+
+``instrument(batches)`` around any of these, or around a DataLoader, tells ``millrace data analyze`` the time of each step.
 
 Needs numpy; torch only for ``as_torch=True``. Start the service with ``millrace data serve``.
 """
@@ -15,21 +17,22 @@ Needs numpy; torch only for ``as_torch=True``. Start the service with ``millrace
 from __future__ import annotations
 
 import builtins
-import io
 import json
 import mmap
 import os
 import socket as sockets
 import struct
 import time
-import zlib
 
 import numpy as np
 
-__all__ = ["Batch", "Batches", "ByteCache", "ServiceError", "open"]
+from millrace_cache import ByteCache, open  # noqa: A004
 
-_PROTOCOL = 1
-_TYPES = {"u8": np.uint8, "f32": np.float32, "i32": np.int32}
+__all__ = ["Batch", "Batches", "ByteCache", "ServiceError", "instrument", "open"]
+
+_PROTOCOL = 2
+_TYPES = {"u8": np.dtype(np.uint8), "f32": np.dtype(np.float32), "i32": np.dtype(np.int32)}
+_INT32 = np.dtype(np.int32)
 _SLOT_HEADERS = 4096
 _SLOT_HEADER_BYTES = 64
 _parse = json.JSONDecoder().raw_decode
@@ -46,15 +49,23 @@ class Batch:
     With ``copy=False`` the arrays are views of shared memory until ``release()``.
     """
 
-    __slots__ = ("data", "labels", "items", "epoch", "position", "_release")
+    __slots__ = ("data", "labels", "_items", "epoch", "position", "_release", "_used")
 
-    def __init__(self, data, labels, items, epoch, position, release):
+    def __init__(self, data, labels, items, epoch, position, release=None, used=()):
         self.data = data
         self.labels = labels
-        self.items = items
+        self._items = items
         self.epoch = epoch
         self.position = position
         self._release = release
+        self._used = used
+
+    @property
+    def items(self):
+        """Made when first asked for, since few ask."""
+        if callable(self._items):
+            self._items = self._items()
+        return self._items
 
     def __iter__(self):
         return iter((self.data, self.labels))
@@ -66,8 +77,8 @@ class Batch:
         """Gives the slot back, once; the arrays of a view must not be touched afterwards."""
         if self._release is not None:
             release, self._release = self._release, None
-            self.data = self.labels = self.items = None
-            release()
+            self.data = self.labels = self._items = None
+            release(*self._used)
 
     def __enter__(self):
         return self
@@ -89,7 +100,7 @@ class _Ring:
         slots = welcome["slots"]
         self.dtype = _TYPES[spec["type"]]
         self.shape = tuple(spec["shape"])
-        sample = int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+        sample = int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
         self.labels_at = _aligned(batch * sample, 64)
         self.items_at = self.labels_at + _aligned(4 * batch, 64)
         self.slot_bytes = _aligned(self.items_at + 4 * batch, 4096)
@@ -114,8 +125,8 @@ class _Ring:
         memory = self.memory
         return (
             np.ndarray((samples, *self.shape), self.dtype, memory, at),
-            np.ndarray(samples, np.int32, memory, at + self.labels_at),
-            np.ndarray(samples, np.int32, memory, at + self.items_at),
+            np.ndarray(samples, _INT32, memory, at + self.labels_at),
+            lambda: np.ndarray(samples, _INT32, memory, at + self.items_at),
         )
 
 
@@ -139,7 +150,19 @@ class Batches:
         self._welcome = None
         self._expect = None
         self._socket = None
+        self._batches = self._samples = 0
+        self._waited = self._fetched = 0.0
         self._connect()
+
+    def stalls(self):
+        """Totals: batches, samples, seconds that ``next`` waited, and the parts of it for bytes and for preparation."""
+        return {
+            "batches": self._batches,
+            "samples": self._samples,
+            "wait_seconds": self._waited,
+            "fetch_seconds": self._fetched,
+            "prep_seconds": self._waited - self._fetched,
+        }
 
     # The place.
 
@@ -166,19 +189,32 @@ class Batches:
 
     def next(self):
         """The next batch, or None at the end of an epoch."""
+        began = time.monotonic()
         while True:
             if self._place["position"] >= self._welcome["length"]:
                 self._place["epoch"] += 1
                 self._place["position"] = 0
                 return None
-            message = self._head()
-            if "error" in message:
-                raise ServiceError(message["error"])
-            self._place["position"] += message["planned"]
-            if message["samples"] == 0:
-                self._used(self._socket, message)
+            # A delivery has no names, so that taking it apart costs little (PackedDelivery of daemon/protocol.ts).
+            _, session, slot, generation, seed, sequence, epoch, position, samples, planned, fetched, *error = (
+                self._head()
+            )
+            if error:
+                raise ServiceError(error[0])
+            self._place["position"] += planned
+            used = (self._socket, session, seed, sequence)
+            if samples == 0:
+                self._used(*used)
                 continue
-            return self._take(message)
+            # Until the batch's last item was there, the wait was for bytes; the rest was for preparation.
+            waited = time.monotonic() - began
+            self._waited += waited
+            if fetched > began:
+                self._fetched += min(fetched - began, waited)
+            self._batches += 1
+            self._samples += samples
+            self._ring.check(slot, generation, sequence)
+            return self._lend(slot, samples, epoch, position, used)
 
     def close(self):
         if self._socket is not None:
@@ -242,6 +278,8 @@ class Batches:
             chunk = self._socket.recv(4096)
             if not chunk:
                 raise EOFError("the service closed the connection")
+            if not self._lines and chunk.find(b"\n") == len(chunk) - 1:
+                return _parse(chunk.decode())[0]
             self._lines += chunk
         line, self._lines = self._lines[:end], self._lines[end + 1 :]
         return _parse(line.decode())[0]
@@ -255,33 +293,30 @@ class Batches:
             except (OSError, EOFError):
                 self._reconnect()
                 continue
-            if message["kind"] == "batch":
+            if isinstance(message, list):
                 return message
             if message["kind"] == "refused":
                 raise ServiceError(message["message"])
 
-    def _used(self, connection, message):
+    def _used(self, connection, session, seed, sequence):
         if connection is None or connection is not self._socket:
             return
-        used = {"kind": "used", **{name: message[name] for name in ("session", "seed", "sequence")}}
+        used = {"kind": "used", "session": session, "seed": seed, "sequence": sequence}
         try:
             connection.sendall(json.dumps(used).encode() + b"\n")
         except OSError:
             # The service is gone; the next call joins another one at this place.
             pass
 
-    def _take(self, message):
-        ring, connection = self._ring, self._socket
-        ring.check(message["slot"], message["generation"], message["sequence"])
-        data, labels, items = ring.views(message["slot"], message["samples"])
-        release = lambda: self._used(connection, message)  # noqa: E731
+    def _lend(self, slot, samples, epoch, position, used):
+        data, labels, items = self._ring.views(slot, samples)
         if self._copy:
-            data, labels, items = data.copy(), labels.copy(), items.copy()
-            release()
-            release = None
+            data, labels, items = data.copy(), labels.copy(), items().copy()
+            self._used(*used)
         if self._torch is not None:
-            data, labels, items = map(self._as_torch, (data, labels, items))
-        return Batch(data, labels, items, message["epoch"], message["position"], release)
+            data, labels = self._as_torch(data), self._as_torch(labels)
+            items = self._as_torch(items() if callable(items) else items)
+        return Batch(data, labels, items, epoch, position, None if self._copy else self._used, used)
 
     def _as_torch(self, array):
         # torch warns of arrays that may not be written to, which views of the ring are on purpose.
@@ -292,156 +327,75 @@ class Batches:
             return self._torch.from_numpy(array)
 
 
-# The byte cache under an unmodified dataset.
-
-_INDEX_MAGIC = 0x4D4C4331
-_HEADER_WORDS = 16
-_SLOT_WORDS = 8
+# Steps, for the analyzer.
 
 
-class ByteCache:
-    """Reads files of a data set from the cache that Millrace's loaders fill; files it lacks come from storage.
+def instrument(batches):
+    """``batches`` itself, unless the program runs under ``millrace data analyze``: then an iterable that plays its part.
 
-    ``root`` is the data set's folder as loaders opened it. Reading only: what is read here is not admitted.
+    Each step's samples and seconds go to the file that the analyzer named; with synthetic input the first batch is given
+    again and again; after as many samples as it wants an epoch ends. ``batches`` gives a ``Batch``, or a tuple, list or
+    dict whose first entry has one element per sample.
     """
-
-    def __init__(self, root, folder=None):
-        self._root = os.path.realpath(root) if not os.path.isabs(root) else os.path.normpath(root)
-        base = folder or os.path.join(f"/dev/shm/millrace-{os.getuid()}", "cache")
-        self.path = os.path.join(base, _content_hash(f"folder {self._root}")[:16])
-        self.hits = 0
-        self.misses = 0
-        self._segments = {}
-        self._index = None
-        self._segment_bytes = 0
-
-    def read(self, path):
-        """The file's bytes."""
-        path = os.path.abspath(path)
-        found = self._find(path)
-        if found is not None:
-            self.hits += 1
-            return found
-        self.misses += 1
-        with builtins.open(path, "rb") as file:
-            return file.read()
-
-    def _find(self, path):
-        if self._index is None and not self._open():
-            return None
-        stat = os.stat(path)
-        name = os.path.relpath(path, self._root)
-        a, b, *_ = _hash128(f"{name}\n{stat.st_size} {_milliseconds(stat)} 0 {stat.st_size}")
-        if a == 0 and b == 0:
-            a = 1
-        mask = self._slots - 1
-        at = (a ^ b) & mask
-        for _ in range(self._slots):
-            word = 4 * (_HEADER_WORDS + at * _SLOT_WORDS)
-            state, ka, kb, low, high, size, crc = struct.unpack_from("<7I", self._index, word)
-            if state == 0:
-                return None
-            if (ka, kb) == (a, b):
-                return self._content(low + (high << 32), size, crc) if state == 2 else None
-            at = (at + 1) & mask
-        return None
-
-    def _content(self, offset, size, crc):
-        number, start = divmod(offset, self._segment_bytes)
-        segment = self._segments.get(number)
-        if segment is None or len(segment) < start + size:
-            try:
-                with builtins.open(os.path.join(self.path, f"segment-{number}"), "rb") as file:
-                    segment = mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
-            except (OSError, ValueError):
-                return None
-            self._segments[number] = segment
-        content = segment[start : start + size]
-        # A loader may have made the cache smaller meanwhile: then the bytes are others, or missing.
-        return content if len(content) == size and zlib.crc32(content) == crc else None
-
-    def _open(self):
-        try:
-            with builtins.open(os.path.join(self.path, "about.json"), encoding="utf8") as file:
-                self._segment_bytes = json.load(file)["segmentBytes"]
-            with builtins.open(os.path.join(self.path, "index"), "rb") as file:
-                index = mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
-        except (OSError, ValueError):
-            return False
-        magic, self._slots = struct.unpack_from("<2I", index, 0)
-        if magic != _INDEX_MAGIC:
-            return False
-        self._index = index
-        return True
+    phase, out = os.environ.get("MILLRACE_ANALYZE"), os.environ.get("MILLRACE_ANALYZE_OUT")
+    if not phase or not out:
+        return batches
+    most = float(os.environ.get("MILLRACE_ANALYZE_SAMPLES", "inf"))
+    return _Instrumented(batches, phase == "synthetic", out, most)
 
 
-_caches = {}
+class _Instrumented:
+    def __init__(self, batches, synthetic, out, most):
+        self._batches = batches
+        self._synthetic = synthetic
+        self._out = out
+        self._most = most
+        self._first = None
+        self._done = 0
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getattr__(self, name):
+        return getattr(self._batches, name)
+
+    def __iter__(self):
+        source = iter(self._batches)
+        handed = None
+        while self._done < self._most:
+            batch = self._again(source) if self._synthetic else next(source, None)
+            self._step(handed)
+            if batch is None:
+                return
+            samples = _samples(batch)
+            self._done += samples
+            handed = (time.perf_counter(), samples)
+            yield batch
+        self._step(handed)
+        self._done = 0
+
+    def _again(self, source):
+        if self._first is None:
+            self._first = next(source, None)
+        first = self._first
+        if isinstance(first, Batch):
+            # The first one stays on loan; what is handed out may be released.
+            return Batch(first.data, first.labels, first.items, first.epoch, first.position)
+        return first
+
+    def _step(self, handed):
+        """A step reaches from one batch to the next."""
+        if handed is None:
+            return
+        at, samples = handed
+        line = json.dumps({"samples": samples, "seconds": time.perf_counter() - at})
+        with builtins.open(self._out, "a", encoding="utf8") as file:
+            file.write(line + "\n")
 
 
-def open(path, mode="rb", root=None):  # noqa: A001
-    """A file of a data set, for reading bytes, through the byte cache of the folder ``root``.
-
-    ``root`` defaults to the folder above the file's own, which is right for one folder per class.
-    """
-    if mode not in ("rb", "r+b", "br"):
-        raise ValueError(f"mode {mode!r}: the byte cache reads bytes only")
-    path = os.path.abspath(path)
-    if root is None:
-        root = os.path.dirname(os.path.dirname(path))
-    cache = _caches.get(root)
-    if cache is None:
-        cache = _caches[root] = ByteCache(root)
-    return io.BytesIO(cache.read(path))
-
-
-# The hash that names items and folders: MurmurHash3 x86_128 over UTF-16 code units (core/hash.ts).
-
-_M = 0xFFFFFFFF
-_C = (0x239B961B, 0xAB0E9789, 0x38B34AE5, 0xA1E38B93)
-
-
-def _rotate(x, by):
-    return ((x << by) | (x >> (32 - by))) & _M
-
-
-def _finish(h):
-    h ^= h >> 16
-    h = h * 0x85EBCA6B & _M
-    h ^= h >> 13
-    h = h * 0xC2B2AE35 & _M
-    return h ^ (h >> 16)
-
-
-def _hash128(text):
-    data = text.encode("utf-16-le")
-    length = len(data)
-    data += b"\0" * (-length % 16)
-    h1 = h2 = h3 = h4 = 0
-    c1, c2, c3, c4 = _C
-    for i in range(0, len(data), 16):
-        k1, k2, k3, k4 = struct.unpack_from("<4I", data, i)
-        h1 ^= _rotate(k1 * c1 & _M, 15) * c2 & _M
-        h1 = ((_rotate(h1, 19) + h2) * 5 + 0x561CCD1B) & _M
-        h2 ^= _rotate(k2 * c2 & _M, 16) * c3 & _M
-        h2 = ((_rotate(h2, 17) + h3) * 5 + 0x0BCAA747) & _M
-        h3 ^= _rotate(k3 * c3 & _M, 17) * c4 & _M
-        h3 = ((_rotate(h3, 15) + h4) * 5 + 0x96CD1C35) & _M
-        h4 ^= _rotate(k4 * c4 & _M, 18) * c1 & _M
-        h4 = ((_rotate(h4, 13) + h1) * 5 + 0x32AC3B17) & _M
-    h1, h2, h3, h4 = (h ^ length for h in (h1, h2, h3, h4))
-    h1 = (h1 + h2 + h3 + h4) & _M
-    h2, h3, h4 = (h2 + h1) & _M, (h3 + h1) & _M, (h4 + h1) & _M
-    h1, h2, h3, h4 = (_finish(h) for h in (h1, h2, h3, h4))
-    h1 = (h1 + h2 + h3 + h4) & _M
-    return h1, (h2 + h1) & _M, (h3 + h1) & _M, (h4 + h1) & _M
-
-
-def _content_hash(text):
-    return "".join(f"{word:08x}" for word in _hash128(json.dumps(text, ensure_ascii=False)))
-
-
-def _milliseconds(stat):
-    """The modification time as JavaScript prints it: milliseconds, with the shortest fraction that is exact."""
-    seconds, nanoseconds = divmod(stat.st_mtime_ns, 1_000_000_000)
-    value = seconds * 1000 + nanoseconds / 1_000_000
-    return str(int(value)) if value == int(value) else repr(value)
+def _samples(batch):
+    if isinstance(batch, dict):
+        return len(next(iter(batch.values())))
+    if isinstance(batch, (tuple, list)):
+        return len(batch[0])
+    return len(batch)

@@ -16,6 +16,7 @@ export { cachePath, MinioCache, type MinioCacheOptions } from "./cache/minio-cac
 export { NoCache } from "./cache/no-cache.ts";
 export { type CacheOverview, cacheOverviews, removeCache } from "./cache/overview.ts";
 export { CoordinatedSource, type JoinOptions } from "./daemon/client.ts";
+export { metricsAddress, metricsPage, serveMetrics } from "./daemon/metrics.ts";
 export { cleanRings, rings } from "./daemon/ring.ts";
 export { DataService } from "./daemon/service.ts";
 export type { ServiceOptions } from "./daemon/service-options.ts";
@@ -27,6 +28,7 @@ export type * from "./loader/bad-samples.ts";
 export { DataLoader, type LoaderOptions } from "./loader/loader.ts";
 export { HttpReader, type HttpReaderOptions } from "./peers/http-reader.ts";
 export { digestItems, readManifest, writeManifest } from "./peers/manifest.ts";
+export { openPeers, type PeerSpec, type PeersOptions, parsePeer } from "./peers/open-peers.ts";
 export { assignOwners, type MemberShare, type Ownership } from "./peers/ownership.ts";
 export {
   type Member,
@@ -35,6 +37,7 @@ export {
   type PartitionedReaderOptions,
 } from "./peers/partitioned-reader.ts";
 export { openPeerStore, type PeerStore, type PeerStoreOptions } from "./peers/peer-store.ts";
+export { decoderInUse } from "./prep/decoder.ts";
 export { makeTransform, outputSpec } from "./prep/make-transform.ts";
 export type * from "./prep/transform.ts";
 export * from "./sampler/sampler.ts";

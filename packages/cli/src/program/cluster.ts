@@ -8,7 +8,7 @@ import { decimal, wholeNumber } from "./values.ts";
 const group = "Training clusters:";
 
 const policies = ["fifo", "srtf", "las", "las-discrete", "ftf", "drf", "tetris"];
-const allocators = ["proportional", "greedy", "tune", "waterfill", "opt", "pooled"];
+const allocators = ["proportional", "greedy", "tune", "tune-afresh", "waterfill", "opt", "pooled"];
 
 const workloadFlags: readonly FlagSpec[] = [
   { flags: "--trace <csv>", text: "the jobs: rows job_id,model,arrival_s,iterations,gpus" },
@@ -80,6 +80,10 @@ const costFlags: readonly FlagSpec[] = [
     parse: decimal("--profile-error", 0, 2),
   },
   {
+    flags: "--refine",
+    text: "learn the curves of running jobs from what they are seen to do",
+  },
+  {
     flags: "--starvation <hours>",
     text: "a job that has not run for so long goes first (default: 1000)",
     parse: decimal("--starvation", 0.01, 1e6),
@@ -144,12 +148,22 @@ const compare: CommandSpec = {
       text: "processes (default: one per core)",
       parse: wholeNumber("--workers", 1),
     },
+    {
+      flags: "--sweep <name=list>",
+      text: "every value of a flag, e.g. restart-cost=0,30,60; several sweeps are combined",
+      repeat: true,
+    },
     ...costFlags,
+    { flags: "-o, --out <dir>", text: "keep an HTML report with charts of every run" },
   ],
   examples: [
     [
       "millrace cluster compare --profiles profiles.json --jobs 1000 --rates 5,7,9 --mix 50:0:50",
       "a curve over load",
+    ],
+    [
+      "millrace cluster compare --profiles profiles.json --jobs 500 --sweep restart-cost=0,30,60 --sweep gpu-counts=single,multi --out cmp/",
+      "every combination, with a report",
     ],
   ],
   run: async (session, { flags }) =>

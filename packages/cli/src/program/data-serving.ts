@@ -24,6 +24,10 @@ export const sourceFlags: readonly FlagSpec[] = [
     text: "bytes of a stored token, 2 or 4 (default: 2)",
     choices: ["2", "4"],
   },
+  {
+    flags: "--tokenizer <name>",
+    text: "tokens of a text file: model.gguf, tokenizer.json or a bundled vocabulary (default: bytes)",
+  },
 ];
 
 /** How samples are prepared. */
@@ -95,10 +99,34 @@ const serve: CommandSpec = {
       text: "a job that holds the others up so long goes on by itself (default: they wait)",
       parse: decimal("--detach", 0.1, 86_400),
     },
+    {
+      flags: "--peer <url>",
+      text: "member of a cache over servers, between cache and storage: redis://HOST:PORT (rediss, memcached, memcacheds), with what it offers behind a comma: redis://a:6379,200GB (default: an even share); the same list on every server",
+      repeat: true,
+    },
+    { flags: "--peer-manifest <file>", text: "checksums that what peers give is held against" },
+    {
+      flags: "--rank <n>",
+      text: "this server's share of every epoch, when several train one model (default: 0)",
+      parse: wholeNumber("--rank", 0),
+    },
+    {
+      flags: "--world <n>",
+      text: "of so many servers (default: 1)",
+      parse: wholeNumber("--world", 1),
+    },
+    {
+      flags: "--metrics <port>",
+      text: "serve Prometheus metrics on this port of this machine, or on HOST:PORT",
+    },
   ],
   examples: [
     ["millrace data serve imagenet/train --batch 64 --cache 40GB", "images, folder per class"],
     ["millrace data serve corpus.bin --tokens 2049 --batch 16", "packed tokens"],
+    [
+      "millrace data serve imagenet/train --peer redis://a:6379 --peer redis://b:6379 --rank 0 --world 2 --metrics 9100",
+      "one of two servers that share their memory; user and password from MILLRACE_PEER_USER and MILLRACE_PEER_PASSWORD",
+    ],
   ],
   run: async (session, { args, flags }) =>
     (await import("../commands/data/serve.ts")).dataServeCommand(session, args[0] ?? "", flags),

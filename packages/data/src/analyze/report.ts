@@ -59,6 +59,7 @@ export function dataAnalysisReport(
     madeWith: [
       { label: "machine", value: `${machine.cpu}, ${machine.cores} cores` },
       { label: "storage", value: storageKind },
+      { label: "JPEG decoder", value: machine.decoder },
       { label: "seed", value: String(analysis.seed) },
       { label: "date", value: analysis.date },
     ],

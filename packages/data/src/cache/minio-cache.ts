@@ -194,7 +194,10 @@ export class MinioCache implements ByteCache {
     // Without memory for its segment the entry stays unfinished, and is dropped at the next opening.
     if (segment === null) return false;
     this.views.bytes(segment, offset % this.segmentBytes, bytes.length).set(bytes);
+    // Under the lock, since Python, which has no atomic addition, counts there as well.
+    this.admission.waitSync("exclusive");
     this.index.publish(slot, bytes);
+    this.admission.unlock();
     this.mark(item);
     return true;
   }

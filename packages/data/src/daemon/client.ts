@@ -5,12 +5,15 @@ import { InvariantError, MillraceError } from "@millrace/core";
 import type { BatchSource, Loan, SourceState, StallReport } from "@millrace/core/job";
 import { type Batch, type SampleSpec, typedView } from "../batch/batch.ts";
 import { waitFor } from "../loader/loader.ts";
+import { machineSeconds } from "./machine-clock.ts";
 import {
   type Delivery,
   type FromService,
   LineReader,
+  type PackedDelivery,
   protocolVersion,
   type ToService,
+  unpackMessage,
   type Welcome,
 } from "./protocol.ts";
 import { Ring, ringLayout } from "./ring.ts";
@@ -83,7 +86,7 @@ export class CoordinatedSource implements BatchSource<Batch> {
   async next(signal?: AbortSignal): Promise<Loan<Batch> | null> {
     signal?.throwIfAborted();
     if (this.closed) throw new InvariantError("the source was closed");
-    const began = performance.now();
+    const began = machineSeconds();
     for (;;) {
       const { seed, epoch, position } = this.place;
       if (position >= this.length) {
@@ -101,9 +104,7 @@ export class CoordinatedSource implements BatchSource<Batch> {
         this.used(this.connection, delivery);
         continue;
       }
-      this.totals.waitSeconds += (performance.now() - began) / 1000;
-      // What the service waited for is not known here; its status tells.
-      this.totals.prepSeconds = this.totals.waitSeconds;
+      this.account(began, delivery);
       return this.lend(delivery);
     }
   }
@@ -166,6 +167,15 @@ export class CoordinatedSource implements BatchSource<Batch> {
     if (message.kind !== "batch" || message.session !== this.session) return;
     this.queue.push(message);
     this.waker?.();
+  }
+
+  /** Until a batch's last item was there, its job waited for bytes; the rest was for preparation, or for the service. */
+  private account(began: number, { fetchedAt }: Delivery): void {
+    const waited = machineSeconds() - began;
+    const fetch = Math.min(Math.max(0, fetchedAt - began), waited);
+    this.totals.waitSeconds += waited;
+    this.totals.fetchSeconds += fetch;
+    this.totals.prepSeconds += waited - fetch;
   }
 
   private lend(delivery: Delivery): Loan<Batch> {
@@ -266,7 +276,7 @@ function open(
 ): Promise<Connection> {
   return new Promise((resolve, reject) => {
     const socket = connect(path);
-    const lines = new LineReader<FromService>();
+    const lines = new LineReader<FromService | PackedDelivery>();
     let connection: Connection | null = null;
     const fail = (message: string, refused: boolean): void => {
       socket.destroy();
@@ -288,7 +298,8 @@ function open(
       socket.write(`${JSON.stringify(join)}\n`);
     });
     socket.on("data", (chunk: string) => {
-      for (const message of lines.push(chunk)) {
+      for (const line of lines.push(chunk)) {
+        const message = unpackMessage(line);
         if (connection !== null) hear(message, connection);
         else if (message.kind === "refused") fail(message.message, true);
         else if (message.kind === "welcome") {

@@ -70,7 +70,13 @@ class World {
     if (lease === undefined) return false;
     this.prepared++;
     this.memory.set(lease.slot, lease.sequence);
-    this.coordinator.produced(name, lease.slot, lease.generation, { samples: 8 }, this.now);
+    this.coordinator.produced(
+      name,
+      lease.slot,
+      lease.generation,
+      { samples: 8, fetchedAt: 0 },
+      this.now,
+    );
     this.step();
     return true;
   }

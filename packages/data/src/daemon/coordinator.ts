@@ -43,8 +43,10 @@ export interface Lease extends BatchId {
   readonly generation: number;
 }
 
-/** What a producer made: samples, or why not. */
-export type Outcome = { readonly samples: number } | { readonly error: string };
+/** What a producer made: samples, and when their bytes were there; or why not. */
+export type Outcome =
+  | { readonly samples: number; readonly fetchedAt: number }
+  | { readonly error: string };
 
 interface Slot {
   state: "free" | "leased" | "ready";
@@ -101,7 +103,7 @@ export class Coordinator {
       jobs: new Set<number>(),
       producer: -1,
       attempts: 0,
-      outcome: { samples: 0 },
+      outcome: { samples: 0, fetchedAt: 0 },
     }));
   }
 

@@ -6,9 +6,18 @@ import { MillraceError } from "@millrace/core";
 import { MinioCache } from "../cache/minio-cache.ts";
 import { NoCache } from "../cache/no-cache.ts";
 import { FileReader } from "../fetch/file-reader.ts";
+import type { StorageReader } from "../fetch/storage-reader.ts";
 import { Pipeline } from "../loader/pipeline.ts";
+import { openPeers } from "../peers/open-peers.ts";
+import { PartitionedReader } from "../peers/partitioned-reader.ts";
 import { openSource } from "../source/open.ts";
-import type { FromProducer, ProducerSetup, ToProducer } from "./producer-protocol.ts";
+import { onMachineClock } from "./machine-clock.ts";
+import type {
+  FromProducer,
+  ProducerCounts,
+  ProducerSetup,
+  ToProducer,
+} from "./producer-protocol.ts";
 import { Ring } from "./ring.ts";
 
 process.on("disconnect", () => process.exit(0));
@@ -63,7 +72,9 @@ async function start(setup: ProducerSetup) {
           ...(setup.cacheFolder !== null && { folder: setup.cacheFolder }),
         })
       : new NoCache();
-  const reader = new FileReader();
+  const files = new FileReader();
+  const reader: StorageReader =
+    setup.peers === null ? files : await openPeers(source, setup.peers, files);
   const pipeline = new Pipeline({
     source,
     transform: setup.transform,
@@ -76,9 +87,20 @@ async function start(setup: ProducerSetup) {
     out: ring.area,
   });
   let reported = 0;
+  let fetchSeconds = 0;
+  let prepSeconds = 0;
+  const counts = (): ProducerCounts => ({
+    prep: pipeline.prepCounts(),
+    reads: reader.counts(),
+    cache: cache.counts(),
+    members: reader instanceof PartitionedReader ? reader.members() : [],
+    fetchSeconds,
+    prepSeconds,
+  });
   return {
     lease({ lease, epoch, items }: Lease): void {
       const { slot, generation } = lease;
+      const began = performance.now();
       const planned = pipeline.plan(lease.seed, epoch, items);
       pipeline.prepare(planned, ring.slotAt(slot)).then(
         (prepared) => {
@@ -88,10 +110,31 @@ async function start(setup: ProducerSetup) {
             .slice(reported)
             .map(({ name, reason }) => ({ name, reason }));
           reported += bad.length;
-          say({ kind: "made", slot, generation, samples: prepared.samples, error: null, bad });
+          const { samples, fetchedAt, preparedAt } = prepared;
+          fetchSeconds += (fetchedAt - began) / 1000;
+          prepSeconds += (preparedAt - fetchedAt) / 1000;
+          say({
+            kind: "made",
+            slot,
+            generation,
+            samples,
+            error: null,
+            bad,
+            fetchedAt: onMachineClock(fetchedAt),
+            counts: counts(),
+          });
         },
         (error: Error) =>
-          say({ kind: "made", slot, generation, samples: 0, error: error.message, bad: [] }),
+          say({
+            kind: "made",
+            slot,
+            generation,
+            samples: 0,
+            error: error.message,
+            bad: [],
+            fetchedAt: onMachineClock(began),
+            counts: counts(),
+          }),
       );
     },
     async end(): Promise<void> {

@@ -153,24 +153,100 @@ for batch in batches: show(batch)
     await expect(run(odd, service.socket)).rejects.toThrow(/position 3 with seed 0 is no border/);
   });
 
-  test("reads files through the byte cache, and from storage what it lacks", async () => {
-    const source = openFolder(folder);
-    using cache = new MinioCache({
-      source,
-      capacityBytes: source.totalBytes,
-      folder: join(shared, "cache"),
-    });
-    for (let i = 0; i < 15; i++) cache.admit(i, readFileSync(source.extent(i).path));
+  test("says what the waits were for", async () => {
     const program = `${print}
-import glob, os
-cache = m.ByteCache(sys.argv[1], sys.argv[2])
-m._caches[sys.argv[1]] = cache
-for path in sorted(glob.glob(sys.argv[1] + "/*/*.jpg")):
-    with m.open(path) as file, open(path, "rb") as plain: assert file.read() == plain.read(), path
+with m.Batches(sys.argv[1], state=start) as batches:
+    for batch in batches: pass
+    stalls = batches.stalls()
+assert stalls["batches"] == 6 and stalls["samples"] == 22, stalls
+assert abs(stalls["wait_seconds"] - stalls["fetch_seconds"] - stalls["prep_seconds"]) < 1e-9
+print(stalls["wait_seconds"] > 0)
+`;
+    expect(await run(program, service.socket)).toEqual(["True"]);
+  });
+
+  test("tells the analyzer its steps, with input that is synthetic when it should be", async () => {
+    const out = join(folder, "steps");
+    const program = `${print}
+import os
+assert m.instrument([1]) == [1]
+os.environ.update(MILLRACE_ANALYZE="synthetic", MILLRACE_ANALYZE_OUT=sys.argv[2], MILLRACE_ANALYZE_SAMPLES="10")
+with m.Batches(sys.argv[1], state=start, copy=False) as batches:
+    steps = m.instrument(batches)
+    assert len(steps) == 6
+    for batch in steps:
+        show(batch)
+        batch.release()
+os.environ.update(MILLRACE_ANALYZE="cold", MILLRACE_ANALYZE_SAMPLES="100")
+for data, labels in m.instrument([(np.zeros((5, 2)), np.zeros(5)), (np.zeros((3, 2)), np.zeros(3))]): pass
+for batch in m.instrument([{"x": np.zeros(7)}]): pass
+`;
+    const first = reference[0] as string;
+    expect(await run(program, service.socket, out)).toEqual([first, first, first]);
+    const steps = readFileSync(out, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line) as { samples: number; seconds: number });
+    expect(steps.map(({ samples }) => samples)).toEqual([4, 4, 4, 5, 3, 7]);
+    for (const { seconds } of steps) expect(seconds).toBeGreaterThan(0);
+  });
+
+  describe("the byte cache", () => {
+    const readAll = `
+import glob, os, sys
+import millrace_loader as m
+root, folder, capacity = sys.argv[1], sys.argv[2], int(sys.argv[3])
+cache = m.ByteCache(root, folder, capacity)
+import millrace_cache
+millrace_cache._caches[root] = cache
+def read_all():
+    for path in sorted(glob.glob(root + "/*/*.jpg")):
+        with m.open(path) as file, open(path, "rb") as plain: assert file.read() == plain.read(), path
+    return path
+`;
+    test("gives what loaders cached, and keeps what they lack while there is room", async () => {
+      const source = openFolder(folder);
+      const cached = join(shared, "cache");
+      const half = Array.from({ length: 15 }, (_, i) => source.extent(i).bytes);
+      const room = half.reduce((a, b) => a + b, 0) + source.extent(15).bytes + 10;
+      {
+        using cache = new MinioCache({ source, capacityBytes: room, folder: cached });
+        for (let i = 0; i < 15; i++) cache.admit(i, readFileSync(source.extent(i).path));
+      }
+      const program = `${readAll}
+read_all()
+print(cache.hits, cache.misses, cache.admitted)
+path = read_all()
+print(cache.hits, cache.misses, cache.admitted, cache.refused)
 os.utime(path, (1, 1))
 m.open(path)
 print(cache.hits, cache.misses)
 `;
-    expect(await run(program, folder, join(shared, "cache"))).toEqual(["15 8"]);
+      expect(await run(program, folder, cached, "0")).toEqual(["15 7 1", "31 13 1 12", "31 14"]);
+      using cache = new MinioCache({ source, capacityBytes: room, folder: cached });
+      expect(cache.counts()).toMatchObject({ items: 16, capacityBytes: room });
+      expect(cache.counts().usedBytes).toBe(room - 10);
+    });
+
+    test("is made where there is none, by several processes at once, and loaders go on with it", async () => {
+      const source = openFolder(folder);
+      const cached = join(shared, "made");
+      const program = `${readAll}
+m.open(read_all()).close()
+worker = os.fork()
+read_all()
+if worker == 0: os._exit(0)
+assert os.waitpid(worker, 0)[1] == 0
+hits = cache.hits
+read_all()
+print(cache.hits - hits)
+`;
+      const capacity = String(source.totalBytes);
+      const runs = await Promise.all([0, 1].map(() => run(program, folder, cached, capacity)));
+      expect(runs).toEqual([["22"], ["22"]]);
+      using cache = new MinioCache({ source, capacityBytes: source.totalBytes, folder: cached });
+      for (let item = 0; item < source.length; item++) expect(cache.lookup(item)).not.toBeNull();
+      expect(cache.counts()).toMatchObject({ items: 22, usedBytes: source.totalBytes, misses: 0 });
+    });
   });
 });

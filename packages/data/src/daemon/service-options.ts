@@ -1,5 +1,6 @@
 /** How a preparation service is set up; plain data. */
 import type { BadSamplePolicy } from "../loader/bad-samples.ts";
+import type { PeersOptions } from "../peers/open-peers.ts";
 import type { TransformSpec } from "../prep/transform.ts";
 import type { OpenOptions } from "../source/open.ts";
 
@@ -11,6 +12,11 @@ export interface ServiceOptions {
   readonly seed?: number;
   readonly shuffle?: boolean;
   readonly dropLast?: boolean;
+  /** This server's share of every epoch, when several servers train one model; default 0 of 1: all of it. */
+  readonly rank?: number;
+  readonly world?: number;
+  /** Stores of a cache over servers, between the byte cache and storage. */
+  readonly peers?: PeersOptions;
   /** Producer processes, default one per core. */
   readonly producers?: number;
   /** Bound of the staging ring, bytes; default eight batches. */

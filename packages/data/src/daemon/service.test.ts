@@ -1,13 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
+import { existsSync, mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
-import { Rng } from "@millrace/core";
-import type { Loan, SourceState } from "@millrace/core/job";
+import type { SourceState } from "@millrace/core/job";
 import { batchSourceConformance } from "@millrace/core/job/conformance";
 import { sharedFolder } from "@millrace/system";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -17,7 +13,6 @@ import type { ImageTransformSpec } from "../prep/transform.ts";
 import { openFolder } from "../source/folder.ts";
 import { makeJpegSet } from "../synthetic/jpeg-set.ts";
 import { CoordinatedSource } from "./client.ts";
-import { cleanRings } from "./ring.ts";
 import type { DataService } from "./service.ts";
 import type { ServiceOptions } from "./service-options.ts";
 import { startService } from "./start-service.ts";
@@ -173,112 +168,3 @@ test("a ring that is too large is refused before anything is there", async () =>
   );
   expect(readdirSync(shared).filter((name) => name.startsWith("ring-"))).toEqual([]);
 });
-
-const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-
-function run(name: string, ...args: string[]): ChildProcess {
-  const file = fileURLToPath(new URL(`./${name}.conformance.ts`, import.meta.url));
-  return spawn(process.execPath, ["--conditions=millrace:source", "--import", tsx, file, ...args], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-}
-
-function lines(child: ChildProcess): {
-  readonly all: string[];
-  readonly ended: Promise<number | null>;
-} {
-  const all: string[] = [];
-  let rest = "";
-  child.stdout?.setEncoding("utf8").on("data", (chunk: string) => {
-    const parts = (rest + chunk).split("\n");
-    rest = parts.pop() as string;
-    all.push(...parts);
-  });
-  return { all, ended: new Promise((resolve) => child.once("close", (code) => resolve(code))) };
-}
-
-test("producers, jobs and the service end at any time: the others see every batch once, and nothing is left", async () => {
-  const settings = options({ producers: 2, stagingBytes: 2 ** 16 });
-  const socket = settings.socket as string;
-  const rng = new Rng("chaos");
-  const serve = async (): Promise<ChildProcess> => {
-    const child = run("service-process", JSON.stringify(settings));
-    await new Promise<void>((resolve) => child.stdout?.once("data", () => resolve()));
-    return child;
-  };
-  const at = { seed: 5, epoch: 0, position: 0 };
-  const total = 8 * perEpoch;
-  const reference = await alone(at, total);
-  let service = await serve();
-  const steady = await Promise.all([0, 1].map(() => CoordinatedSource.join({ socket, at })));
-  const victim = run("job-process", socket, JSON.stringify(at), "100000");
-  const victimLines = lines(victim);
-  const seen: string[][] = steady.map(() => []);
-  let ends = 0;
-  const ending: Promise<void>[] = [];
-  const children = (pid: number): number[] =>
-    readdirSync("/proc")
-      .filter((name) => /^\d+$/.test(name))
-      .map(Number)
-      .filter((child) => parentOf(child) === pid);
-  const kill = (what: "producer" | "service" | "job"): void => {
-    ends++;
-    if (what === "job") victim.kill("SIGKILL");
-    else if (what === "producer") {
-      const all = children(service.pid as number);
-      const one = all[rng.int(0, Math.max(0, all.length - 1))];
-      if (one !== undefined) process.kill(one, "SIGKILL");
-    } else {
-      const old = service;
-      ending.push(
-        new Promise<void>((resolve) => old.once("exit", () => resolve())).then(async () => {
-          service = await serve();
-        }),
-      );
-      old.kill("SIGKILL");
-    }
-  };
-  // When a job reaches these batches, something ends.
-  const plan = new Map<number, "producer" | "service" | "job">([
-    [rng.int(3, 9), "producer"],
-    [rng.int(12, 20), "job"],
-    [rng.int(24, 32), "service"],
-    [rng.int(45, 55), "producer"],
-    [rng.int(62, 72), "service"],
-  ]);
-  await Promise.all(
-    steady.map(async (job, which) => {
-      const mine = seen[which] as string[];
-      while (mine.length < total) {
-        const loan: Loan<Batch> | null = await job.next();
-        if (loan === null) continue;
-        mine.push(hashOf(loan.batch));
-        const what = which === 0 ? plan.get(mine.length) : undefined;
-        if (what !== undefined) kill(what);
-        loan.release();
-      }
-    }),
-  );
-  await Promise.all(ending);
-  expect(ends).toBe(5);
-  for (const mine of seen) expect(mine).toEqual(reference);
-  await victimLines.ended;
-  expect(victimLines.all.length).toBeGreaterThan(0);
-  expect(victimLines.all).toEqual(reference.slice(0, victimLines.all.length));
-  for (const job of steady) await job[Symbol.asyncDispose]();
-  const gone = new Promise((resolve) => service.once("exit", resolve));
-  service.kill("SIGKILL");
-  await gone;
-  expect(readdirSync(shared).filter((name) => name.startsWith("ring-")).length).toBe(1);
-  expect(cleanRings(shared).length).toBe(1);
-  expect(readdirSync(shared).filter((name) => name.startsWith("ring-"))).toEqual([]);
-});
-
-function parentOf(pid: number): number {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]);
-  } catch {
-    return -1;
-  }
-}

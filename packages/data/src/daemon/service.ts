@@ -6,18 +6,20 @@
 import { chmodSync, rmSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { availableParallelism } from "node:os";
-import { contentHash, MillraceError } from "@millrace/core";
+import { contentHash } from "@millrace/core";
 import { peerOf } from "@millrace/system";
 import { outputSpec } from "../prep/make-transform.ts";
 import { Sampler } from "../sampler/sampler.ts";
 import type { Source } from "../source/source.ts";
 import { type BatchId, Coordinator, type Lease } from "./coordinator.ts";
 import { Crew, type CrewEvents } from "./crew.ts";
+import { Places } from "./places.ts";
 import type { ProducerSetup } from "./producer-protocol.ts";
 import {
   type FromService,
   LineReader,
   type Place,
+  packDelivery,
   protocolVersion,
   type ServiceStatus,
   type ToService,
@@ -25,6 +27,7 @@ import {
 } from "./protocol.ts";
 import { type Ring, RingFolder, ringLayout, slotsWithin } from "./ring.ts";
 import type { ServiceOptions } from "./service-options.ts";
+import { Tally } from "./tally.ts";
 
 interface JobConnection {
   readonly socket: Socket;
@@ -46,8 +49,7 @@ export class DataService implements AsyncDisposable {
   private readonly server: Server;
   private readonly coordinator: Coordinator;
   private readonly sampler: Sampler;
-  private readonly perEpoch: number;
-  private readonly length: number;
+  private readonly at: Places;
   private readonly transform: string;
   private readonly jobs = new Map<number, JobConnection>();
   /** Next batch of each job, for those that join where the others are. */
@@ -57,26 +59,19 @@ export class DataService implements AsyncDisposable {
   private cacheBytes: number;
   private closing = false;
   private readonly end: { resolve: () => void; reject: (error: Error) => void };
-  private readonly counts = { prepared: 0, used: 0, detached: 0, badSamples: 0 };
-  private readonly named: { readonly name: string; readonly reason: string }[] = [];
+  private readonly tally = new Tally();
   private pendingCache: { readonly bytes: number; readonly afterEpoch: number } | null = null;
 
   constructor(options: ServiceOptions, source: Source, socket: string) {
     const { batchSize, shuffle = true, dropLast = false, transform } = options;
+    const { rank = 0, world = 1 } = options;
     this.options = options;
     this.source = source;
     this.socket = socket;
     this.cacheBytes = options.cacheBytes ?? 0;
     this.transform = contentHash(transform);
-    this.sampler = new Sampler({ length: source.length, shuffle, rank: 0, world: 1 });
-    const whole = Math.floor(source.length / batchSize);
-    this.length = dropLast ? whole * batchSize : source.length;
-    this.perEpoch = Math.ceil(this.length / batchSize);
-    if (this.perEpoch === 0)
-      throw new MillraceError(
-        "CONFIG_INVALID",
-        `no batch of ${batchSize} in ${source.length} samples`,
-      );
+    this.sampler = new Sampler({ length: source.length, shuffle, rank, world });
+    this.at = new Places(this.sampler.length, batchSize, dropLast);
     const spec = outputSpec(transform);
     const eight = ringLayout(spec, batchSize, 8).fileBytes;
     const slots = slotsWithin(spec, batchSize, options.stagingBytes ?? eight);
@@ -131,9 +126,16 @@ export class DataService implements AsyncDisposable {
   }
 
   status(): ServiceStatus {
-    const { jobs, crew, counts, named } = this;
-    const restarts = crew.replaced;
-    return { kind: "status", jobs: jobs.size, producers: crew.size, restarts, ...counts, named };
+    const slots = { free: 0, leased: 0, ready: 0 };
+    for (let i = 0; i < this.ring.layout.slots; i++) slots[this.coordinator.slot(i).state]++;
+    return {
+      kind: "status",
+      jobs: this.jobs.size,
+      producers: this.crew.size,
+      restarts: this.crew.replaced,
+      slots,
+      ...this.tally.report(),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -206,7 +208,7 @@ export class DataService implements AsyncDisposable {
     while (this.jobs.has(name)) name++;
     if (name >= mostJobs) throw new Error(`${mostJobs} jobs have joined, which is the most`);
     const at = message.at ?? this.front();
-    const id = this.idOf(at);
+    const id = this.at.batchAt(at);
     const welcome: Welcome = {
       kind: "welcome",
       version: protocolVersion,
@@ -215,7 +217,7 @@ export class DataService implements AsyncDisposable {
       slots: this.ring.layout.slots,
       batchSize,
       spec: this.ring.layout.spec,
-      length: this.length,
+      length: this.at.length,
       identity,
       transform: this.transform,
       at,
@@ -234,7 +236,7 @@ export class DataService implements AsyncDisposable {
       const place = this.places.get(name) as BatchId;
       if (place.seed === best.seed && place.sequence > best.sequence) best = place;
     }
-    return { seed: best.seed, ...this.placeOf(best) };
+    return { seed: best.seed, ...this.at.placeOf(best) };
   }
 
   private hear(job: JobConnection, message: ToService): void {
@@ -244,41 +246,22 @@ export class DataService implements AsyncDisposable {
       const { seed, sequence } = message;
       this.coordinator.used(job.name, { seed, sequence }, now);
       this.places.set(job.name, { seed, sequence: sequence + 1 });
-      this.counts.used++;
-      this.crossed(Math.floor((sequence + 1) / this.perEpoch));
+      this.tally.used++;
+      this.crossed(Math.floor((sequence + 1) / this.at.batchesPerEpoch));
     } else if (message.kind === "move") {
       // What was decided for the old place is said before the new one counts.
       this.act();
       job.session = message.session;
       this.coordinator.leave(job.name, now);
-      const id = this.idOf(message.at);
+      const id = this.at.batchAt(message.at);
       this.places.set(job.name, id);
       this.coordinator.join(job.name, id, now);
     } else if (message.kind === "cache") {
       if (!(message.bytes >= 0)) throw new Error(`a cache of ${message.bytes} bytes`);
       const place = this.places.get(job.name) as BatchId;
-      const afterEpoch = Math.floor(place.sequence / this.perEpoch);
+      const afterEpoch = Math.floor(place.sequence / this.at.batchesPerEpoch);
       this.pendingCache = { bytes: Math.floor(message.bytes), afterEpoch };
     } else throw new Error(`a message of kind ${JSON.stringify(message.kind)}`);
-  }
-
-  private idOf({ seed, epoch, position }: Place): BatchId {
-    const { batchSize } = this.options;
-    const end = position === this.length;
-    if (
-      ![seed, epoch, position].every((n) => Number.isSafeInteger(n) && n >= 0) ||
-      position > this.length ||
-      (!end && position % batchSize !== 0)
-    )
-      throw new Error(
-        `epoch ${epoch}, position ${position} with seed ${seed} is no border of batches of ${batchSize}`,
-      );
-    return { seed, sequence: epoch * this.perEpoch + (end ? this.perEpoch : position / batchSize) };
-  }
-
-  private placeOf({ sequence }: BatchId): { readonly epoch: number; readonly position: number } {
-    const epoch = Math.floor(sequence / this.perEpoch);
-    return { epoch, position: (sequence - epoch * this.perEpoch) * this.options.batchSize };
   }
 
   // Producers.
@@ -295,6 +278,7 @@ export class DataService implements AsyncDisposable {
       cacheFolder,
       inFlight: this.options.inFlight ?? 8,
       arenaBytes: this.options.arenaBytes ?? 64 * 2 ** 20,
+      peers: this.options.peers ?? null,
       ring: this.ring.path,
       layout: this.ring.layout,
     };
@@ -306,15 +290,15 @@ export class DataService implements AsyncDisposable {
         this.coordinator.addProducer(name, this.now());
         this.act();
       },
-      made: (name, { slot, generation, samples, error, bad }) => {
-        this.counts.prepared++;
-        this.counts.badSamples += bad.length;
-        for (const sample of bad) if (this.named.length < 100) this.named.push(sample);
-        const outcome = error === null ? { samples } : { error };
+      made: (name, message) => {
+        const { slot, generation, samples, error, fetchedAt } = message;
+        this.tally.made(name, message);
+        const outcome = error === null ? { samples, fetchedAt } : { error };
         this.coordinator.produced(name, slot, generation, outcome, this.now());
         this.act();
       },
       gone: (name) => {
+        this.tally.gone(name);
         this.coordinator.producerGone(name, this.now());
         this.act();
       },
@@ -349,29 +333,30 @@ export class DataService implements AsyncDisposable {
     for (const action of actions) {
       if (action.kind === "lease") this.lease(action.producer, action.lease);
       else if (action.kind === "kill") this.crew.kill(action.producer);
-      else if (action.kind === "detached") this.counts.detached++;
+      else if (action.kind === "detached") this.tally.detached++;
       else {
         const job = this.jobs.get(action.job);
         if (job === undefined) continue;
         const { slot, generation, id, outcome } = action;
-        const place = this.placeOf(id);
-        send(job.socket, {
+        const place = this.at.placeOf(id);
+        const delivery = packDelivery({
           kind: "batch",
           session: job.session,
           slot,
           generation,
           ...id,
           ...place,
-          planned: Math.min(this.options.batchSize, this.length - place.position),
-          ...("error" in outcome ? { samples: 0, error: outcome.error } : outcome),
+          planned: this.at.planned(place.position),
+          ...("error" in outcome ? { samples: 0, fetchedAt: 0, error: outcome.error } : outcome),
         });
+        job.socket.write(`${JSON.stringify(delivery)}\n`);
       }
     }
   }
 
   private lease(producer: number, lease: Lease): void {
-    const { epoch, position } = this.placeOf(lease);
-    const end = Math.min(position + this.options.batchSize, this.length);
+    const { epoch, position } = this.at.placeOf(lease);
+    const end = position + this.at.planned(position);
     const items = Int32Array.from(this.sampler.order(lease.seed, epoch).subarray(position, end));
     this.crew.send(producer, { kind: "lease", lease, epoch, items });
   }

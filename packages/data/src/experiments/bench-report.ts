@@ -61,6 +61,7 @@ export function dataBenchReport(bench: DataBench, context: ReportContext = {}): 
         value: `${machine.cpu}, ${machine.cores} cores, ${writeNumber(machine.hostMemoryBytes, "bytes")}`,
       },
       { label: "node", value: machine.node },
+      { label: "JPEG decoder", value: machine.decoder },
       { label: "seed", value: String(bench.seed) },
       { label: "date", value: bench.date },
     ],
@@ -213,11 +214,6 @@ function partitionedSection(rows: readonly PartitionedRow[]): Section {
           { header: "Ratio", kind: "number" },
           { header: "From caches", kind: "number", unit: "samples/s" },
           { header: "Disk after epoch 1", kind: "number", format: "bytes" },
-          { header: "Wait for prep", kind: "number", format: "percent" },
-          { header: "CPU of jobs", kind: "number", unit: "ms/sample" },
-          { header: "of stores", kind: "number", unit: "ms/sample" },
-          { header: "of the machine", kind: "number", unit: "ms/sample" },
-          { header: "Cores busy", kind: "number", format: "percent" },
         ],
         rows: rows.map((row) => ({
           cells: [
@@ -228,7 +224,25 @@ function partitionedSection(rows: readonly PartitionedRow[]): Section {
             row.ratio,
             row.partitioned.samplesPerSecond,
             row.partitioned.storageBytes,
-            row.partitioned.prepShare,
+          ],
+        })),
+      },
+      {
+        kind: "table",
+        columns: [
+          { header: "Servers", kind: "number", format: "whole" },
+          { header: "Preparation", kind: "text" },
+          { header: "Wait for prep", kind: "number", format: "percent" },
+          { header: "CPU of jobs", kind: "number", unit: "ms/sample" },
+          { header: "of stores", kind: "number", unit: "ms/sample" },
+          { header: "of the machine", kind: "number", unit: "ms/sample" },
+          { header: "Cores busy", kind: "number", format: "percent" },
+        ],
+        rows: rows.map((row) => ({
+          cells: [
+            row.servers,
+            row.prep,
+            row.prep === "none" ? "" : row.partitioned.prepShare,
             row.partitioned.coreMsPerSample,
             row.partitioned.storeMsPerSample,
             row.partitioned.machineMsPerSample,

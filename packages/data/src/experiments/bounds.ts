@@ -1,6 +1,7 @@
 /** How this machine lets an experiment bound memory and storage, and what it must emulate instead. */
 import { cpus, totalmem } from "node:os";
 import { blockDeviceOf, ControlGroup, namespacesSupported } from "@millrace/system";
+import { decoderInUse } from "../prep/decoder.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
 
 /** What is possible here. */
@@ -40,6 +41,8 @@ export interface MachineFacts {
   readonly cores: number;
   readonly hostMemoryBytes: number;
   readonly node: string;
+  /** What decodes JPEG here. */
+  readonly decoder: string;
 }
 
 export function machineFacts(): MachineFacts {
@@ -49,6 +52,7 @@ export function machineFacts(): MachineFacts {
     cores: all.length,
     hostMemoryBytes: totalmem(),
     node: process.version,
+    decoder: decoderInUse(),
   };
 }
 

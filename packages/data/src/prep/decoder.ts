@@ -61,6 +61,18 @@ export function openDecoder(name: DecoderName = "auto"): ImageDecoder {
   return new NpmTurboDecoder(vips);
 }
 
+/**
+ * What decodes JPEG on this machine under that name, for reports: "system-turbo, in parts", for instance. Throws
+ * MillraceError ENVIRONMENT_MISSING as opening does.
+ */
+export function decoderInUse(name: DecoderName = "auto"): string {
+  const decoder = openDecoder(name);
+  decoder.close?.();
+  return decoder instanceof TurboDecoder && decoder.inParts
+    ? `${decoder.name}, in parts`
+    : decoder.name;
+}
+
 type Jpeg = JpegHeader & { readonly turbo: boolean };
 
 function headerOf(bytes: Uint8Array): Jpeg | null {
@@ -80,6 +92,11 @@ class TurboDecoder implements ImageDecoder {
   constructor(turbo: Turbo, others: ImageDecoder) {
     this.turbo = turbo;
     this.others = others;
+  }
+
+  /** Only what a crop needs is decoded. */
+  get inParts(): boolean {
+    return this.turbo.inParts;
   }
 
   decode(bytes: Uint8Array, target: PixelTarget): Decoded | Promise<Decoded> {

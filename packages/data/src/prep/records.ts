@@ -1,4 +1,5 @@
 /** Takes an item's bytes apart as its format says: the payload for the transform, and the label where it is inside. */
+import { crc32c, masked } from "../source/crc32c.ts";
 import type { RecordCodec } from "../source/source.ts";
 import { readTfExample } from "./tf-example.ts";
 
@@ -18,12 +19,24 @@ export function unpack(codec: RecordCodec, bytes: Uint8Array, label: number): Un
         label: codec.label === undefined ? label : jsonLabel(bytes, codec.label),
       };
     case "tf-example": {
-      const found = readTfExample(bytes, codec.payload, codec.label);
+      const record = codec.checksum === true ? checkedRecord(bytes) : bytes;
+      const found = readTfExample(record, codec.payload, codec.label);
       return { payload: found.payload, label: found.label ?? label };
     }
     case "mds":
       return unpackMds(codec, bytes, label);
   }
+}
+
+/** The record before its checksum. Throws Error when they do not agree. */
+function checkedRecord(bytes: Uint8Array): Uint8Array {
+  const end = bytes.length - 4;
+  if (end < 0) throw new Error("the record ends before its checksum");
+  const record = bytes.subarray(0, end);
+  const view = new DataView(bytes.buffer, bytes.byteOffset + end, 4);
+  if (masked(crc32c(record)) !== view.getUint32(0, true))
+    throw new Error("the record does not agree with its checksum");
+  return record;
 }
 
 function jsonLabel(bytes: Uint8Array, field: string): number {

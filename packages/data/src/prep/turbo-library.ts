@@ -12,6 +12,8 @@ type Size = Pick<Part, "width" | "height">;
 
 /** A decompressor with the accurate DCT; pixels are red, green, blue, unused. */
 export interface Turbo {
+  /** The library can leave out what is not needed. */
+  readonly inParts: boolean;
   /**
    * Decodes what is needed of a JPEG of this size (null: all of it) and gives the part that it put into `room`. Throws
    * Error with the library's reason for an image that it warns of.
@@ -71,6 +73,7 @@ const margin = 4;
 const harmless = /extraneous bytes/i;
 
 class Turbo3 implements Turbo {
+  readonly inParts = true;
   private readonly handle: unknown;
   private readonly destroy: (handle: unknown) => void;
   private readonly header: (handle: unknown, bytes: Uint8Array, length: number) => number;
@@ -145,6 +148,7 @@ function around({ x, y, width, height }: Part, size: Size): Part {
 }
 
 class Turbo2 implements Turbo {
+  readonly inParts = false;
   private readonly handle: unknown;
   private readonly destroy: (handle: unknown) => void;
   private readonly pixels: (

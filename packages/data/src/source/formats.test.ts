@@ -14,12 +14,11 @@ import { MillraceError } from "@millrace/core";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
 import { unpack } from "../prep/records.ts";
-import { crc32c } from "./crc32c.ts";
+import { crc32c, masked } from "./crc32c.ts";
 import { openSource, sourceKindOf } from "./open.ts";
 import { boundedCompressors } from "./parquet-pages.ts";
 import type { Source } from "./source.ts";
 import { openWebDataset } from "./tar.ts";
-import { masked } from "./tfrecord.ts";
 import { openTokens, packText } from "./tokens.ts";
 
 const root = mkdtempSync(join(tmpdir(), "millrace-forms-"));
@@ -128,6 +127,17 @@ function mds(
   return dir;
 }
 
+/** A frame of zstd with one block that is stored as it is. */
+function zstdFrame(content: Buffer): Buffer {
+  const head = Buffer.alloc(12);
+  head.writeUInt32LE(0xfd2fb528);
+  // A single segment, whose size takes four bytes.
+  head.writeUInt8(0xa0, 4);
+  head.writeUInt32LE(content.length, 5);
+  head.writeUIntLE(1 | (content.length << 3), 9, 3);
+  return Buffer.concat([head, content]);
+}
+
 const three: [string, number][] = [
   ["first", 3],
   ["the second", 1],
@@ -164,13 +174,42 @@ describe("the form is told from the path, and items are the same in every form:"
   test("TFRecord", async () => {
     const path = file("a.tfrecord", tfRecords(three.map(([text, label]) => record(text, label))));
     expect(crc32c(Buffer.from("123456789"))).toBe(0xe3069283);
-    expect(contents(await openSource({ path }))).toEqual(three);
+    const source = await openSource({ path });
+    expect(contents(source)).toEqual(three);
+    // A change that tf.Example does not notice is noticed by the record's checksum.
+    const changed = readFileSync(path);
+    const at = changed.indexOf(Buffer.from(three[0]?.[0] ?? ""));
+    changed[at] = (changed[at] as number) ^ 1;
+    writeFileSync(path, changed);
+    expect(() => contents(source)).toThrow(/does not agree with its checksum/);
   });
 
   test("MDS", async () => {
     const path = mds(folder(), three);
     expect(sourceKindOf(path)).toBe("mds");
     expect(contents(await openSource({ path }))).toEqual(three);
+  });
+
+  test("shards that are compressed as a whole: WebDataset by gzip, MDS by zstd", async () => {
+    const members = three.flatMap(([text, label], i): [string, string][] => [
+      [`${i}.jpg`, text],
+      [`${i}.cls`, String(label)],
+    ]);
+    const path = file("a.tar.gz", gzipSync(tar(members)));
+    const source = await openSource({ path });
+    expect(contents(source)).toEqual(three);
+    expect(source.name(1)).toBe("a.tar.gz!1.jpg");
+    const shards = mds(folder(), three);
+    const raw = readFileSync(join(shards, "shard.00000.mds"));
+    const zip_data = { basename: "shard.00000.mds.zstd", bytes: 0 };
+    mds(shards, three, { compression: "zstd:7", zip_data });
+    rmSync(join(shards, "shard.00000.mds"));
+    await expect(openSource({ path: shards, kind: "mds" })).rejects.toThrow(/is not there/);
+    writeFileSync(join(shards, zip_data.basename), zstdFrame(raw));
+    expect(contents(await openSource({ path: shards }))).toEqual(three);
+    mds(shards, three, { compression: "br", zip_data });
+    rmSync(join(shards, "shard.00000.mds"));
+    await expect(openSource({ path: shards })).rejects.toThrow(/is compressed by br/);
   });
 
   test("JSONL, over the borders of lines of all kinds", async () => {
@@ -209,7 +248,7 @@ describe("the form is told from the path, and items are the same in every form:"
 
   test("tokens and text", async () => {
     const text = file("a.txt", "ab\n\ncde\n");
-    expect(packText(text)).toBe(`${text}.tokens.bin`);
+    expect(await packText(text)).toBe(`${text}.tokens.bin`);
     const source = openTokens(`${text}.tokens.bin`, { length: 3 });
     const windows = contents(source).map(
       ([bytes]) => [...new Uint16Array(Buffer.from(bytes, "latin1").buffer.slice(0))].length,
@@ -220,9 +259,9 @@ describe("the form is told from the path, and items are the same in every form:"
       97, 98, 0, 99, 100, 101, 10, 0,
     ]);
     expect((await openSource({ path: text, tokens: 4 })).length).toBe(2);
-    expect(() => packText(text, () => [70_000], { out: join(folder(), "b.bin") })).toThrow(
-      /token 70000 does not fit into 2 bytes/,
-    );
+    await expect(
+      packText(text, async () => [70_000], { out: join(folder(), "b.bin") }),
+    ).rejects.toThrow(/token 70000 does not fit into 2 bytes/);
   });
 });
 

@@ -3,7 +3,8 @@ import { readFileSync, statSync } from "node:fs";
 import { join, normalize, resolve } from "node:path";
 import { MillraceError } from "@millrace/core";
 import { z } from "zod";
-import { ExtentList, ExtentSource } from "./extent-source.ts";
+import { type Compression, unpackedMost, unpackShard } from "./compressed.ts";
+import { ExtentList, ExtentSource, type SourceFile } from "./extent-source.ts";
 
 const shardSchema = z.object({
   format: z.literal("mds"),
@@ -12,6 +13,10 @@ const shardSchema = z.object({
   column_sizes: z.array(z.number().int().nonnegative().nullable()),
   samples: z.number().int().nonnegative(),
   compression: z.string().nullable().optional(),
+  zip_data: z
+    .object({ basename: z.string().min(1), bytes: z.number().int().nonnegative() })
+    .nullable()
+    .optional(),
   raw_data: z.object({ basename: z.string().min(1), bytes: z.number().int().nonnegative() }),
 });
 const indexSchema = z.object({ version: z.literal(2), shards: z.array(shardSchema).min(1) });
@@ -23,8 +28,11 @@ export interface MdsOptions {
   readonly label?: string;
 }
 
-/** Opens a folder with an index.json. Compressed shards are refused: unpack them first. */
-export function openMds(path: string, options: MdsOptions = {}): ExtentSource {
+/**
+ * Opens a folder with an index.json. Shards compressed by zstd or gz are unpacked once, into a hidden folder; those of
+ * other compressions (br, snappy, bz2) are refused.
+ */
+export async function openMds(path: string, options: MdsOptions = {}): Promise<ExtentSource> {
   const root = resolve(path);
   const indexPath = join(root, "index.json");
   const bad = (message: string, hint?: string): never => {
@@ -62,16 +70,17 @@ export function openMds(path: string, options: MdsOptions = {}): ExtentSource {
   const list = new ExtentList();
   for (const shard of shards) {
     const { basename: name, bytes } = shard.raw_data;
-    if (normalize(name).startsWith("..") || name.startsWith("/"))
-      bad(`the shard ${name} leaves the data set`);
+    for (const one of [name, shard.zip_data?.basename ?? name])
+      if (normalize(one).startsWith("..") || one.startsWith("/"))
+        bad(`the shard ${one} leaves the data set`);
     if (shard.column_names.join() !== first.column_names.join()) bad(`${name} has other columns`);
-    const file = join(root, name);
-    const stat = statSync(file, { throwIfNoEntry: false });
-    if (stat === undefined)
-      return bad(`the shard ${name} is not there`, "unpack compressed shards (.zstd) first");
-    if (stat.size !== bytes) bad(`${name} has ${stat.size} bytes, the index says ${bytes}`);
-    list.files.push({ path: file, name, bytes: stat.size, mtimeMs: stat.mtimeMs });
-    addShard(file, name, shard.samples, list);
+    const found =
+      sourceFile(join(root, name), name) ??
+      (await unpacked(shard, root, bytes)) ??
+      bad(`the shard ${name} is not there`);
+    if (found.bytes !== bytes) bad(`${name} has ${found.bytes} bytes, the index says ${bytes}`);
+    list.files.push(found);
+    addShard(found.path, name, shard.samples, list);
   }
   return new ExtentSource({
     kind: "mds",
@@ -84,6 +93,31 @@ export function openMds(path: string, options: MdsOptions = {}): ExtentSource {
       label: label < 0 ? null : label,
     },
   });
+}
+
+function sourceFile(path: string, name: string): SourceFile | null {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? null : { path, name, bytes: stat.size, mtimeMs: stat.mtimeMs };
+}
+
+/** The shard out of its compressed file, when that is there. */
+async function unpacked(
+  { zip_data: zip, compression }: z.infer<typeof shardSchema>,
+  root: string,
+  bytes: number,
+): Promise<SourceFile | null> {
+  const packed = zip ? sourceFile(join(root, zip.basename), zip.basename) : null;
+  if (packed === null) return null;
+  const [name] = (compression ?? "").split(":");
+  const known: Readonly<Record<string, Compression>> = { zstd: "zstd", gz: "gzip" };
+  const kind = known[name ?? ""];
+  if (kind === undefined)
+    throw new MillraceError("DATA_INVALID", `${packed.name} is compressed by ${compression}`, {
+      at: { file: packed.path },
+      hint: "unpack it beside its index, or write the data set with zstd or gz",
+    });
+  // The index says what comes out.
+  return await unpackShard(packed, kind, Math.min(bytes, unpackedMost(packed.bytes)));
 }
 
 function addShard(file: string, name: string, samples: number, list: ExtentList): void {

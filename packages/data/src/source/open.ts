@@ -7,7 +7,7 @@ import { openJsonl } from "./jsonl.ts";
 import { openMds } from "./mds.ts";
 import { openParquet } from "./parquet.ts";
 import type { Source, SourceKind } from "./source.ts";
-import { openWebDataset } from "./tar.ts";
+import { openWebDataset, tarEndings } from "./tar.ts";
 import { openTfRecords } from "./tfrecord.ts";
 import { openTokens, packText } from "./tokens.ts";
 
@@ -28,7 +28,7 @@ export interface OpenOptions {
 
 /** Forms by the ending of the file, or of the first such file in a folder. */
 const endings: readonly (readonly [string, SourceKind])[] = [
-  [".tar", "webdataset"],
+  ...tarEndings.map((ending) => [ending, "webdataset"] as const),
   [".tfrecord", "tfrecord"],
   [".tfrecords", "tfrecord"],
   [".parquet", "parquet"],
@@ -50,7 +50,7 @@ export function sourceKindOf(path: string): SourceKind {
   if (
     stat.isDirectory() &&
     names.includes("index.json") &&
-    names.some((name) => name.endsWith(".mds"))
+    names.some((name) => /\.mds(\.(zstd|gz))?$/.test(name))
   )
     return "mds";
   for (const [ending, kind] of endings)
@@ -82,7 +82,7 @@ export async function openSource(options: OpenOptions): Promise<Source> {
     case "tokens":
       return openTokens(path, { length: tokens, width: tokenBytes });
     case "text":
-      return openTokens(packText(path, undefined, { width: tokenBytes }), {
+      return openTokens(await packText(path, undefined, { width: tokenBytes }), {
         length: tokens,
         width: tokenBytes,
       });

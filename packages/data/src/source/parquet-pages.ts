@@ -1,6 +1,7 @@
 /** Decompressors of Parquet pages that stop at a limit: a page's header may claim any size, and gzip expands a thousandfold. */
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { type Compressors, snappyUncompress } from "hyparquet";
+import { unzstdSync } from "./compressed.ts";
 
 /** Decompressors that throw Error before taking more than `most` bytes for a page. */
 export function boundedCompressors(most: number): Compressors {
@@ -19,6 +20,7 @@ export function boundedCompressors(most: number): Compressors {
     }),
     // One byte more than announced is enough to see that a page lies.
     GZIP: checked((input, bytes) => gunzipSync(input, { maxOutputLength: bytes + 1 })),
+    ZSTD: checked(unzstdSync),
     BROTLI: checked((input, bytes) => brotliDecompressSync(input, { maxOutputLength: bytes + 1 })),
   };
 }

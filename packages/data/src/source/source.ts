@@ -21,7 +21,13 @@ export type RecordCodec =
   /** A line of JSON; the payload stays the line, the label is the field of that name, when given. */
   | { readonly kind: "json"; readonly label?: string }
   /** tf.Example: a bytes feature, and an int64 feature as label. */
-  | { readonly kind: "tf-example"; readonly payload: string; readonly label?: string }
+  | {
+      readonly kind: "tf-example";
+      /** Four bytes behind the record are its masked CRC-32C. */
+      readonly checksum?: boolean;
+      readonly payload: string;
+      readonly label?: string;
+    }
   /** A sample of MosaicML's MDS: columns in order, fixed ones first known by size. */
   | {
       readonly kind: "mds";

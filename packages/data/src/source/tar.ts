@@ -7,9 +7,13 @@ import { open } from "node:fs/promises";
 import { basename } from "node:path";
 import { MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
+import { compressionOf, unpackShard } from "./compressed.ts";
 import { ExtentList, ExtentSource } from "./extent-source.ts";
 import { imageExtensions } from "./folder.ts";
 import { shardFiles } from "./shards.ts";
+
+/** Shards by their names. */
+export const tarEndings = [".tar", ".tar.gz", ".tgz", ".tar.zst", ".tar.zstd"] as const;
 
 /** A member of a shard that is a file. */
 export interface TarMember {
@@ -40,7 +44,7 @@ export async function readTar(path: string): Promise<TarMember[]> {
   const bad = (what: string): never => {
     throw new MillraceError("DATA_INVALID", `${path}: ${what} at byte ${at}`, {
       at: { file: path },
-      hint: "a shard is an uncompressed tar archive of regular files; unpack .gz shards first",
+      hint: "a shard is a tar archive of regular files, as a whole compressed by gzip or zstd or not at all",
     });
   };
   const file = await openRange(path);
@@ -78,14 +82,16 @@ export async function readTar(path: string): Promise<TarMember[]> {
 }
 
 /**
- * Opens a shard or a folder of .tar shards: the payload of a sample is its image (or the member with `extension`), the
+ * Opens a shard or a folder of .tar shards (.gz and .zst are unpacked once, beside them): the payload of a sample is its image (or the member with `extension`), the
  * label its .cls. Writes sidecars where the folder allows it.
  */
 export async function openWebDataset(path: string, extension?: string): Promise<ExtentSource> {
   const list = new ExtentList();
   const names: string[] = [];
   const payloads = extension === undefined ? imageExtensions : [extension];
-  for (const shard of shardFiles(path, [".tar"])) {
+  for (const given of shardFiles(path, tarEndings)) {
+    const compression = compressionOf(given.name);
+    const shard = compression === null ? given : await unpackShard(given, compression);
     const members = await indexed(shard.path);
     const labels = new Map<string, number>();
     for (const { name, text } of members)

@@ -1,7 +1,7 @@
 /** TFRecord shards: u64 length, masked CRC-32C of it, the record, masked CRC-32C of that; records are tf.Example. */
 import { open } from "node:fs/promises";
 import { MillraceError } from "@millrace/core";
-import { crc32c } from "./crc32c.ts";
+import { crc32c, masked } from "./crc32c.ts";
 import { ExtentList, ExtentSource, type SourceFile } from "./extent-source.ts";
 import { shardFiles } from "./shards.ts";
 
@@ -27,7 +27,7 @@ export async function openTfRecords(
     kind: "tfrecord",
     path,
     list,
-    codec: { kind: "tf-example", payload, label },
+    codec: { kind: "tf-example", payload, label, checksum: true },
   });
 }
 
@@ -45,15 +45,11 @@ async function index(shard: SourceFile, list: ExtentList): Promise<void> {
           at: { file: shard.path },
           hint: "the shard is cut off, compressed or no TFRecord file",
         });
-      list.add(at + 12, length);
+      // The record with its checksum, which preparation holds it against.
+      list.add(at + 12, length + 4);
       at += 16 + length;
     }
   } finally {
     await file.close();
   }
-}
-
-/** TensorFlow masks checksums, so that a checksum of data that holds checksums stays sound. */
-export function masked(crc: number): number {
-  return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
 }

@@ -36,7 +36,7 @@ export function openTokens(path: string, options: TokenOptions): ExtentSource {
 }
 
 /** Turns text into token numbers; what the tokenizers of the engine offer. */
-export type Tokenize = (text: string) => ArrayLike<number>;
+export type Tokenize = (text: string) => ArrayLike<number> | Promise<ArrayLike<number>>;
 
 /** The bytes of UTF-8 as tokens 0 … 255: a tokenizer that every machine has. */
 export const byteTokens: Tokenize = (text) => Buffer.from(text, "utf8");
@@ -45,11 +45,11 @@ export const byteTokens: Tokenize = (text) => Buffer.from(text, "utf8");
  * Packs a text file into `path.tokens.bin` (u16, or u32 when `width` says so), documents separated by `separator`, unless
  * that file is newer already; documents end at blank lines. Throws MillraceError DATA_INVALID when a token does not fit.
  */
-export function packText(
+export async function packText(
   path: string,
   tokenize: Tokenize = byteTokens,
   options: { readonly width?: 2 | 4; readonly separator?: number; readonly out?: string } = {},
-): string {
+): Promise<string> {
   const { width = 2, separator = 0, out = `${path}.tokens.bin` } = options;
   if (existsSync(out) && statSync(out).mtimeMs > statSync(path).mtimeMs) return out;
   const most = width === 2 ? 0xffff : 0x7fffffff;
@@ -57,7 +57,7 @@ export function packText(
   const documents = readFileSync(path, "utf8").split(/\n[ \t\r]*\n\s*/);
   for (const document of documents) {
     if (document.trim() === "") continue;
-    const tokens = tokenize(document);
+    const tokens = await tokenize(document);
     const packed = Buffer.alloc(width * (tokens.length + 1));
     for (let i = 0; i <= tokens.length; i++) {
       const token = i < tokens.length ? (tokens[i] as number) : separator;

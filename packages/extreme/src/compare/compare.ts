@@ -1,6 +1,6 @@
 /** All samplers on one data set: accuracy against CPU time and pairs, over seeds. */
 import type { Dataset } from "../data/dataset.ts";
-import { type TrainerName, type TrainOptions, trainers } from "../train/options.ts";
+import { equalPairs, type TrainerName, type TrainOptions, trainers } from "../train/options.ts";
 import { type ComparedRun, runOnce } from "./one-run.ts";
 
 export interface CompareOptions {
@@ -44,7 +44,12 @@ export async function compareTrainers(
   const done: ComparedTrainer[] = [];
   let count = 0;
   for (const trainer of options.trainers) {
-    const settings: TrainOptions = { ...options.base, ...trainers[trainer] };
+    const { base } = options;
+    const settings: TrainOptions = {
+      ...base,
+      ...trainers[trainer],
+      ...(trainer === "uniform" ? { uniform: equalPairs(base) } : {}),
+    };
     const runs: ComparedRun[] = [];
     for (const seed of seeds) {
       options.onProgress?.(count++, total, `${trainer}, seed ${seed}`);

@@ -99,6 +99,12 @@ export const trainers = {
 export type TrainerName = keyof typeof trainers;
 export const trainerNames = Object.keys(trainers) as readonly TrainerName[];
 
+/** Uniform labels that score as many pairs as the mixture of `base` does, a multiple of 4. */
+export function equalPairs(base: TrainOptions): number {
+  const { uniform, shortlist, rescore } = base;
+  return Math.ceil((uniform + shortlist + (rescore < shortlist ? rescore : 0)) / 4) * 4;
+}
+
 /** Named settings: `fast` is recipe A; `accurate` re-scores longer lists at 256 dimensions. */
 export const presets = {
   fast: {},

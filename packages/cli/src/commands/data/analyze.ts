@@ -57,7 +57,7 @@ export async function dataAnalyzeCommand(
     throw new MillraceError("USAGE", "--servers needs --peer", {
       hint: "name a store on another server, e.g. --peer redis://host:6379, so that the network can be measured",
     });
-  const opened = sourceOptions(dataset, flags);
+  const opened = await sourceOptions(dataset, flags);
   const source = await openSource(opened);
   const all = availableParallelism();
   const cores = flags.cores ?? all;

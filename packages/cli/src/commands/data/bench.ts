@@ -294,7 +294,7 @@ async function print(
           x(row.ratio),
           formatBytes(row.partitioned.storageBytes),
           formatNumber(row.partitioned.samplesPerSecond),
-          formatPercent(row.partitioned.prepShare),
+          row.prep === "none" ? "" : formatPercent(row.partitioned.prepShare),
           formatSeconds(row.partitioned.machineMsPerSample / 1e3),
           formatPercent(row.partitioned.coresBusy),
         ]),

@@ -35,6 +35,7 @@ function start(...args: string[]) {
 test("serve says where it listens, prepares for whoever joins, and leaves nothing", async () => {
   const socket = join(folder, "socket");
   const args = ["--batch", "5", "--size", "16", "--producers", "1", "--socket", socket, "--json"];
+  args.push("--metrics", "0");
   const { child, text, ended } = start("serve", join(folder, "set"), ...args);
   await new Promise<void>((resolve) => child.stdout.once("data", () => resolve()));
   const about = JSON.parse(text.out);
@@ -53,6 +54,9 @@ test("serve says where it listens, prepares for whoever joins, and leaves nothin
       loan.release();
     }
     expect(sizes).toEqual([5, 5, 2]);
+    expect(about.decoder).toMatch(/turbo|vips/);
+    const page = await (await fetch(about.metrics)).text();
+    expect(page).toContain("millrace_data_jobs 1");
   }
   child.kill("SIGTERM");
   expect(await ended).toBe(0);

@@ -28,7 +28,7 @@ export async function dataInspectCommand(
 ): Promise<number> {
   const flags = given as InspectFlags;
   if (path === undefined) return sharedMemory(session, flags);
-  const source = await openSource(sourceOptions(path, flags));
+  const source = await openSource(await sourceOptions(path, flags));
   const cached = cacheOverviews().find((cache) => cache.path === cachePath(source)) ?? null;
   const sizes = Float64Array.from(
     { length: source.length },

@@ -1,7 +1,13 @@
 /** `millrace data serve`: the preparation service of a server. */
 import { formatBytes } from "@millrace/core";
 import {
+  decoderInUse,
+  metricsAddress,
+  type OpenOptions,
+  type PeersOptions,
+  parsePeer,
   type ServiceOptions,
+  serveMetrics,
   sourceKindOf,
   startService,
   type TransformSpec,
@@ -25,17 +31,18 @@ interface ServeFlags extends SourceFlags {
   readonly socket?: string;
   readonly badSamples?: "skip" | "replace" | "fail";
   readonly detach?: number;
+  readonly peer?: readonly string[];
+  readonly peerManifest?: string;
+  readonly rank?: number;
+  readonly world?: number;
+  readonly metrics?: string;
 }
 
 /** The preparation that suits the form of the data set. */
-export function transformOf(path: string, flags: ServeFlags): TransformSpec {
-  const kind = flags.kind ?? sourceKindOf(path);
+export function transformOf(source: OpenOptions, flags: ServeFlags): TransformSpec {
+  const { kind = sourceKindOf(source.path), tokenBytes = 2, tokens = 1024 } = source;
   if (kind === "tokens" || kind === "text")
-    return {
-      kind: "tokens",
-      width: flags.tokenBytes === "4" ? 4 : 2,
-      length: flags.tokens ?? 1024,
-    };
+    return { kind: "tokens", width: tokenBytes, length: tokens };
   return {
     kind: "image",
     size: flags.size ?? 224,
@@ -46,15 +53,23 @@ export function transformOf(path: string, flags: ServeFlags): TransformSpec {
   };
 }
 
+function peersOf({ peer = [], peerManifest }: ServeFlags): PeersOptions {
+  return {
+    members: peer.map(parsePeer),
+    ...(peerManifest !== undefined && { manifest: peerManifest }),
+  };
+}
+
 export async function dataServeCommand(
   session: Session,
   path: string,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as ServeFlags;
+  const opened = await sourceOptions(path, flags);
   const options: ServiceOptions = {
-    source: sourceOptions(path, flags),
-    transform: transformOf(path, flags),
+    source: opened,
+    transform: transformOf(opened, flags),
     batchSize: flags.batch ?? 64,
     ...(flags.seed !== undefined && { seed: flags.seed }),
     ...(flags.shuffle === false && { shuffle: false }),
@@ -65,12 +80,20 @@ export async function dataServeCommand(
     ...(flags.socket !== undefined && { socket: flags.socket }),
     ...(flags.badSamples !== undefined && { badSamples: flags.badSamples }),
     ...(flags.detach !== undefined && { detachSeconds: flags.detach }),
+    ...(flags.peer !== undefined && { peers: peersOf(flags) }),
+    ...(flags.rank !== undefined && { rank: flags.rank }),
+    ...(flags.world !== undefined && { world: flags.world }),
   };
+  const address = flags.metrics === undefined ? null : metricsAddress(flags.metrics);
+  const decoder =
+    options.transform.kind === "image" ? decoderInUse(options.transform.decoder) : null;
   await using service = await startService(options);
   const { source, socket, ring } = service;
+  await using metrics =
+    address === null ? null : await serveMetrics(address, () => service.status());
   // Also with --quiet: programs wait for this line.
   session.surroundings.stderr.write(
-    `${source.length} samples (${formatBytes(source.totalBytes)}) are served on ${socket}\n`,
+    `${source.length} samples (${formatBytes(source.totalBytes)}) are served on ${socket}${metrics === null ? "" : `, metrics on ${metrics.url}`}\n`,
   );
   if (session.json)
     session.printJson({
@@ -83,6 +106,8 @@ export async function dataServeCommand(
       stagingBytes: ring.layout.fileBytes,
       samples: source.length,
       identity: source.identity,
+      decoder,
+      metrics: metrics?.url ?? null,
       pid: process.pid,
     });
   await session.interruptible(async (signal) => {
