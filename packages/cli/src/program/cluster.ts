@@ -2,6 +2,7 @@
 import { MillraceError } from "@millrace/core";
 import { adviseCommand } from "./cluster-advise.ts";
 import { clusterFlags } from "./cluster-flags.ts";
+import { runCommands } from "./cluster-run.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
 import { decimal, wholeNumber } from "./values.ts";
 
@@ -249,7 +250,7 @@ function numbers(value: string): readonly number[] {
   return value.split(",").map((part) => decimal("--rates", 1e-3, 1e6)(part.trim()));
 }
 
-const verbs = [adviseCommand, simulate, compare, profile];
+const verbs = [adviseCommand, simulate, compare, profile, ...runCommands];
 
 export const clusterCommands: readonly CommandSpec[] = [
   {
