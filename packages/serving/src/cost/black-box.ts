@@ -35,7 +35,7 @@ export interface BlackBoxFit {
   readonly steps: number;
   /** Absolute errors of steps that the fit had not seen, summed, over their time. */
   readonly heldOut: number;
-  /** Share by which the sum of step times may be off, nine times in ten. Also in the profile. */
+  /** Share by which sums of step times may be off; of loads like the one seen, nine times in ten. Also in the profile. */
   readonly uncertainty: number;
   readonly bands: readonly BandedStep[];
 }
@@ -76,7 +76,9 @@ export function fitBlackBox(
       { hint: "record a longer run, with several requests at once" },
     );
   const best = tried.reduce((a, b) => (b.error < a.error ? b : a));
-  const { bands, uncertainty } = resampled(best.steps, about, new Rng(seed));
+  const { bands, off } = resampled(best.steps, about, new Rng(seed));
+  // Resampling knows nothing of loads that mix steps otherwise: sums of those are off by as much as single steps are.
+  const uncertainty = Math.max(off, best.error);
   return {
     profile: { ...profileOf(best.steps, about), uncertainty },
     chunkTokens: best.chunkTokens,
@@ -243,13 +245,13 @@ function resampled(
   steps: readonly ObservedStep[],
   about: Parameters<typeof profileOf>[1],
   rng: Rng,
-): Pick<BlackBoxFit, "bands" | "uncertainty"> {
+): Pick<BlackBoxFit, "bands"> & { readonly off: number } {
   const works = typicalSteps(steps);
   const cost = new ProfileCost(profileOf(steps, about));
   const blocks = Math.ceil(steps.length / BLOCK);
   const block = (i: number): readonly ObservedStep[] => steps.slice(i * BLOCK, (i + 1) * BLOCK);
   const seconds: number[][] = works.map(() => []);
-  const off: number[] = [];
+  const sums: number[] = [];
   for (let n = 0; n < RESAMPLES; n++) {
     const drawn = Array.from({ length: blocks }, () => rng.int(0, blocks - 1));
     const again = new ProfileCost(profileOf(drawn.flatMap(block), about));
@@ -264,10 +266,10 @@ function resampled(
         measured += step.seconds;
       }
     }
-    if (measured > 0) off.push(Math.abs(predicted / measured - 1));
+    if (measured > 0) sums.push(Math.abs(predicted / measured - 1));
   }
   return {
-    uncertainty: off.length === 0 ? 1 : quantileSorted(Float64Array.from(off).sort(), NINE_TENTHS),
+    off: sums.length === 0 ? 1 : quantileSorted(Float64Array.from(sums).sort(), NINE_TENTHS),
     bands: works.map((work, i) => {
       const sorted = Float64Array.from(seconds[i] as number[]).sort();
       return {

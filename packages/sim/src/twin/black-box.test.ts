@@ -61,8 +61,9 @@ test.each(["sarathi-serve", "orca"] as const)("%s: step times within 8 % of the 
   expect(fit.steps).toBeGreaterThan(1000);
   expect(fit.heldOut).toBeLessThan(0.08);
   if (type === "sarathi-serve") expect(fit.chunkTokens).toBe(256);
-  // The server does not drift: sums of steps are known within a few percent, and the profile says so.
-  expect(fit.uncertainty).toBeLessThan(0.05);
+  // The server does not drift: steps are known within a few percent, and the profile says so.
+  expect(fit.uncertainty).toBeLessThan(0.08);
+  expect(fit.uncertainty).toBeGreaterThanOrEqual(fit.heldOut);
   expect(fit.profile.uncertainty).toBe(fit.uncertainty);
   const fitted = new ProfileCost(fit.profile);
   for (const { work, seconds, low, high } of fit.bands) {
