@@ -197,17 +197,21 @@ export class Kernel implements Disposable {
     return tensor;
   }
 
+  /** What the graph computes. A parameter is a node of the graph too, but an operand here, with memory of its own. */
   #list(): Node[] {
     const { base } = this.#arena.library;
-    return Array.from({ length: this.#graph.nodes }, (_, i) => {
-      const address = base.ggml_graph_node(this.#graph.address, i) as bigint;
-      return {
+    const operands = new Set([...this.#operands.values()].map(({ address }) => address));
+    return Array.from(
+      { length: this.#graph.nodes },
+      (_, i) => base.ggml_graph_node(this.#graph.address, i) as bigint,
+    )
+      .filter((address) => !operands.has(address))
+      .map((address) => ({
         address,
         viewOf: this.#arena.wordAt(address, tensorStruct.viewSrc),
         viewOffset: this.#arena.wordAt(address, tensorStruct.viewOffs),
         bytes: base.ggml_nbytes(address),
-      };
-    });
+      }));
   }
 
   /** Intermediates: from the operator that makes one to the last that reads it or a view of it. */
