@@ -29,7 +29,7 @@ export interface BenchRun {
 }
 
 /** Runs a generated trace, with decision times. */
-export function benchRun(run: BenchRun): Promise<Outcome> {
+export function benchRun(run: BenchRun, hooks: { timeline?: boolean } = {}): Promise<Outcome> {
   const { mix = [20, 70, 10], gpus = "single", policy = "fifo", over = {} } = run;
   const trace = generateTrace({
     jobs: run.jobs,
@@ -46,7 +46,7 @@ export function benchRun(run: BenchRun): Promise<Outcome> {
     allocator: run.allocator,
     ...over,
   };
-  return runExperiment(trace, models, experiment, { clock: () => performance.now() });
+  return runExperiment(trace, models, experiment, { clock: () => performance.now(), ...hooks });
 }
 
 /** Total over the jobs of a run. */

@@ -23,7 +23,10 @@ export interface Change {
 }
 
 /** What becomes of the job under this assignment. */
-export function changeKind(job: JobState, to: readonly Slice[]): ChangeKind {
+export function changeKind(
+  job: Pick<JobState, "held" | "resize">,
+  to: readonly Slice[],
+): ChangeKind {
   const from = job.held;
   if (to.length === 0) return from.length === 0 ? "keep" : "stop";
   if (from.length === 0) return "start";

@@ -16,6 +16,7 @@ export { orderJobs } from "./policy/order.ts";
 export { type PolicyName, policyNames } from "./policy/policy.ts";
 export { starved } from "./policy/starvation.ts";
 export * from "./profile/from-job-profile.ts";
+export * from "./profile/online.ts";
 export * from "./profile/options.ts";
 export * from "./profile/published.ts";
 export { publishedModels } from "./profile/published-models.ts";

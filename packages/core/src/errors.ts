@@ -200,6 +200,11 @@ export const errorCodes = {
     title: "Another scheduler has taken this cluster over",
     text: "One scheduler at a time gives orders. Each that starts takes a higher number than those before it, and orders with a lower number are refused. Jobs go on under the new one; `millrace cluster status` shows them.",
   },
+  JOURNAL_INVALID: {
+    exit: 4,
+    title: "A scheduler's journal cannot be read",
+    text: "The journal in the scheduler's folder says what was ordered; without it jobs could be lost or started twice, so a damaged one stops the scheduler. A last line that a crash cut short is no damage: it never counted.",
+  },
   LEASE_REFUSED: {
     exit: 4,
     title: "A job could not take its lease",

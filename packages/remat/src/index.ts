@@ -1,5 +1,7 @@
 /** Training in less memory (MONeT): graphs, planning problems, solvers, and the simulator that judges every plan. */
+export * from "./baselines/compare.ts";
 export * from "./baselines/index.ts";
+export * from "./baselines/monet.ts";
 export * from "./costs/measured.ts";
 export * from "./costs/roofline.ts";
 export * from "./executor/index.ts";

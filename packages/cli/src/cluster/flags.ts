@@ -48,6 +48,7 @@ export interface ClusterFlags {
   readonly resize?: Experiment["resize"];
   readonly spanFactor?: number;
   readonly profileError?: number;
+  readonly refine?: boolean;
   readonly starvation?: number;
   readonly tenant?: readonly string[];
 }
@@ -77,6 +78,7 @@ export function experimentOf(flags: ClusterFlags): Experiment {
     resize: flags.resize ?? "restart",
     spanFactor: flags.spanFactor ?? 1,
     profileError: flags.profileError ?? 0,
+    refine: flags.refine ?? false,
     starvationSeconds: (flags.starvation ?? 1000) * 3600,
     seed: flags.seed ?? 1,
     tenants: (flags.tenant ?? []).map(tenantOf),

@@ -2,13 +2,14 @@
 import { MillraceError } from "@millrace/core";
 import { adviseCommand } from "./cluster-advise.ts";
 import { clusterFlags } from "./cluster-flags.ts";
+import { runCommands } from "./cluster-run.ts";
 import type { CommandSpec, FlagSpec } from "./tree.ts";
 import { decimal, wholeNumber } from "./values.ts";
 
 const group = "Training clusters:";
 
 const policies = ["fifo", "srtf", "las", "las-discrete", "ftf", "drf", "tetris"];
-const allocators = ["proportional", "greedy", "tune", "waterfill", "opt", "pooled"];
+const allocators = ["proportional", "greedy", "tune", "tune-afresh", "waterfill", "opt", "pooled"];
 
 const workloadFlags: readonly FlagSpec[] = [
   { flags: "--trace <csv>", text: "the jobs: rows job_id,model,arrival_s,iterations,gpus" },
@@ -80,6 +81,10 @@ const costFlags: readonly FlagSpec[] = [
     parse: decimal("--profile-error", 0, 2),
   },
   {
+    flags: "--refine",
+    text: "learn the curves of running jobs from what they are seen to do",
+  },
+  {
     flags: "--starvation <hours>",
     text: "a job that has not run for so long goes first (default: 1000)",
     parse: decimal("--starvation", 0.01, 1e6),
@@ -144,12 +149,22 @@ const compare: CommandSpec = {
       text: "processes (default: one per core)",
       parse: wholeNumber("--workers", 1),
     },
+    {
+      flags: "--sweep <name=list>",
+      text: "every value of a flag, e.g. restart-cost=0,30,60; several sweeps are combined",
+      repeat: true,
+    },
     ...costFlags,
+    { flags: "-o, --out <dir>", text: "keep an HTML report with charts of every run" },
   ],
   examples: [
     [
       "millrace cluster compare --profiles profiles.json --jobs 1000 --rates 5,7,9 --mix 50:0:50",
       "a curve over load",
+    ],
+    [
+      "millrace cluster compare --profiles profiles.json --jobs 500 --sweep restart-cost=0,30,60 --sweep gpu-counts=single,multi --out cmp/",
+      "every combination, with a report",
     ],
   ],
   run: async (session, { flags }) =>
@@ -235,7 +250,7 @@ function numbers(value: string): readonly number[] {
   return value.split(",").map((part) => decimal("--rates", 1e-3, 1e6)(part.trim()));
 }
 
-const verbs = [adviseCommand, simulate, compare, profile];
+const verbs = [adviseCommand, simulate, compare, profile, ...runCommands];
 
 export const clusterCommands: readonly CommandSpec[] = [
   {

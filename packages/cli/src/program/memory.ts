@@ -108,6 +108,24 @@ const sweep: CommandSpec = {
     (await import("../commands/memory/sweep.ts")).memorySweepCommand(session, args[0], flags),
 };
 
+const compare: CommandSpec = {
+  usage: "compare [file]",
+  summary: "our plan beside other methods within the same budget",
+  text: "Runs the baselines on the same costs and lets the same simulator judge them: storing everything, sqrt(n) segments, revolve, DTR, Gist-style encodings, planning with operators fixed (Checkmate), MONeT's own constraints as a program, and the joint plan. Methods that know no budget are marked where they exceed it.",
+  flags: [
+    ...graphFlags,
+    { flags: "-b, --budget <size>", text: "e.g. 11GiB, or a share of storing everything: 50%" },
+    ...effortFlags.map((flag) =>
+      flag.flags.startsWith("--effort")
+        ? { ...flag, text: "of each planned row (default: low)" }
+        : flag,
+    ),
+  ],
+  examples: [["millrace memory compare --model resnet-small --budget 50%", ""]],
+  run: async (session, { args, flags }) =>
+    (await import("../commands/memory/compare.ts")).memoryCompareCommand(session, args[0], flags),
+};
+
 const explain: CommandSpec = {
   usage: "explain [file]",
   summary: "why each tensor is kept or recomputed, and what one more MiB would buy",
@@ -132,11 +150,11 @@ export const memoryCommands: readonly CommandSpec[] = [
     group,
     summary: "train in less memory: plan a step within a budget",
     text: "Decides jointly which activations to keep, which to recompute and which implementation of each operator to run, so that a training step stays within a budget (MONeT, ICLR 2021), and proves how far from the best the plan is.",
-    commands: [plan, sweep, explain, models, memoryRun, memoryVerify],
+    commands: [plan, sweep, compare, explain, models, memoryRun, memoryVerify],
     run: async () => {
       throw new MillraceError(
         "USAGE",
-        "memory needs a verb: plan, sweep, explain, models, run or verify",
+        "memory needs a verb: plan, sweep, compare, explain, models, run or verify",
         { hint: "millrace memory plan --model resnet-50 --batch 64 --budget 50%" },
       );
     },

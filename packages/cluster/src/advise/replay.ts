@@ -53,6 +53,7 @@ export function replay(advice: ClusterAdvice, shape: ClusterShape): Replay | nul
         workSeconds: use.seconds,
         options: options(sized, base),
         gainFactor: 1,
+        curve: null,
         preemptible: false,
         resize: "restart",
         restartSeconds: 0,

@@ -4,11 +4,11 @@ import { findPlace, type PlacementMode } from "../placement/fit.ts";
 import { selectJobs } from "../policy/select.ts";
 import { finishPlan, startPlan } from "./frame.ts";
 
-/** Every job gets its GPUs' part of a server. */
+/** Every job gets its GPUs' part of a server, and stays where it runs when a move would cost it. */
 export function proportional(mode: PlacementMode) {
   return (state: ClusterState, order: readonly JobState[]): Plan => {
     const { chosen, waiting } = selectJobs(state, order);
-    const { ledger, drafts, others } = startPlan(state, chosen);
+    const { ledger, drafts, others } = startPlan(state, chosen, true);
     const left: { job: string; reason: WaitReason }[] = [...waiting];
     for (const job of others) {
       const { share } = job.options;

@@ -1,9 +1,10 @@
 /** What all allocators share: jobs that stay where they are, and the plan at the end. */
-import type { Assignment, ClusterState, JobState, Plan, WaitReason } from "../contracts.ts";
+import { changeCost, changeKind } from "../changes.ts";
+import type { Assignment, ClusterState, JobState, Plan, Slice, WaitReason } from "../contracts.ts";
 import { settleGpus } from "../placement/gpus.ts";
 import { type Draft, Ledger, type Part } from "../placement/ledger.ts";
 import { isFixed, isPinned } from "../policy/select.ts";
-import { type Choice, speedWithin } from "../profile/options.ts";
+import { type Choice, sameChoice, speedWithin } from "../profile/options.ts";
 
 /** What the job holds as parts of a placement. */
 export function heldParts(job: JobState): readonly Part[] {
@@ -36,21 +37,85 @@ export function mustStay(state: ClusterState, job: JobState): boolean {
   return draining;
 }
 
-/** A ledger with the jobs that must stay placed on it, and the others in their order. */
+/** Seconds over which a gain in speed is weighed against what a change costs. */
+export const weighingSeconds = 3600;
+
+/** Whether stopping the job, or emptying its cache, costs it anything. */
+export function changesCost({ restartSeconds, refillSeconds }: JobState): boolean {
+  return restartSeconds > 0 || refillSeconds > 0;
+}
+
+/** Speed times time until the next weighing, less what comes of changing to this on the way. */
+export function worthWith(job: JobState, choice: Choice, moved: boolean): number {
+  const from = job.held;
+  const kind =
+    from.length === 0 ? "start" : moved ? "move" : changeKind(job, stretched(job, choice));
+  const span = Math.min(weighingSeconds, job.remainingSeconds / choice.speed);
+  const first = kind === "start";
+  return choice.speed * (span - (first ? 0 : changeCost(job, kind, choice.cacheBytes)));
+}
+
+/** What the job holds, with the amounts of this choice instead. */
+function stretched({ held, gpus }: JobState, choice: Choice): readonly Slice[] {
+  return held.map((slice) => {
+    const part = slice.gpus.length / gpus;
+    const [cpus, hostBytes] = [choice.cpus * part, choice.hostBytes * part];
+    const same = Math.abs(cpus - slice.cpus) < 1e-6 && Math.abs(hostBytes - slice.hostBytes) < 1;
+    return same ? slice : { ...slice, cpus, hostBytes };
+  });
+}
+
+/**
+ * A ledger with the jobs that stay placed on it, and the others in their order. Those that must stay come first; with
+ * `costs` also those that run and would pay for a change, with what they hold (`kept`).
+ */
 export function startPlan(
   state: ClusterState,
   order: readonly JobState[],
-): { readonly ledger: Ledger; readonly drafts: Draft[]; readonly others: JobState[] } {
+  costs = false,
+): {
+  readonly ledger: Ledger;
+  readonly drafts: Draft[];
+  readonly kept: readonly Draft[];
+  readonly others: JobState[];
+} {
   const ledger = new Ledger(state);
   const drafts: Draft[] = [];
+  const kept: Draft[] = [];
   const others: JobState[] = [];
   for (const job of order)
     if (mustStay(state, job)) {
       // What cannot give back keeps all it has; the others start from their floor.
       const choice = isFixed(state, job) ? heldChoice(job) : job.options.floor;
       drafts.push(ledger.add(job, choice, heldParts(job)));
-    } else others.push(job);
-  return { ledger, drafts, others };
+    }
+  for (const job of order) {
+    if (mustStay(state, job)) continue;
+    const choice = costs && changesCost(job) ? keptChoice(state, ledger, job) : null;
+    if (choice === null) others.push(job);
+    else kept.push(ledger.add(job, choice, heldParts(job)));
+  }
+  drafts.push(...kept);
+  return { ledger, drafts, kept, others };
+}
+
+/** What a running job can go on with where it is: all it holds, or its floor; null when its place is gone. */
+function keptChoice(state: ClusterState, ledger: Ledger, job: JobState): Choice | null {
+  const parts = heldParts(job);
+  if (parts.length === 0) return null;
+  for (const { server, gpus } of parts)
+    if (state.servers[server]?.condition !== "up" || (ledger.gpus[server] as number) < gpus)
+      return null;
+  const fits = (choice: Choice): boolean =>
+    parts.every(({ server, gpus }) => ledger.fits(server, job, choice, gpus));
+  const held = heldChoice(job);
+  if (held.speed >= 1 - 1e-9 && fits(held)) return exactChoice(job, held);
+  return fits(job.options.floor) ? job.options.floor : null;
+}
+
+/** The choice as the object of the job's options where it is one of them. */
+export function exactChoice(job: JobState, held: Choice): Choice {
+  return job.options.choices.find((choice) => sameChoice(choice, held)) ?? held;
 }
 
 /** Raises jobs that had to stay to the best choice that the others left room for. */

@@ -11,6 +11,7 @@ export const allocators = {
   proportional: (mode) => proportional(mode),
   greedy: (mode) => greedy(mode),
   tune: (mode) => tune(mode),
+  "tune-afresh": (mode) => tune(mode, { costs: false }),
   waterfill: () => waterfill(),
   pooled: () => pooled,
 } as const satisfies Record<string, (mode: PlacementMode) => Allocator>;
@@ -24,6 +25,7 @@ export const allocatorNames: readonly AllocatorName[] = [
   "proportional",
   "greedy",
   "tune",
+  "tune-afresh",
   "waterfill",
   "opt",
   "pooled",

@@ -1,22 +1,26 @@
 /**
  * Synergy-Tune over a job's choices (Synergy §4.2, algorithm 1): the best one, else the floor, else peers on the chosen
- * servers fall back to their floors until there is room. Everything is placed afresh; where nothing changes the jobs keep
- * their GPUs.
+ * servers fall back to their floors until there is room. Where changes cost nothing everything is placed afresh, as
+ * published; jobs that would pay for a restart or a cold cache stay, and change where that gains more than it costs.
  */
 import type { ClusterState, JobState, Plan, WaitReason } from "../contracts.ts";
 import { byFreeGpus, findPlace, type PlacementMode } from "../placement/fit.ts";
 import type { Draft, Ledger, Part } from "../placement/ledger.ts";
 import { isFixed, selectJobs } from "../policy/select.ts";
-import { finishPlan, raiseStaying, startPlan } from "./frame.ts";
+import type { Choice } from "../profile/options.ts";
+import { changesCost, finishPlan, raiseStaying, startPlan, worthWith } from "./frame.ts";
+import { current, makeWhole, type Replaced, spanLoss } from "./whole.ts";
 
-/** The allocator with this placement. */
-export function tune(mode: PlacementMode) {
+/** The allocator with this placement; `costs: false` places afresh whatever it costs, as the published one does. */
+export function tune(mode: PlacementMode, { costs = true }: { readonly costs?: boolean } = {}) {
   return (state: ClusterState, order: readonly JobState[]): Plan => {
     const { chosen, waiting } = selectJobs(state, order);
-    const { ledger, drafts, others } = startPlan(state, chosen);
+    const { ledger, drafts, kept, others } = startPlan(state, chosen, costs);
     const left: { job: string; reason: WaitReason }[] = [...waiting];
-    for (const job of others) {
+    const replaced: Replaced = new Map();
+    for (const job of largestFirst(others)) {
       const { best } = job.options;
+      if (costs) makeWhole(state, ledger, job, spanLoss(job), replaced);
       const parts = findPlace(ledger, job, best, mode);
       const draft =
         parts === null ? placeAtFloor(state, ledger, job, mode) : ledger.add(job, best, parts);
@@ -24,8 +28,62 @@ export function tune(mode: PlacementMode) {
       else drafts.push(draft);
     }
     raiseStaying(state, ledger, drafts);
-    return finishPlan(state, drafts, left);
+    for (const draft of kept) {
+      const now = current(replaced, draft);
+      const raised = raiseKept(state, ledger, now, mode, replaced);
+      if (raised !== now) replaced.set(now, raised);
+    }
+    return finishPlan(
+      state,
+      drafts.map((draft) => current(replaced, draft)),
+      left,
+    );
   };
+}
+
+/** Jobs that lose speed over several servers are placed before the others leave no server whole (Synergy §4.2). */
+export function largestFirst(jobs: readonly JobState[]): readonly JobState[] {
+  if (!jobs.some((job) => job.gpus > 1 && job.spanFactor < 1)) return jobs;
+  return [...jobs].sort((a, b) => b.gpus - a.gpus);
+}
+
+/** The kept job with its best choice, here or elsewhere, and on one server, where that pays for the change; else as it is. */
+function raiseKept(
+  state: ClusterState,
+  ledger: Ledger,
+  draft: Draft,
+  mode: PlacementMode,
+  replaced: Replaced,
+): Draft {
+  const { job, choice } = draft;
+  const { best } = job.options;
+  const worth = (to: Choice, moved: boolean, parts: readonly Part[]): number =>
+    worthWith(job, to, moved) * (parts.length > 1 ? job.spanFactor : 1);
+  const spans = draft.parts.length > 1 && job.spanFactor < 1;
+  if (choice.speed >= best.speed && !spans) return draft;
+  if (draft.parts[0]?.server !== job.held[0]?.server) {
+    // It makes room for another one and starts anew anyway.
+    if (ledger.fitsInstead(draft, best)) ledger.change(draft, best);
+    return draft;
+  }
+  const now = worth(choice, false, draft.parts);
+  if (!spans && ledger.fitsInstead(draft, best)) {
+    if (worth(best, false, draft.parts) > now) ledger.change(draft, best);
+    return draft;
+  }
+  if (worthWith(job, best, true) <= now) return draft;
+  ledger.remove(draft);
+  const gain = spans ? worthWith(job, job.options.floor, true) - now : 0;
+  if (gain > 0) {
+    const server = makeWhole(state, ledger, job, gain, replaced);
+    if (server >= 0) {
+      const to = ledger.fits(server, job, best, job.gpus) ? best : job.options.floor;
+      return ledger.add(job, to, [{ server, gpus: job.gpus }]);
+    }
+  }
+  const parts = findPlace(ledger, job, best, mode);
+  const pays = parts !== null && worth(best, true, parts) > now;
+  return pays ? ledger.add(job, best, parts) : ledger.add(job, choice, draft.parts);
 }
 
 /**
@@ -63,7 +121,7 @@ function reclaimTargets(ledger: Ledger, job: JobState): readonly Part[] {
   return parts;
 }
 
-/** Sets peers back to their floors, the ones with most per GPU first, until the job's part fits. */
+/** Sets peers back to their floors, those that lose no restart by it and have most per GPU first, until the part fits. */
 function reclaim(
   state: ClusterState,
   ledger: Ledger,
@@ -72,8 +130,11 @@ function reclaim(
   gpus: number,
 ): void {
   const { floor } = job.options;
+  const pays = ({ job: peer }: Draft): number =>
+    peer.held.length > 0 && peer.resize !== "live" && changesCost(peer) ? 1 : 0;
   const peers = [...(ledger.drafts[server] as Draft[])].sort(
     (a, b) =>
+      pays(a) - pays(b) ||
       a.parts.length - b.parts.length ||
       b.choice.cpus / b.job.gpus - a.choice.cpus / a.job.gpus ||
       b.choice.hostBytes / b.job.gpus - a.choice.hostBytes / a.job.gpus,

@@ -109,6 +109,11 @@ export function speedWithin({ choices }: SpeedOptions, cpus: number, hostBytes: 
   return speed;
 }
 
+/** Equal cores and memory. */
+export function sameChoice(a: Choice, b: Choice): boolean {
+  return Math.abs(a.cpus - b.cpus) < 1e-6 && Math.abs(a.hostBytes - b.hostBytes) < 1;
+}
+
 interface Point {
   readonly cpus: number;
   readonly bytes: number;

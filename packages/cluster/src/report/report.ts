@@ -4,12 +4,11 @@ import {
   type KeyFigure,
   type ReportDocument,
   type Section,
-  timelineChart,
   writeNumber,
 } from "@millrace/report";
 import type { Experiment, Outcome } from "../simulator/experiment.ts";
 import { completionTimes, type RunSummary } from "../simulator/metrics.ts";
-import { serverGantt } from "./gantt.ts";
+import { ganttFigure, usageFigure } from "./figures.ts";
 
 /** A run with its timeline kept. */
 export interface ClusterReportInput
@@ -24,10 +23,6 @@ export interface Provenance {
 }
 
 const hour = 3600;
-/** Servers and hours that the Gantt shows at most. */
-const ganttServers = 16;
-const ganttHours = 168;
-
 /** Writes the document. */
 export function clusterReport(
   input: ClusterReportInput,
@@ -121,43 +116,15 @@ function times({ jobs, result, summary }: ClusterReportInput): Section {
 }
 
 function whereSection({ jobs, result, experiment }: ClusterReportInput): Section {
-  const { segments } = result.timeline;
-  const end = segments.reduce((last, segment) => Math.max(last, segment.to), 0);
-  const servers = Math.min(ganttServers, experiment.cluster.servers);
-  const to = Math.min(end, ganttHours * hour);
-  const { svg, leftOut } = serverGantt({
-    segments,
-    nameOf: (job) => `job ${jobs[job]?.id}`,
-    groupOf: (job) => jobs[job]?.model ?? "",
-    servers: Array.from({ length: servers }, (_, s) => ({
-      name: `s${s}`,
-      gpus: experiment.cluster.gpus,
-    })),
-    from: 0,
-    to,
-  });
-  const notes = ["a lane per GPU, a colour per model; point at a box for its job"];
-  if (servers < experiment.cluster.servers) notes.push(`the first ${servers} servers`);
-  if (to < end) notes.push(`the first ${ganttHours} hours of ${writeNumber(end / hour)}`);
-  if (leftOut > 0) notes.push(`${writeNumber(leftOut, "whole")} boxes left out`);
+  const chart = ganttFigure("Jobs on GPUs", { ...result.timeline, jobs }, experiment.cluster);
   return {
     id: "gantt",
     heading: "Who ran where",
-    blocks: [
-      {
-        kind: "charts",
-        columns: 1,
-        charts: [{ title: "Jobs on GPUs", svg, caption: `${notes.join("; ")}.` }],
-      },
-    ],
+    blocks: [{ kind: "charts", columns: 1, charts: [chart] }],
   };
 }
 
 function usage({ result }: ClusterReportInput): Section {
-  const { samples, capacity } = result.timeline;
-  const startsAt = samples.map(({ at }) => at);
-  const endsAt = samples.map(({ at }, i) => samples[i + 1]?.at ?? at + 1);
-  const share = (of: "gpus" | "cpus" | "hostBytes") => samples.map((s) => s[of] / capacity[of]);
   return {
     id: "usage",
     heading: "Resources over time",
@@ -166,31 +133,7 @@ function usage({ result }: ClusterReportInput): Section {
       {
         kind: "charts",
         columns: 1,
-        charts: [
-          {
-            title: "Held by jobs, and jobs waiting",
-            svg: timelineChart({
-              title: "Held by jobs, and jobs waiting",
-              description:
-                "Parts of all GPUs, CPUs and host memory that jobs hold; jobs that wait.",
-              count: samples.length,
-              startsAt,
-              endsAt,
-              panels: [
-                { name: "gpu", heading: "GPUs", values: share("gpus"), format: "percent", max: 1 },
-                { name: "cpu", heading: "CPUs", values: share("cpus"), format: "percent", max: 1 },
-                {
-                  name: "memory",
-                  heading: "Host memory",
-                  values: share("hostBytes"),
-                  format: "percent",
-                  max: 1,
-                },
-                { name: "queue", heading: "Jobs waiting", values: samples.map((s) => s.waiting) },
-              ],
-            }),
-          },
-        ],
+        charts: [usageFigure("Held by jobs, and jobs waiting", result.timeline)],
       },
     ],
   };

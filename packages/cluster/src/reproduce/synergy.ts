@@ -159,19 +159,27 @@ export const reproduceSynergy: Reproduce = async (options): Promise<Reproduction
     rate: null,
     mix: [60, 30, 10],
     jobs: 100,
-    lengths: "short",
     cluster: { ...synergyCluster, servers: 4 },
   };
-  await add(
-    "makespan of proportional over that of Tune, 100 jobs at once on 32 GPUs",
-    null,
-    "x",
-    fixed,
-    async (s) =>
+  // A makespan is the end of one job: what it gains on one trace says little, so there are many.
+  const traces = Array.from({ length: quick ? 5 : 40 }, (_, i) => seed + i);
+  const ratios: number[] = [];
+  for (const s of traces)
+    ratios.push(
       (await lab.measure(fixed, "proportional", s)).makespanHours /
-      (await lab.measure(fixed, "tune", s)).makespanHours,
-    "the shape of their physical experiment",
-  );
+        (await lab.measure(fixed, "tune", s)).makespanHours,
+    );
+  const sensitive = ratios.filter((value) => value >= 1.39).length;
+  rows.push({
+    claim: "makespan of proportional over that of Tune, 100 jobs at once on 32 GPUs",
+    theirs: 1.39,
+    ...spread(ratios),
+    unit: "x",
+    n: fixed.jobs,
+    seed,
+    kind: "simulated",
+    note: `${text(fixed)}; the shape of their physical experiment, theirs is of one trace in their simulator; ${traces.length} traces, ${sensitive} of them at 1.39 or more: the last job to end decides, and it gains only where it is sensitive`,
+  });
   const exact: Setting = { policy: "srtf", rate: 7, mix: [50, 0, 50], jobs: quick ? 150 : 500 };
   await add(
     "mean JCT of Tune above that of OPT",

@@ -45,6 +45,8 @@ export interface Experiment {
   readonly spanFactor: number;
   /** Standard deviation of real over believed gain, relative; 0 for true profiles. */
   readonly profileError: number;
+  /** Believed curves are refined while jobs run. */
+  readonly refine: boolean;
   readonly seed: number;
   readonly tenants: readonly Tenant[];
   readonly serverEvents: readonly ServerEvent[];
@@ -64,6 +66,7 @@ export const plainExperiment: Experiment = {
   resize: "restart",
   spanFactor: 1,
   profileError: 0,
+  refine: false,
   seed: 1,
   tenants: [],
   serverEvents: [],

@@ -108,6 +108,12 @@ export function jobSpecs(
       workSeconds: job.iterations * model.iterationSeconds,
       options: choices,
       gainFactor: terms.gainFactor(row),
+      curve: {
+        profile: model.profile,
+        share,
+        ownBytes: model.ownBytes ?? 0,
+        gainFactor: terms.gainFactor(row),
+      },
       preemptible: terms.preemptible,
       resize: terms.resize,
       restartSeconds: terms.restartSeconds,

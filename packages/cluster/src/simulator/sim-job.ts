@@ -1,6 +1,8 @@
 /** A job in the simulation: what the scheduler sees of it, and what is true. */
 import type { JobState, ResizeMode, Slice } from "../contracts.ts";
+import { type OnlineProfile, onlineProfile } from "../profile/online.ts";
 import type { SpeedOptions } from "../profile/options.ts";
+import type { TrueCurve } from "./truth.ts";
 
 /** A job to be simulated. */
 export interface JobSpec {
@@ -15,6 +17,8 @@ export interface JobSpec {
   readonly options: SpeedOptions;
   /** Real speed over believed speed, above speed 1; 1 where the profile is right (see profile error). */
   readonly gainFactor: number;
+  /** The curve behind the options, for simulations that refine it; null where there is none. */
+  readonly curve: TrueCurve | null;
   readonly preemptible: boolean;
   readonly resize: ResizeMode;
   readonly restartSeconds: number;
@@ -31,7 +35,7 @@ export class SimJob implements JobState {
   readonly tenant: string;
   readonly arrivedAt: number;
   readonly gpus: number;
-  readonly options: SpeedOptions;
+  options: SpeedOptions;
   readonly workSeconds: number;
   readonly preemptible: boolean;
   readonly resize: ResizeMode;
@@ -49,6 +53,9 @@ export class SimJob implements JobState {
   speed = 0;
   /** Seconds of restart and refill that it has still to sit out. */
   overheadSeconds = 0;
+  /** What is known of its curve, and seconds of work with its grant that were not looked at yet. */
+  online: OnlineProfile | null;
+  unseenSeconds = 0;
   restarts = 0;
   preemptions = 0;
   firstStart = Number.NaN;
@@ -69,6 +76,7 @@ export class SimJob implements JobState {
     this.dataset = spec.dataset;
     this.spanFactor = spec.spanFactor;
     this.remainingSeconds = spec.workSeconds;
+    this.online = spec.curve === null ? null : onlineProfile(spec.curve.profile);
   }
 
   /** When it would end if nothing changed; Infinity while it waits. */
@@ -84,6 +92,7 @@ export class SimJob implements JobState {
     this.lastRanAt = until;
     const idle = Math.min(seconds, this.overheadSeconds);
     this.overheadSeconds -= idle;
+    this.unseenSeconds += seconds - idle;
     this.remainingSeconds = Math.max(0, this.remainingSeconds - (seconds - idle) * this.speed);
   }
 }

@@ -1,9 +1,16 @@
+import { Rng } from "@millrace/core";
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { randomProfile } from "../allocator/allocator.conformance.ts";
 import { allocators } from "../allocator/registry.ts";
 import { planProblem } from "../plan-check.ts";
-import type { SpeedProfile } from "../profile/speed-profile.ts";
+import { policyNames } from "../policy/policy.ts";
+import { shareTerms } from "../profile/share.ts";
+import { rateAt, type SpeedProfile } from "../profile/speed-profile.ts";
+import { publishedMix } from "../reproduce/published-mix.ts";
 import { generateTrace, gpuCounts, synergyMix } from "../trace/generate.ts";
 import type { TraceJob } from "../trace/job-trace.ts";
+import { plainExperiment, runExperiment } from "./experiment.ts";
 import { idealTerms, type JobTerms, jobSpecs, type Model, uniformServers } from "./from-trace.ts";
 import { type SimulationSpec, simulate, simulateLater } from "./simulate.ts";
 
@@ -179,4 +186,131 @@ describe("generated traces", () => {
       expect([...again.finish]).toEqual([...checked.finish]);
     },
   );
+});
+
+describe("the guarantee", () => {
+  const guaranteed = (Object.keys(allocators) as (keyof typeof allocators)[]).filter(
+    (name) => name !== "pooled",
+  );
+
+  test("with warm caches and true profiles no job ever runs below its proportional speed", () => {
+    const drawn = fc.record({
+      seed: fc.nat(1e6),
+      allocator: fc.constantFrom(...guaranteed),
+      policy: fc.constantFrom(...policyNames),
+      restartSeconds: fc.constantFrom(0, 45),
+      resize: fc.constantFrom("live" as const, "restart" as const),
+      decisions: fc.constantFrom("rounds" as const, "events" as const),
+      preemptible: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(drawn, ({ seed, allocator, policy, decisions, ...terms }) => {
+        const rng = new Rng(seed);
+        const names = ["a", "b", "c", "d"];
+        const curves = names.map((name) => randomProfile(rng, name));
+        const drawnModels = new Map(
+          curves.map((profile) => [profile.name, { profile, iterationSeconds: 1 }]),
+        );
+        const trace = generateTrace({
+          jobs: 60,
+          seed,
+          arrivals: { kind: "poisson", jobsPerHour: 12 },
+          classes: [{ name: "all", models: names, part: 1 }],
+          gpus: gpuCounts.multi,
+          iterationSeconds: () => 1,
+        });
+        const servers = uniformServers(2, 8, 24, 500e9);
+        const share = shareTerms(servers);
+        const { jobs } = jobSpecs(trace, drawnModels, servers, { ...idealTerms, ...terms });
+        const spec: SimulationSpec = {
+          ...specOf([]),
+          jobs,
+          servers,
+          policy,
+          decisions,
+          serverEvents: [
+            { at: 40_000, server: 0, condition: "down" },
+            { at: 60_000, server: 0, condition: "up" },
+          ],
+        };
+        const modelOf = new Map(jobs.map((one) => [one.id, one.model]));
+        const allocate = allocators[allocator]("consolidate");
+        simulate(
+          spec,
+          (state, order) => {
+            const plan = allocate(state, order);
+            for (const { job: id, slices } of plan.assignments) {
+              // By the curve itself and what the job is given, not by what the plan says of it.
+              const profile = drawnModels.get(modelOf.get(id) ?? "")?.profile as SpeedProfile;
+              const gpus = slices.reduce((sum, slice) => sum + slice.gpus.length, 0);
+              const cpus = slices.reduce((sum, slice) => sum + slice.cpus, 0);
+              const bytes = slices.reduce((sum, slice) => sum + slice.hostBytes, 0);
+              const least = rateAt(profile, share.cpusPerGpu, share.hostBytesPerGpu);
+              expect(rateAt(profile, cpus / gpus, bytes / gpus)).toBeGreaterThanOrEqual(
+                least * (1 - 1e-9),
+              );
+            }
+            return plan;
+          },
+          { stop: (_, now) => now > 200_000 },
+        );
+      }),
+      { numRuns: 40 },
+    );
+  });
+});
+
+describe("jobs over several servers", () => {
+  const trace = generateTrace({
+    jobs: 120,
+    seed: 3,
+    arrivals: { kind: "poisson", jobsPerHour: 5 },
+    classes: [{ name: "all", models: ["flat", "hungry"], part: 1 }],
+    gpus: gpuCounts.multi,
+    iterationSeconds: () => 1,
+  });
+
+  test.each(["tune", "waterfill"] as const)(
+    "%s keeps those that lose speed by it on one, and lets the others be",
+    (name) => {
+      const spanned = (spanFactor: number): number => {
+        const spec = specOf(trace, {}, { restartSeconds: 30, spanFactor }, 4);
+        let seconds = 0;
+        simulate(spec, (state, order) => {
+          const plan = allocators[name]("consolidate")(state, order);
+          expect(planProblem(state, plan)).toBeNull();
+          seconds += plan.assignments.filter(({ slices }) => slices.length > 1).length;
+          return plan;
+        });
+        return seconds;
+      };
+      expect(spanned(0.8)).toBeLessThan(0.3 * spanned(1));
+    },
+  );
+});
+
+describe("profiles that are wrong", () => {
+  test("are refined while jobs run, and jobs end sooner for it", async () => {
+    const trace = generateTrace({
+      jobs: 200,
+      seed: 12,
+      arrivals: { kind: "poisson", jobsPerHour: 7 },
+      classes: synergyMix(50, 0, 50),
+      gpus: gpuCounts.single,
+      iterationSeconds: (model) => publishedMix().get(model)?.iterationSeconds ?? 1,
+    });
+    const mean = async (refine: boolean, profileError: number): Promise<number> => {
+      const cluster = { servers: 10, gpus: 8, cpus: 24, hostBytes: 500e9 };
+      const experiment = { ...plainExperiment, cluster, profileError, refine };
+      return (await runExperiment(trace, publishedMix(), experiment)).summary.jct.mean;
+    };
+    const [blind, learned, known] = [
+      await mean(false, 1),
+      await mean(true, 1),
+      await mean(true, 0),
+    ];
+    expect(learned).toBeLessThan(blind);
+    // Where profiles are right there is nothing to learn.
+    expect(known).toBeCloseTo(await mean(false, 0), 1);
+  });
 });

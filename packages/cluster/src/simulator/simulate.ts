@@ -7,6 +7,7 @@ import { InvariantError } from "@millrace/core";
 import { changeCost, changeKind } from "../changes.ts";
 import type {
   Allocator,
+  Assignment,
   AsyncAllocator,
   ClusterState,
   JobState,
@@ -16,8 +17,10 @@ import type {
 import { type Decision, decide, decideLater } from "../decide.ts";
 import type { PolicyName } from "../policy/policy.ts";
 import { starved } from "../policy/starvation.ts";
+import { learn, onlineOptions } from "../profile/online.ts";
 import { type JobSpec, SimJob } from "./sim-job.ts";
 import { Timeline } from "./timeline.ts";
+import { observed, trueSpeed } from "./truth.ts";
 
 /** A change of a server during the run. */
 export interface ServerEvent {
@@ -38,6 +41,8 @@ export interface SimulationSpec {
   /** Waiting seconds after which a job goes first. */
   readonly starvationSeconds: number;
   readonly serverEvents: readonly ServerEvent[];
+  /** Believed curves are refined by what jobs are seen to do (default: they stay). */
+  readonly refine?: boolean;
 }
 
 /** What a run may do beside computing. */
@@ -153,6 +158,7 @@ class Run {
     }
     for (const job of starved(this.active, this.now, this.spec.starvationSeconds))
       (job as SimJob).boosted = true;
+    if (this.spec.refine === true) for (const job of this.active) refine(job);
     return true;
   }
 
@@ -240,7 +246,7 @@ class Run {
       // A reference plan holds nothing; it is enough that the job runs.
       if (executable) this.give(job, assignment.slices);
       else if (Number.isNaN(job.firstStart)) job.firstStart = this.now;
-      job.speed = realSpeed(job, assignment.speed);
+      job.speed = this.speedOf(job, assignment);
     }
     for (const job of this.active)
       if (!running.has(job) && job.speed > 0) {
@@ -256,9 +262,18 @@ class Run {
     if (order.length === this.active.length) this.active = order as SimJob[];
   }
 
+  /** Real speed of an assignment. */
+  private speedOf(job: SimJob, { slices, speed }: Assignment): number {
+    const { curve } = job.spec;
+    if (this.spec.refine !== true || curve === null || slices.length === 0)
+      return realSpeed(job, speed);
+    return trueSpeed(curve, job.gpus, slices) * (slices.length > 1 ? job.spanFactor : 1);
+  }
+
   private give(job: SimJob, slices: JobState["held"]): void {
     const kind = changeKind(job, slices);
     if (kind === "keep") return;
+    job.unseenSeconds = 0;
     let cacheBytes = 0;
     for (const slice of slices) cacheBytes += slice.cacheBytes;
     if (kind === "start" || kind === "move") job.warmBytes = this.sharedWarm(job, slices);
@@ -298,6 +313,20 @@ class Run {
       timeline: this.timeline,
     };
   }
+}
+
+/** What the scheduler learns from how the job ran with its grant. */
+function refine(job: SimJob): void {
+  const { online, spec, unseenSeconds } = job;
+  if (online === null || spec.curve === null || job.held.length === 0 || unseenSeconds === 0)
+    return;
+  const { share, ownBytes } = spec.curve;
+  const next = learn(online, observed(spec.curve, job.gpus, job.held, unseenSeconds));
+  if (next === online) return;
+  job.unseenSeconds = 0;
+  job.online = next;
+  if (next.believed !== online.believed)
+    job.options = onlineOptions(next, job.gpus, share, ownBytes);
 }
 
 /** Believed speed to real speed: the gain over the share is off by the job's factor, the share itself is not. */

@@ -214,11 +214,6 @@ function partitionedSection(rows: readonly PartitionedRow[]): Section {
           { header: "Ratio", kind: "number" },
           { header: "From caches", kind: "number", unit: "samples/s" },
           { header: "Disk after epoch 1", kind: "number", format: "bytes" },
-          { header: "Wait for prep", kind: "number", format: "percent" },
-          { header: "CPU of jobs", kind: "number", unit: "ms/sample" },
-          { header: "of stores", kind: "number", unit: "ms/sample" },
-          { header: "of the machine", kind: "number", unit: "ms/sample" },
-          { header: "Cores busy", kind: "number", format: "percent" },
         ],
         rows: rows.map((row) => ({
           cells: [
@@ -229,6 +224,24 @@ function partitionedSection(rows: readonly PartitionedRow[]): Section {
             row.ratio,
             row.partitioned.samplesPerSecond,
             row.partitioned.storageBytes,
+          ],
+        })),
+      },
+      {
+        kind: "table",
+        columns: [
+          { header: "Servers", kind: "number", format: "whole" },
+          { header: "Preparation", kind: "text" },
+          { header: "Wait for prep", kind: "number", format: "percent" },
+          { header: "CPU of jobs", kind: "number", unit: "ms/sample" },
+          { header: "of stores", kind: "number", unit: "ms/sample" },
+          { header: "of the machine", kind: "number", unit: "ms/sample" },
+          { header: "Cores busy", kind: "number", format: "percent" },
+        ],
+        rows: rows.map((row) => ({
+          cells: [
+            row.servers,
+            row.prep,
             row.prep === "none" ? "" : row.partitioned.prepShare,
             row.partitioned.coreMsPerSample,
             row.partitioned.storeMsPerSample,

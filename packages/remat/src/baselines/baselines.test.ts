@@ -3,13 +3,16 @@ import { expect, test } from "vitest";
 import { explainPlan, memoryPrice } from "../explain/explain.ts";
 import { sweepMemory } from "../explain/sweep.ts";
 import { timelineReport } from "../explain/timeline.ts";
+import { formulate } from "../milp/formulation.ts";
 import { simulate } from "../problem/simulate.ts";
 import { chainProblem, residualProblem } from "../problem/synthetic.ts";
 import { planMemory } from "../solve/planner.ts";
 import { storeAll } from "../solve/reference.ts";
+import { compareMemory } from "./compare.ts";
 import { dtrPlan } from "./dtr.ts";
 import { gistPlan } from "./gist.ts";
-import { baselines, checkmateMemoryBound, monetPeak } from "./index.ts";
+import { baselines, checkmateMemoryBound } from "./index.ts";
+import { monetPeak, monetPlan } from "./monet.ts";
 import { revolvePlan, segmentPlan } from "./segments.ts";
 
 const chain = chainProblem(4, 30);
@@ -59,6 +62,48 @@ test("no baseline beats the planner within its own memory, and all are judged by
   const own = await checkmateMemoryBound(fixed, fixedPlan.time as number, programs);
   expect(own).toBeLessThanOrEqual(budget * (1 + 1e-6));
   expect(monetPeak(joint, ours.plan ?? [])).toBeGreaterThanOrEqual(ours.peak as number);
+});
+
+test("MONeT's constraints as a program allow no more than the exact ones, and keep to its own count", async () => {
+  const small = residualProblem(3, 12, "joint");
+  const budget = small.fixed + (storeAll(small).peak - small.fixed) * 0.55;
+  await using programs = new HighsSolver();
+  const theirs = await monetPlan(small, budget, programs, {
+    effort: "low",
+    seed: 1,
+    maxNodes: 20,
+  });
+  const exact = await planMemory(small, budget, { effort: "low", programs, minBudget: false });
+  expect(theirs?.plan).not.toBeNull();
+  expect(theirs?.counted).toBeLessThanOrEqual(budget * (1 + 1e-6));
+  expect(theirs?.time).toBeGreaterThanOrEqual((exact.lowerBound as number) - 1e-9);
+  expect(theirs?.lowerBound).toBeLessThanOrEqual((theirs?.time as number) * (1 + 1e-6));
+  // Counting more never lets the relaxation be faster.
+  const relaxed = async (skips: "exact" | "spanning"): Promise<number> => {
+    const { program } = formulate(small, { kind: "time", budget }, skips);
+    return (await programs.solve(program, { relaxed: true })).objective;
+  };
+  expect(await relaxed("spanning")).toBeGreaterThanOrEqual((await relaxed("exact")) - 1e-9);
+});
+
+test("the comparison has a row for each way, and ours is the fastest that fits", async () => {
+  await using programs = new HighsSolver();
+  const plain = residualProblem(2, 12, "checkpoint-only");
+  const budget = plain.fixed + (storeAll(plain).peak - plain.fixed) * 0.6;
+  const rows = await compareMemory(plain, plain, budget, { effort: "low", seed: 1, programs });
+  expect(rows.map((row) => row.name)).toEqual(
+    expect.arrayContaining([
+      "store everything",
+      "DTR",
+      "Checkmate (operators fixed)",
+      "MONeT's constraints",
+      "millrace",
+    ]),
+  );
+  const ours = rows.at(-1);
+  for (const row of rows)
+    if (row.fits && row.time !== null)
+      expect(row.time).toBeGreaterThanOrEqual((ours?.time as number) * (1 - 1e-9));
 });
 
 test("a plan is explained, priced, swept and drawn", async () => {

@@ -1,7 +1,6 @@
 /** Baselines on the same problem, judged by the same simulator: what others would do with its memory. */
 import type { LinearSolver } from "@millrace/core/solver";
 import { canFormulate, formulate } from "../milp/formulation.ts";
-import { layoutOf } from "../problem/layout.ts";
 import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
 import { simulate } from "../problem/simulate.ts";
@@ -62,36 +61,4 @@ export async function checkmateMemoryBound(
   const formulation = formulate(fixed, { kind: "budget", time });
   const result = await programs.solve(formulation.program, { relaxed: true, ...options });
   return result.status === "optimal" ? result.objective * formulation.memoryScale : null;
-}
-
-/** A plan's peak as MONeT counts it: every skip that spans a recomputed operator is there, needed or not (its equation 5). */
-export function monetPeak(problem: Problem, plan: Plan): number {
-  const layout = layoutOf(problem);
-  const n = layout.count;
-  const live = new Uint8Array(2 * n);
-  let peak = 0;
-  let lossDone = false;
-  const verdict = simulate(problem, plan, {
-    layout,
-    onEvent: ({ action, during }) => {
-      let missing = 0;
-      if (action.kind === "forward") {
-        const j = action.operator;
-        if (lossDone)
-          for (let u = 0; u < j; u++)
-            if (live[u] === 0 && (layout.consumers[u] as Int32Array).some((v) => v > j))
-              missing += problem.operators[u]?.output ?? 0;
-        const choice = problem.operators[j]?.forward[action.choice];
-        if (choice?.inPlace !== undefined) live[choice.inPlace] = 0;
-        live[j] = 1;
-        if (j === n - 1) lossDone = true;
-      } else if (action.kind === "free") live[action.tensor] = 0;
-      else
-        for (const t of problem.operators[action.operator]?.backward[action.choice]?.split?.frees ??
-          [])
-          live[t] = 0;
-      peak = Math.max(peak, during + missing);
-    },
-  });
-  return verdict.valid ? peak : Number.POSITIVE_INFINITY;
 }

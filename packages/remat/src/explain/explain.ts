@@ -3,7 +3,7 @@ import type { LinearSolver } from "@millrace/core/solver";
 import { canFormulate, formulate } from "../milp/formulation.ts";
 import { layoutOf } from "../problem/layout.ts";
 import type { Plan } from "../problem/plan.ts";
-import { type Problem, tensorName } from "../problem/problem.ts";
+import { type Problem, tensorName, timeAgain } from "../problem/problem.ts";
 import { simulate } from "../problem/simulate.ts";
 
 /** What becomes of a forward tensor between its making and its last use in backward. */
@@ -60,7 +60,7 @@ export function explainPlan(problem: Problem, plan: Plan): TensorReport[] {
           since[t] = start;
           made[t] = (made[t] as number) + 1;
           sizes[t] = t < n ? op.output : (choice.auxiliary ?? 0);
-          if ((made[t] as number) > 1) times[t] = (times[t] as number) + choice.time;
+          if ((made[t] as number) > 1) times[t] = (times[t] as number) + timeAgain(choice);
         }
         if (choice.inPlace !== undefined) {
           gone(choice.inPlace, finish);
@@ -93,7 +93,7 @@ export function explainPlan(problem: Problem, plan: Plan): TensorReport[] {
             : "transient",
       made: made[t] as number,
       recomputeTime: times[t] as number,
-      ownTime: Math.min(...(op?.forward ?? []).map((choice) => choice.time)),
+      ownTime: Math.min(...(op?.forward ?? []).map(timeAgain)),
       aliveShare: end > 0 ? (alive[t] as number) / end : 0,
     });
   }

@@ -14,74 +14,112 @@ const winogradSpeed = 1.6;
 const leanSpeed = 0.85;
 /** Transformed tiles of input and output: 4x4 for every 2x2 outputs are 4 times the data, in slices of at most this. */
 const winogradSlice = 2 ** 30;
+/** Slices of the batch that a caller makes, to use fast kernels in little workspace (Oyama et al., 2018: µ-cuDNN). */
+const smallSlice = 2 ** 26;
 
-/** A convolution: fast with workspace or slower without; backward in one or in two halves. */
-export function convolution(graph: TrainingGraph, index: number): Implementations {
+/** A way to compute a convolution or one of its gradients. */
+interface Algorithm {
+  readonly name: string;
+  readonly workspaceBytes: number;
+  readonly speed: number;
+  readonly kernels: number;
+}
+
+/** Ways to run a convolution, the one that cuDNN would pick first. */
+function algorithms(graph: TrainingGraph, index: number): Algorithm[] {
   const op = graph.operators[index];
   const operation = op?.operation;
   if (op === undefined || (operation?.kind !== "conv2d" && operation?.kind !== "convTranspose2d"))
-    return { forward: [], backward: [] };
-  const dims = sourceDims(graph, index, 0);
-  const perOutput = elements(op.parameters[0]?.dims ?? []) / (op.dims[1] as number);
-  const transposed = operation.kind === "convTranspose2d";
-  const groups = transposed ? 1 : operation.groups;
-  // Multiply-adds of each output element, or of each input element when transposed.
-  const flops = transposed
-    ? (2 * elements(dims) * elements(op.parameters[0]?.dims ?? [])) / (dims[1] as number)
-    : 2 * elements(op.dims) * perOutput;
-  const bytes = sourceBytes(graph, index) + outputBytes(graph, index) + parameterBytes(graph, op);
-  const depthwise = groups > 1;
+    return [];
+  if (operation.kind === "conv2d" && operation.groups > 1)
+    return [{ name: "depthwise", workspaceBytes: 0, speed: 1, kernels: 1 }];
   const [kh, kw] = operation.kernel;
   const tiled =
-    !depthwise &&
-    !transposed &&
+    operation.kind === "conv2d" &&
     kh === 3 &&
     kw === 3 &&
     operation.stride[0] === 1 &&
     operation.stride[1] === 1 &&
-    (dims[1] as number) >= 16;
-  const workspace = tiled
-    ? Math.min(4 * (sourceBytes(graph, index) + outputBytes(graph, index)), winogradSlice)
-    : (op.dims[2] ?? 1) * (op.dims[3] ?? 1) * kh * kw * 4;
-  const work = (share: number, speed: number, kernels: number): Work => ({
-    class: depthwise ? "memory" : "convolution",
-    flops: flops * share,
-    bytes: bytes * share,
-    efficiency: speed,
-    kernels,
-  });
-  const fast = tiled ? winogradSpeed : 1;
-  const name = depthwise ? "depthwise" : tiled ? "winograd" : "precomputed";
-  const forward: ForwardImplementation[] = [
-    { name, workspaceBytes: depthwise ? 0 : workspace, work: work(1, fast, 1) },
-  ];
-  if (!depthwise)
-    forward.push({ name: "implicit", workspaceBytes: 0, work: work(1, leanSpeed, 1) });
-  // The first operator has no input gradient.
-  const first = op.inputs.length === 0;
-  const share = first ? 1 : 2;
-  const needs = first ? [] : [{ kind: "input", position: 0 } as const];
-  const backward: BackwardImplementation[] = [
-    { name, workspaceBytes: depthwise ? 0 : workspace, needs, work: work(share, fast, share) },
-  ];
-  if (!first) {
-    const split = { frees: [0] };
-    backward.push({
-      name: `${name}, halves`,
-      workspaceBytes: depthwise ? 0 : workspace,
-      needs,
-      split: { ...split, workspaceBytes: depthwise ? 0 : workspace },
-      work: work(share, fast, share),
-    });
-    if (!depthwise)
-      backward.push({
-        name: "implicit, halves",
-        workspaceBytes: 0,
-        needs,
-        split: { ...split, workspaceBytes: 0 },
-        work: work(share, leanSpeed, share),
-      });
+    (sourceDims(graph, index, 0)[1] as number) >= 16;
+  const lean: Algorithm = { name: "implicit", workspaceBytes: 0, speed: leanSpeed, kernels: 1 };
+  if (!tiled) {
+    const workspaceBytes = (op.dims[2] ?? 1) * (op.dims[3] ?? 1) * kh * kw * 4;
+    return [{ name: "precomputed", workspaceBytes, speed: 1, kernels: 1 }, lean];
   }
+  const whole = 4 * (sourceBytes(graph, index) + outputBytes(graph, index));
+  const winograd = (name: string, slice: number): Algorithm => ({
+    name,
+    workspaceBytes: Math.min(whole, slice),
+    speed: winogradSpeed,
+    kernels: Math.ceil(whole / slice),
+  });
+  const all = [winograd("winograd", winogradSlice)];
+  if (whole > smallSlice) all.push(winograd("winograd in slices", smallSlice));
+  return [...all, lean];
+}
+
+/**
+ * A convolution: fast with workspace, in slices, or slower without; backward at once or in two halves, the gradient of
+ * the weights first, each half by an algorithm of its own.
+ */
+export function convolution(graph: TrainingGraph, index: number): Implementations {
+  const op = graph.operators[index];
+  const operation = op?.operation;
+  const ways = algorithms(graph, index);
+  const [fast] = ways;
+  if (op === undefined || operation === undefined || fast === undefined)
+    return { forward: [], backward: [] };
+  const weight = elements(op.parameters[0]?.dims ?? []);
+  // Multiply-adds of each output element, or of each input element when transposed.
+  const flops =
+    operation.kind === "convTranspose2d"
+      ? (2 * elements(sourceDims(graph, index, 0)) * weight) /
+        (sourceDims(graph, index, 0)[1] as number)
+      : (2 * elements(op.dims) * weight) / (op.dims[1] as number);
+  const bytes = sourceBytes(graph, index) + outputBytes(graph, index) + parameterBytes(graph, op);
+  const work = (halves: readonly Algorithm[]): Work => {
+    const sum = halves.reduce((total, way) => total + 1 / way.speed, 0);
+    return {
+      class: fast.name === "depthwise" ? "memory" : "convolution",
+      flops: flops * halves.length,
+      bytes: bytes * halves.length,
+      efficiency: halves.length / sum,
+      kernels: halves.reduce((total, way) => total + way.kernels, 0),
+    };
+  };
+  const forward = ways.map(
+    (way): ForwardImplementation => ({
+      name: way.name,
+      workspaceBytes: way.workspaceBytes,
+      work: work([way]),
+    }),
+  );
+  // The first operator has no input gradient.
+  if (op.inputs.length === 0)
+    return {
+      forward,
+      backward: ways.map((way) => ({
+        name: way.name,
+        workspaceBytes: way.workspaceBytes,
+        needs: [],
+        work: work([way]),
+      })),
+    };
+  const needs = [{ kind: "input", position: 0 } as const];
+  const halves = (weights: Algorithm, inputs: Algorithm): BackwardImplementation => ({
+    name: weights === inputs ? `${weights.name}, halves` : `${weights.name}, ${inputs.name}`,
+    workspaceBytes: inputs.workspaceBytes,
+    needs,
+    split: { workspaceBytes: weights.workspaceBytes, frees: [0] },
+    work: work([weights, inputs]),
+  });
+  const backward: BackwardImplementation[] = [
+    { name: fast.name, workspaceBytes: fast.workspaceBytes, needs, work: work([fast, fast]) },
+    ...ways.map((way) => halves(way, way)),
+  ];
+  // Between the halves the input goes: what did not fit before may fit then.
+  if (ways.length === 3) backward.push(halves(ways[1] as Algorithm, fast));
+  if (ways.length === 3) backward.push(halves(ways[2] as Algorithm, ways[1] as Algorithm));
   return { forward, backward };
 }
 

@@ -92,10 +92,10 @@ function implementations(graph: TrainingGraph, index: number): Implementations {
       return pointwiseLinear(graph, index);
     case "add": {
       // The gradient of both operands is the gradient of the sum: one is its storage, the other a copy.
-      const whole = op.inputs.length > 0 && sourceBytes(graph, index) >= outputBytes(graph, index);
+      const whole = op.inputs.findIndex((u) => outputBytes(graph, u) === outputBytes(graph, index));
       const base = simple([], own(3), own(2));
-      return whole
-        ? { ...base, backward: base.backward.map((choice) => ({ ...choice, inPlace: 0 })) }
+      return whole >= 0
+        ? { ...base, backward: base.backward.map((choice) => ({ ...choice, inPlace: whole })) }
         : base;
     }
     case "attention":
@@ -103,6 +103,7 @@ function implementations(graph: TrainingGraph, index: number): Implementations {
     case "softmax":
       return simple([{ kind: "output" }], own(3, 6), own(3, 4));
     case "activation":
+      if (activations[operation.function] === "nothing") return pointwiseLinear(graph, index);
       return simple(
         activations[operation.function] === "input" ? inputs(1) : [{ kind: "output" }],
         own(2, 8),

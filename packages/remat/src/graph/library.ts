@@ -35,6 +35,8 @@ export interface ForwardImplementation {
   /** Position of the operator input that it overwrites. */
   readonly inPlace?: number;
   readonly work: Work;
+  /** Work when the operator has run before in the same step, where that is less. */
+  readonly again?: Work;
 }
 
 /** One way to run an operator backward. */

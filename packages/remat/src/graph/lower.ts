@@ -38,6 +38,9 @@ export function lower(graph: TrainingGraph, options: LowerOptions): Problem {
       (choice): ForwardChoice => ({
         name: choice.name,
         time: costs.seconds(graph, j, "forward", choice),
+        ...(choice.again !== undefined && {
+          again: costs.seconds(graph, j, "forward", { ...choice, work: choice.again }),
+        }),
         workspace: choice.workspaceBytes,
         ...(choice.auxiliaryBytes !== undefined && { auxiliary: choice.auxiliaryBytes }),
         ...(choice.inPlace !== undefined && { inPlace: operator.inputs[choice.inPlace] as number }),

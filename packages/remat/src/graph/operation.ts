@@ -39,7 +39,7 @@ export type Operation =
   | ({ readonly kind: "averagePool" } & Window)
   /** [n, c, h, w] → [n, c]. */
   | { readonly kind: "globalAveragePool" }
-  /** a, b → a + b, of one shape. */
+  /** a, b → a + b, of one shape; imported graphs stretch operands and add parameters. */
   | { readonly kind: "add" }
   /** Two or more → joined along the channels (dimension 1). */
   | { readonly kind: "concat" }
@@ -81,7 +81,7 @@ export type Operation =
   /** Anything traced that has no rule of its own; it is neither split nor run in place. */
   | { readonly kind: "opaque"; readonly name: string };
 
-/** Elementwise functions and what their gradient needs: their input or their output. */
+/** Elementwise functions and what their gradient needs: their input, their output, or nothing. */
 export const activations = {
   silu: "input",
   sigmoid: "output",
@@ -96,7 +96,12 @@ export const activations = {
   hardSwish: "input",
   hardSigmoid: "output",
   softplus: "input",
-} as const satisfies Record<string, "input" | "output">;
+  power: "input",
+  abs: "input",
+  elu: "output",
+  clip: "output",
+  scale: "nothing",
+} as const satisfies Record<string, "input" | "output" | "nothing">;
 
 /** A name of `activations`. */
 export type ActivationFunction = keyof typeof activations;

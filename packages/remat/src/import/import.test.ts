@@ -24,9 +24,11 @@ const field = (w: BinaryWriter, no: number, bytes: Uint8Array): BinaryWriter =>
 const text = (w: BinaryWriter, no: number, value: string): BinaryWriter =>
   w.tag(no, WireType.LengthDelimited).string(value);
 
-/** A model of nodes [type, inputs, output] over an input x of a shape, with weights by name. */
+type Attribute = readonly [name: string, values: number | readonly number[]];
+
+/** A model of nodes [type, inputs, output, attributes] over an input x of a shape, with weights by name. */
 function model(
-  nodes: readonly (readonly [string, readonly string[], string])[],
+  nodes: readonly (readonly [string, readonly string[], string, (readonly Attribute[])?])[],
   weights: Readonly<Record<string, readonly number[]>> = {},
   dims: readonly number[] = [0, 3, 8, 8],
   location?: string,
@@ -36,7 +38,7 @@ function model(
       m,
       7,
       message((g) => {
-        for (const [type, inputs, output] of nodes)
+        for (const [type, inputs, output, attributes = []] of nodes)
           field(
             g,
             1,
@@ -44,6 +46,18 @@ function model(
               for (const name of inputs) text(n, 1, name);
               text(n, 2, output);
               text(n, 4, type);
+              for (const [name, values] of attributes)
+                field(
+                  n,
+                  5,
+                  message((a) => {
+                    text(a, 1, name);
+                    const single = typeof values === "number";
+                    if (single) a.tag(3, WireType.Varint).int64(values);
+                    else for (const v of values) a.tag(8, WireType.Varint).int64(v);
+                    a.tag(20, WireType.Varint).int32(single ? 2 : 7);
+                  }),
+                );
             }),
           );
         for (const [name, shape] of Object.entries(weights))
@@ -54,6 +68,9 @@ function model(
               for (const d of shape) t.tag(1, WireType.Varint).int64(d);
               t.tag(2, WireType.Varint).int32(1);
               text(t, 8, name);
+              // Single numbers come with their value.
+              if (shape.length === 1 && shape[0] === 1)
+                field(t, 9, new Uint8Array(Float32Array.of(2).buffer));
               if (location !== undefined)
                 field(
                   t,
@@ -121,6 +138,73 @@ describe("ONNX", () => {
     expect(
       storeAll(lower(graph, { library: gpuLibrary, costs, optimizerState: 0 })).peak,
     ).toBeGreaterThan(0);
+  });
+
+  test("windows follow the standard: transposed, dilated, padded on one side, rounded up", () => {
+    const shape = (
+      nodes: Parameters<typeof model>[0],
+      weights: Parameters<typeof model>[1] = {},
+      dims: readonly number[] = [0, 3, 8, 8],
+    ): string => {
+      const op = imported(model(nodes, weights, dims)).operators[0];
+      return `${op?.operation.kind} ${op?.dims.join("x")}`;
+    };
+    const up: Attribute[] = [
+      ["strides", [2, 2]],
+      ["pads", [1, 1, 1, 1]],
+      ["output_padding", [1, 1]],
+    ];
+    expect(shape([["ConvTranspose", ["x", "w"], "y", up]], { w: [3, 5, 3, 3] })).toBe(
+      "convTranspose2d 4x5x16x16",
+    );
+    expect(shape([["ConvTranspose", ["x", "w"], "y"]], { w: [3, 5, 2, 2] })).toBe(
+      "convTranspose2d 4x5x9x9",
+    );
+    const dilated: Attribute[] = [["dilations", [2, 2]]];
+    expect(shape([["Conv", ["x", "w"], "y", dilated]], { w: [6, 3, 3, 3] })).toBe("conv2d 4x6x4x4");
+    const oneSided: Attribute[] = [["pads", [0, 0, 1, 1]]];
+    expect(shape([["Conv", ["x", "w"], "y", oneSided]], { w: [6, 3, 3, 3] })).toBe(
+      "conv2d 4x6x7x7",
+    );
+    const pool: Attribute[] = [
+      ["kernel_shape", [3, 3]],
+      ["strides", [2, 2]],
+    ];
+    expect(shape([["MaxPool", ["x"], "y", pool]])).toBe("maxPool 4x3x3x3");
+    const rounded: Attribute[] = [...pool, ["ceil_mode", 1]];
+    expect(shape([["AveragePool", ["x"], "y", rounded]])).toBe("averagePool 4x3x4x4");
+    expect(() => shape([["ConvTranspose", ["x", "w"], "y"]], { w: [4, 5, 2, 2] })).toThrow(
+      /input of shape 4 x 3 x 8 x 8 and weight of 4 x 5 x 2 x 2/,
+    );
+  });
+
+  test("arithmetic needs backward what its gradient needs, and no more", () => {
+    const needs = (type: string, other: readonly number[] | null): string => {
+      const graph = imported(
+        model(
+          [
+            ["Conv", ["x", "w"], "c"],
+            [type, other === null ? ["c", "c"] : ["c", "k"], "y"],
+          ],
+          { w: [6, 3, 1, 1], ...(other !== null && { k: other }) },
+        ),
+      );
+      const costs = rooflineCosts("a100");
+      const problem = lower(graph, { library: gpuLibrary, costs, optimizerState: 0 });
+      const [choice] = problem.operators[1]?.backward ?? [];
+      return `${graph.operators[1]?.operation.kind} ${choice?.needs.join(",")}`;
+    };
+    expect(needs("Sub", null)).toBe("add ");
+    expect(needs("Mul", null)).toBe("multiply 0");
+    // A trained factor for each channel, and a sum that is stretched.
+    expect(needs("Mul", [6, 1, 1])).toBe("multiply 0");
+    expect(needs("Add", [6, 1, 1])).toBe("add ");
+    // One number that is not trained.
+    expect(needs("Mul", [1])).toBe("activation ");
+    expect(needs("Div", [1])).toBe("activation ");
+    // Clamped between limits that are no ReLU's: backward looks at the output.
+    expect(needs("Clip", [1])).toBe("activation 1");
+    expect(() => needs("Pow", null)).toThrow(/exponent is not known/);
   });
 
   test("names what it cannot do", () => {

@@ -1,25 +1,14 @@
 /** Shape rules and translations of ONNX operators, in the forms that exporters of the known models write. */
 import { elements } from "../graph/graph.ts";
-import type { ActivationFunction, Window } from "../graph/operation.ts";
+import type { ActivationFunction } from "../graph/operation.ts";
 import type { Value } from "../models/builder.ts";
-import type { RuleContext } from "./onnx-import.ts";
+import type { Known, RuleContext } from "./onnx-import.ts";
+import { convolution, pool, transposedConvolution } from "./onnx-windows.ts";
 
 /** Outputs in order. */
 export type OperatorRule = (context: RuleContext) => readonly Value[];
 
 const view = (x: Value, dims: readonly number[]): Value => ({ ...x, dims });
-
-function window({ ints, text, fail }: RuleContext, kernel: readonly number[]): Window {
-  if (kernel.length !== 2) return fail(`a window of ${kernel.length} dimensions`);
-  const [kh = 1, kw = 1] = kernel;
-  const [sh = 1, sw = 1] = ints("strides", [1, 1]);
-  const pads = ints("pads", [0, 0, 0, 0]);
-  const auto = text("auto_pad", "NOTSET").startsWith("SAME");
-  const [top = 0, left = 0] = auto ? [Math.floor((kh - 1) / 2), Math.floor((kw - 1) / 2)] : pads;
-  if (![kh, kw, sh, sw].every((v) => v >= 1 && v < 2 ** 16) || top < 0 || left < 0)
-    return fail(`kernel ${kernel}, strides ${[sh, sw]}, pads ${pads}`);
-  return { kernel: [kh, kw], stride: [sh, sw], padding: [top, left] };
-}
 
 const activation =
   (name: ActivationFunction): OperatorRule =>
@@ -37,30 +26,71 @@ function broadcast(a: readonly number[], b: readonly number[]): number[] {
   });
 }
 
-/** Sums and products: of two computed operands, or with a weight or constant. */
+/** A weight or constant as a parameter: several numbers with a name are taken to be trained, a single one is not. */
+function trainedOf(what: Known): { name: string; dims: readonly number[] }[] {
+  if (what.kind !== "constant") return [];
+  const trained = what.values === null || (elements(what.dims) > 1 && what.name !== "");
+  return trained ? [{ name: what.name, dims: what.dims }] : [];
+}
+
+/**
+ * Sums and products: of two computed operands, or with a weight or constant. Backward of sums needs nothing, whatever is
+ * stretched; products with a number that is not trained need nothing either.
+ */
 const combine =
   (kind: "add" | "multiply"): OperatorRule =>
   ({ builder, node, known, fail }) => {
-    const [a, b] = [known(0), known(1)];
-    const from = [a, b].filter((what) => what?.kind === "value").map((what) => what.value);
-    if (a === undefined || b === undefined || from.length === 0)
-      return fail("needs two operands, one of them computed");
-    const dims = broadcast(
-      a.kind === "value" ? a.value.dims : a.dims,
-      b.kind === "value" ? b.value.dims : b.dims,
-    );
-    const weight = a.kind === "constant" ? a : b.kind === "constant" ? b : null;
-    const trained =
-      weight !== null && weight.values === null
-        ? [{ name: weight.name, dims: weight.dims }]
-        : weight !== null && elements(weight.dims) > 1 && weight.name !== ""
-          ? [{ name: weight.name, dims: weight.dims }]
-          : [];
-    const same = from.every((x) => elements(x.dims) === elements(dims));
-    if (same && (kind === "add" || trained.length === 0 || from.length === 2))
-      return [builder.add(node.name, { kind }, from, dims, trained)];
-    return [builder.add(node.name, { kind: "multiply" }, from, dims, trained)];
+    const operands = node.inputs.map((_, i) => known(i));
+    const there = operands.filter((what) => what !== undefined);
+    const from = there.filter((what) => what.kind === "value").map((what) => what.value);
+    if (from.length === 0 || there.length !== operands.length || there.length > 8)
+      return fail("needs operands, one of them computed");
+    const dims = there
+      .map((what) => (what.kind === "value" ? what.value.dims : what.dims))
+      .reduce(broadcast);
+    const trained = there.flatMap(trainedOf);
+    const scaled = kind === "multiply" && from.length === 1 && trained.length === 0;
+    // A number over what was computed is no scaling.
+    if (scaled && !(node.type === "Div" && operands[0]?.kind === "constant"))
+      return [builder.add(node.name, { kind: "activation", function: "scale" }, from, dims)];
+    if (scaled)
+      return [builder.add(node.name, { kind: "activation", function: "reciprocal" }, from, dims)];
+    return [builder.add(node.name, { kind }, from, dims, trained)];
   };
+
+/** Powers with a known exponent. */
+const power: OperatorRule = (context) => {
+  const { builder, node, value, fail } = context;
+  const [exponent] = integers(context, 1) ?? [];
+  if (exponent === undefined) return fail("the exponent is not known in advance");
+  const x = value(0);
+  if (exponent === 1) return [x];
+  const named: Readonly<Record<number, ActivationFunction>> = {
+    2: "square",
+    0.5: "sqrt",
+    [-1]: "reciprocal",
+  };
+  const name = named[exponent] ?? "power";
+  return [builder.add(node.name, { kind: "activation", function: name }, [x], x.dims)];
+};
+
+/** Clamping: ReLU and ReLU6 where it is one of them; none without limits. Limits are operands or, before opset 11, attributes. */
+const clip: OperatorRule = (context) => {
+  const { builder, node, value, known, float } = context;
+  const x = value(0);
+  const limit = (position: number, name: string, otherwise: number): number => {
+    const what = known(position);
+    if (what === undefined) return float(name, otherwise);
+    return what.kind === "constant" ? (what.values?.[0] ?? Number.NaN) : Number.NaN;
+  };
+  const low = limit(1, "min", Number.NEGATIVE_INFINITY);
+  const high = limit(2, "max", Number.POSITIVE_INFINITY);
+  const open = high > 3e38;
+  if (open && low < -3e38) return [x];
+  if (low === 0 && open) return [builder.relu(node.name, x)];
+  if (low === 0 && high === 6) return [builder.relu6(node.name, x)];
+  return [builder.add(node.name, { kind: "activation", function: "clip" }, [x], x.dims)];
+};
 
 const copy =
   (
@@ -96,20 +126,6 @@ function reshaped(context: RuleContext): Value {
   if (elements(full) !== total || !full.every(Number.isInteger))
     return context.fail(`cannot make ${x.dims.join(" x ")} into ${wanted.join(" x ")}`);
   return view(x, full);
-}
-
-function convolution({ builder, node, value, weight, known, int, ...rest }: RuleContext): Value {
-  const context = { builder, node, value, weight, known, int, ...rest };
-  const w = weight(1);
-  const x = value(0);
-  const [out = 0, perGroup = 0, ...kernel] = w.dims;
-  const groups = int("group", 1);
-  if (x.dims.length !== 4 || perGroup * groups !== x.dims[1])
-    return context.fail(`input of shape ${x.dims.join(" x ")} and weight of ${w.dims.join(" x ")}`);
-  return builder.conv(node.name, x, out, window(context, kernel), {
-    groups,
-    bias: known(2) !== undefined,
-  });
 }
 
 /** A product with a weight is a linear operator, with another activation a batched product. */
@@ -161,13 +177,6 @@ function gemm({ builder, node, value, weight, known, int, fail }: RuleContext): 
   );
 }
 
-function pooled(context: RuleContext): { window: Window; ceil: boolean } {
-  return {
-    window: window(context, context.ints("kernel_shape", [1, 1])),
-    ceil: context.int("ceil_mode", 0) === 1,
-  };
-}
-
 function reduced(context: RuleContext): number[] {
   const { dims } = context.value(0);
   const axes = (
@@ -209,10 +218,11 @@ const same: OperatorRule = ({ value }) => [value(0)];
 /** Rules by operator type. */
 export const operatorRules: Readonly<Record<string, OperatorRule>> = {
   Conv: (context) => [convolution(context)],
+  ConvTranspose: (context) => [transposedConvolution(context)],
   BatchNormalization: ({ builder, node, value }) => [builder.batchNorm(node.name, value(0))],
   LayerNormalization: ({ builder, node, value }) => [builder.layerNorm(node.name, value(0))],
   Relu: ({ builder, node, value }) => [builder.relu(node.name, value(0))],
-  Clip: ({ builder, node, value }) => [builder.relu6(node.name, value(0))],
+  Clip: clip,
   Gelu: ({ builder, node, value }) => [builder.gelu(node.name, value(0))],
   Sigmoid: activation("sigmoid"),
   Tanh: activation("tanh"),
@@ -220,19 +230,17 @@ export const operatorRules: Readonly<Record<string, OperatorRule>> = {
   Exp: activation("exp"),
   Log: activation("log"),
   Sqrt: activation("sqrt"),
-  Pow: activation("square"),
+  Pow: power,
+  Neg: activation("scale"),
+  Abs: activation("abs"),
+  Elu: activation("elu"),
   Reciprocal: activation("reciprocal"),
   LeakyRelu: activation("leakyRelu"),
   HardSwish: activation("hardSwish"),
   HardSigmoid: activation("hardSigmoid"),
   Softplus: activation("softplus"),
-  MaxPool: (context) => {
-    const { window: of, ceil } = pooled(context);
-    return [context.builder.maxPool(context.node.name, context.value(0), of, ceil)];
-  },
-  AveragePool: (context) => [
-    context.builder.averagePool(context.node.name, context.value(0), pooled(context).window),
-  ],
+  MaxPool: (context) => [pool(context, "maxPool")],
+  AveragePool: (context) => [pool(context, "averagePool")],
   GlobalAveragePool: ({ builder, node, value }) => {
     const y = builder.globalAveragePool(node.name, value(0));
     return [view(y, [...y.dims, 1, 1])];
@@ -275,14 +283,22 @@ export const operatorRules: Readonly<Record<string, OperatorRule>> = {
   }),
   Slice: copy("slice", (context) => {
     const { dims } = context.value(0);
-    const starts = integers(context, 1) ?? [];
-    const ends = integers(context, 2) ?? [];
-    const axes = integers(context, 3) ?? starts.map((_, i) => i);
+    const starts = integers(context, 1) ?? context.ints("starts", []);
+    const ends = integers(context, 2) ?? context.ints("ends", []);
+    const axes =
+      integers(context, 3) ??
+      context.ints(
+        "axes",
+        starts.map((_, i) => i),
+      );
+    const steps = integers(context, 4) ?? [];
     return dims.map((d, i) => {
       const at = axes.findIndex((axis) => (axis + dims.length) % dims.length === i);
       if (at < 0) return d;
       const clamp = (v: number): number => Math.max(0, Math.min(d, v < 0 ? v + d : v));
-      return Math.max(1, clamp(ends[at] ?? d) - clamp(starts[at] ?? 0));
+      const step = steps[at] ?? 1;
+      if (step < 0) return Math.max(1, Math.ceil(d / -step));
+      return Math.max(1, Math.ceil((clamp(ends[at] ?? d) - clamp(starts[at] ?? 0)) / step));
     });
   }),
   Split: (context) => {
@@ -290,7 +306,8 @@ export const operatorRules: Readonly<Record<string, OperatorRule>> = {
     const x = value(0);
     const axis = (int("axis", 0) + x.dims.length) % x.dims.length;
     const count = node.outputs.length;
-    const sizes = integers(context, 1) ?? node.outputs.map(() => (x.dims[axis] ?? 1) / count);
+    const even = node.outputs.map(() => (x.dims[axis] ?? 1) / count);
+    const sizes = integers(context, 1) ?? context.ints("split", even);
     return node.outputs.map((output, k) =>
       builder.add(
         output,
@@ -300,6 +317,11 @@ export const operatorRules: Readonly<Record<string, OperatorRule>> = {
       ),
     );
   },
+  Pad: copy("pad", (context) => {
+    const { dims } = context.value(0);
+    const pads = integers(context, 1) ?? context.ints("pads", []);
+    return dims.map((d, i) => d + (pads[i] ?? 0) + (pads[i + dims.length] ?? 0));
+  }),
   Expand: copy("broadcast", (context) =>
     broadcast(context.value(0).dims, integers(context, 1) ?? []),
   ),

@@ -9,7 +9,7 @@
  */
 import { type LinearProgram, ProgramBuilder } from "@millrace/core/solver";
 import { type Layout, layoutOf } from "../problem/layout.ts";
-import type { Problem } from "../problem/problem.ts";
+import { type Problem, timeAgain } from "../problem/problem.ts";
 
 /** What is minimised: time within a budget, or the budget within a time. */
 export type Objective =
@@ -49,14 +49,25 @@ export function canFormulate(problem: Problem): boolean {
   });
 }
 
+/**
+ * Which tensors count while an operator runs again: those that are there, or as MONeT counts (its equation 5) also every
+ * output that a later operator reads, whether or not that one runs again.
+ */
+export type Skips = "exact" | "spanning";
+
 /** The program of a problem; `canFormulate` must hold. */
-export function formulate(problem: Problem, objective: Objective): Formulation {
-  return new Writer(problem, objective).write();
+export function formulate(
+  problem: Problem,
+  objective: Objective,
+  skips: Skips = "exact",
+): Formulation {
+  return new Writer(problem, objective, skips).write();
 }
 
 class Writer {
   private readonly problem: Problem;
   private readonly objective: Objective;
+  private readonly skips: Skips;
   private readonly layout: Layout;
   private readonly n: number;
   private readonly builder = new ProgramBuilder();
@@ -68,9 +79,10 @@ class Writer {
   private readonly budgetColumn: number;
   private readonly timeTerms: { column: number; time: number }[] = [];
 
-  constructor(problem: Problem, objective: Objective) {
+  constructor(problem: Problem, objective: Objective, skips: Skips) {
     this.problem = problem;
     this.objective = objective;
+    this.skips = skips;
     this.layout = layoutOf(problem);
     this.n = this.layout.count;
     const most = problem.operators.reduce((m, op) => Math.max(m, op.output), 0);
@@ -127,7 +139,9 @@ class Writer {
     const column = (upper = 1): number => builder.column(0, 0, upper);
     const size = (tensor: number): number => this.sizeOf(tensor) / scale;
     const run = Array.from({ length: b + 1 }, (_, j) =>
-      (operators[j]?.forward ?? []).map((choice) => this.timed(choice.time)),
+      (operators[j]?.forward ?? []).map((choice) =>
+        this.timed(t === 0 ? choice.time : timeAgain(choice)),
+      ),
     );
     const choices = t === 0 ? [] : (operators[b]?.backward ?? []);
     const backward = choices.map((choice) => this.timed(choice.time));
@@ -208,6 +222,8 @@ class Writer {
           builder.term(storedAuxiliary, -1).term(newAuxiliary, -1).row(-infinity, 0);
         }
       }
+      const spanning =
+        t > 0 && this.skips === "spanning" ? this.spanning(j, b, runs, intervals) : [];
       builder.term(z, 1);
       for (const [c, choice] of op.forward.entries()) {
         const makes = choice.auxiliary !== undefined && newAuxiliary < 0;
@@ -219,6 +235,7 @@ class Writer {
       }
       if (newOutput >= 0) builder.term(newOutput, size(j));
       if (newAuxiliary >= 0) builder.term(newAuxiliary, size(n + j));
+      for (const [column, bytes] of spanning) builder.term(column, bytes);
       this.memoryRow(base);
       const next = column(infinity);
       builder.term(next, -1).term(z, 1);
@@ -256,6 +273,31 @@ class Writer {
               .row(-infinity, 1);
       }
     return after;
+  }
+
+  /** What counts beside live tensors while operator j runs again: skips over it that are not there. */
+  private spanning(
+    j: number,
+    b: number,
+    runs: readonly number[],
+    intervals: readonly (readonly number[])[],
+  ): [column: number, bytes: number][] {
+    const { builder, layout, scale } = this;
+    const inputs = layout.inputs[j] as Int32Array;
+    const columns: [number, number][] = [];
+    for (let u = 0; u < j; u++) {
+      const readers = layout.consumers[u] as Int32Array;
+      if (inputs.includes(u) || (readers.at(-1) ?? -1) <= j) continue;
+      const before = readers.filter((v) => v <= b && v < j).length;
+      const missing = builder.column(0, 0, 1);
+      for (const r of runs) builder.term(r, 1);
+      builder
+        .term(missing, -1)
+        .term(intervals[u]?.[before] as number, -1)
+        .row(Number.NEGATIVE_INFINITY, 0);
+      columns.push([missing, this.sizeOf(u) / scale]);
+    }
+    return columns;
   }
 
   private backwardRows(b: number, backward: readonly number[], kept: Int32Array, z: number): void {

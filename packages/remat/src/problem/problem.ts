@@ -16,6 +16,8 @@ export interface ForwardChoice {
   /** Name of the implementation where a library gave one. */
   readonly name?: string;
   readonly time: number;
+  /** Time once the operator has run in this step, where that differs: batch norm has its statistics then. */
+  readonly again?: number;
   readonly workspace: number;
   /** Size of the auxiliary tensor that it makes beside its output. */
   readonly auxiliary?: number;
@@ -48,6 +50,11 @@ export interface ProblemOperator {
   readonly parameterGradient: number;
   readonly forward: readonly ForwardChoice[];
   readonly backward: readonly BackwardChoice[];
+}
+
+/** Time of a forward choice when the operator has run before in the same step. */
+export function timeAgain(choice: { readonly time: number; readonly again?: number }): number {
+  return choice.again ?? choice.time;
 }
 
 /** Operators in an order in which they can run; the last one is the loss. */

@@ -225,3 +225,35 @@ test.skipIf(!existsSync(cases))(
     }
   },
 );
+
+test("an operator that has run before takes its time of running again", () => {
+  const problem: Problem = {
+    name: "again",
+    fixed: 0,
+    operators: [
+      {
+        name: "norm",
+        inputs: [],
+        output: 4,
+        parameterGradient: 0,
+        forward: [{ time: 3, again: 1, workspace: 0 }],
+        backward: [{ time: 5, workspace: 0, needs: [0] }],
+      },
+      {
+        name: "loss",
+        inputs: [0],
+        output: 1,
+        parameterGradient: 0,
+        forward: [{ time: 7, workspace: 0 }],
+        backward: [{ time: 11, workspace: 0, needs: [] }],
+      },
+    ],
+  };
+  const forward = (operator: number) => ({ kind: "forward", operator, choice: 0 }) as const;
+  const backward = (operator: number) => ({ kind: "backward", operator, choice: 0 }) as const;
+  const free = { kind: "free", tensor: 0 } as const;
+  const plan = [forward(0), forward(1), free, backward(1), forward(0), backward(0)];
+  expect(simulate(problem, plan)).toMatchObject({ valid: true, time: 3 + 7 + 11 + 1 + 5 });
+  const file = writeProblemFile([{ name: "again", problem, budget: undefined }]);
+  expect(parseProblemFile(file, "again.json")[0]?.problem.operators[0]?.forward[0]?.again).toBe(1);
+});

@@ -7,7 +7,7 @@
  */
 import { type Layout, layoutOf } from "./layout.ts";
 import type { Action, Plan } from "./plan.ts";
-import { type Problem, tensorName } from "./problem.ts";
+import { type Problem, tensorName, timeAgain } from "./problem.ts";
 
 /** Memory around one action, everything counted. */
 export interface MemoryEvent {
@@ -121,10 +121,10 @@ export function simulate(problem: Problem, plan: Plan, options: SimulateOptions 
           held[n + j] = choice.auxiliary as number;
           live += choice.auxiliary as number;
         }
+        time += ran[j] === 1 ? timeAgain(choice) : choice.time;
         if (ran[j] === 1) recomputations++;
         ran[j] = 1;
         if (j === n - 1) lossDone = true;
-        time += choice.time;
       } else {
         const choice = op.backward[action.choice];
         if (choice === undefined)

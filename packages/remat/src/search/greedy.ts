@@ -5,7 +5,12 @@
  */
 import type { Layout } from "../problem/layout.ts";
 import type { Action } from "../problem/plan.ts";
-import type { BackwardChoice, ForwardChoice, Problem } from "../problem/problem.ts";
+import {
+  type BackwardChoice,
+  type ForwardChoice,
+  type Problem,
+  timeAgain,
+} from "../problem/problem.ts";
 import type { Genes } from "./genes.ts";
 
 /** Plans one problem over and over; not to be shared between concurrent runs. */
@@ -119,8 +124,10 @@ export class GreedyPlanner {
       nextUse[j] = use;
     }
     for (let j = 0; j < n; j++) {
-      let sum = (operators[j]?.forward[this.genes.forward[j] as number] ?? operators[j]?.forward[0])
-        ?.time as number;
+      const choices = operators[j]?.forward ?? [];
+      let sum = timeAgain(
+        (choices[this.genes.forward[j] as number] ?? choices[0]) as ForwardChoice,
+      );
       for (const u of layout.inputs[j] as Int32Array)
         if ((held[u] as number) < 0) sum += cost[u] as number;
       cost[j] = sum;
@@ -271,8 +278,8 @@ export class GreedyPlanner {
       held[n + j] = choice.auxiliary as number;
       this.live += choice.auxiliary as number;
     }
+    this.time += this.ran[j] === 1 ? timeAgain(choice) : choice.time;
     this.ran[j] = 1;
-    this.time += choice.time;
     this.actions.push({ kind: "forward", operator: j, choice: best });
     return true;
   }

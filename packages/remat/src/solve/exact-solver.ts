@@ -14,7 +14,10 @@ export const exactOperators = 16;
 
 export const exactSolver: PlanSolver = {
   name: "exact",
-  applies: ({ layout }) => layout.count <= exactOperators,
+  // It does not tell a first run from another one.
+  applies: ({ problem, layout }) =>
+    layout.count <= exactOperators &&
+    problem.operators.every((op) => op.forward.every((c) => c.again === undefined)),
   async run(search) {
     const result = exactSearch(search.problem, search.budget, {
       maxStates: exactStates[search.effort],

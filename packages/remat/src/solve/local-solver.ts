@@ -3,7 +3,7 @@ import { localSearch } from "../search/local-search.ts";
 import type { Effort, PlanSolver } from "./solver.ts";
 
 /** A try costs about the square of the number of operators; so many of them are done in all. */
-const work: Readonly<Record<Effort, number>> = { low: 1e6, medium: 1.5e7, high: 1.5e8 };
+const work: Readonly<Record<Effort, number>> = { low: 5e5, medium: 1.5e6, high: 1.5e7 };
 
 /** Tries at an effort: at least the starting points. */
 export function triesFor(count: number, effort: Effort): number {

@@ -1,4 +1,6 @@
 /** The smallest budget within which a plan exists: exact for tiny problems, the smallest found for others. */
+import { decompose } from "../blocks/decomposition.ts";
+import { planOfBlocks } from "../blocks/plan.ts";
 import { exactSearch } from "../exact/exact.ts";
 import type { Layout } from "../problem/layout.ts";
 import type { Plan } from "../problem/plan.ts";
@@ -7,6 +9,9 @@ import { simulate } from "../problem/simulate.ts";
 import { localSearch } from "../search/local-search.ts";
 import { exactOperators, exactStates } from "./exact-solver.ts";
 import type { Effort } from "./solver.ts";
+
+/** Operators up to which plans of blocks are tried. */
+const blockOperators = 120;
 
 /** A budget, whether none below it is possible, and a plan that keeps to it. */
 export interface MinBudget {
@@ -48,6 +53,10 @@ export function findMinBudget(
   const { effort, seed, stop } = options;
   const n = layout.count;
   const tiny = n <= exactOperators;
+  const blocks =
+    tiny || n > blockOperators
+      ? null
+      : decompose(problem, budgetFloor(problem, layout) / 200, { wanted: 9, most: 13 });
   const tries = Math.max(6, Math.min(200, Math.round(2e5 / n ** 2)));
   // Null: none found. Undefined: the search gave up.
   const within = (budget: number): { plan: Plan | null } | undefined => {
@@ -67,6 +76,9 @@ export function findMinBudget(
         plan ??= found;
       },
     });
+    // Where the greedy planner finds nothing, blocks may: they run again what it takes to need little.
+    if (plan === null && blocks !== null && budget < Number.MAX_VALUE && !stop())
+      plan = planOfBlocks(blocks, budget, 150, stop);
     return { plan };
   };
   const first = within(Number.MAX_VALUE)?.plan;

@@ -4,6 +4,7 @@ import { layoutOf } from "../problem/layout.ts";
 import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
 import { simulate } from "../problem/simulate.ts";
+import { blockSolver } from "./block-solver.ts";
 import { chainSolver } from "./chain-solver.ts";
 import { exactSolver } from "./exact-solver.ts";
 import { localSolver } from "./local-solver.ts";
@@ -57,7 +58,13 @@ export interface PlanResult {
 }
 
 /** In this order; each is asked while nothing is proven. */
-const portfolio: readonly PlanSolver[] = [exactSolver, localSolver, chainSolver, programSolver];
+const portfolio: readonly PlanSolver[] = [
+  exactSolver,
+  localSolver,
+  chainSolver,
+  blockSolver,
+  programSolver,
+];
 
 /** Below this relative difference a plan and a bound are equal. */
 const equal = 1e-7;

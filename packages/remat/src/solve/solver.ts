@@ -11,6 +11,13 @@ import type { Problem } from "../problem/problem.ts";
 /** How much work is done. The same effort and seed give the same plan on every machine, unless a time limit ends it. */
 export type Effort = "low" | "medium" | "high";
 
+/** Gap at which a search ends. */
+export const goodEnough: Readonly<Record<Effort, number>> = {
+  low: 0.01,
+  medium: 0.004,
+  high: 1e-6,
+};
+
 /** Plans for which a lower bound is proven. */
 export type BoundScope = "all plans" | "stage-ordered plans" | "none";
 

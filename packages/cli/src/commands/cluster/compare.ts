@@ -1,4 +1,5 @@
 /** `millrace cluster compare`: policies, allocators, loads and mixes side by side, paired job by job. */
+import { join } from "node:path";
 import {
   type AllocatorName,
   allocatorNames,
@@ -7,9 +8,20 @@ import {
   policyNames,
 } from "@millrace/cluster";
 import { type Cell, type CellResult, cellWorker } from "@millrace/cluster/compare";
+import type { Comparison } from "@millrace/cluster/report";
 import { formatNumber, formatPercent, type Job, MillraceError, suggestion } from "@millrace/core";
-import { ForkPool } from "@millrace/core/node";
-import { type ClusterFlags, experimentOf, modelsOf, traceOf } from "../../cluster/flags.ts";
+import { ForkPool, writeFileAtomic } from "@millrace/core/node";
+import { renderReport } from "@millrace/report";
+import {
+  type ClusterFlags,
+  experimentOf,
+  modelsOf,
+  shapeOf,
+  traceOf,
+} from "../../cluster/flags.ts";
+import { type SweepPoint, sweepPoints } from "../../cluster/sweep.ts";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 
@@ -19,12 +31,16 @@ interface CompareFlags extends ClusterFlags {
   readonly rates?: readonly number[];
   readonly seeds?: number;
   readonly workers?: number;
+  readonly sweep?: readonly string[];
+  readonly out?: string;
 }
 
 /** One line of the answer: a policy at a load with an allocator, over the seeds. */
 interface Line {
   readonly policy: PolicyName;
   readonly rate: number | null;
+  /** Values of the flags that are swept. */
+  readonly settings: Readonly<Record<string, string>>;
   readonly allocator: AllocatorName;
   readonly avgJctHours: number;
   readonly p99JctHours: number;
@@ -46,7 +62,6 @@ export async function clusterCompareCommand(
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as CompareFlags;
-  const models = modelsOf(flags);
   const policies = names(flags.policies ?? "fifo,srtf", policyNames, "--policies");
   const allocators = names(
     flags.allocators ?? "proportional,tune,waterfill",
@@ -54,26 +69,40 @@ export async function clusterCompareCommand(
     "--allocators",
   );
   const replay = flags.trace !== undefined;
+  const points = sweepPoints(flags.sweep ?? []);
+  const swept = points.some((point) => "rate" in point.settings);
+  if (swept && flags.rates !== undefined)
+    throw new MillraceError("USAGE", "--rates and --sweep rate are the same; give one of them");
   const rates: readonly (number | null)[] = replay ? [null] : (flags.rates ?? [flags.rate ?? 7]);
   const seeds = replay ? 1 : (flags.seeds ?? 3);
-  const groups = policies.flatMap((policy) => rates.map((rate) => ({ policy, rate })));
+  const groups = policies.flatMap((policy) =>
+    points.flatMap((point) =>
+      rates.map((given): Group => {
+        const rate = swept ? (point.flags.rate ?? null) : given;
+        const over = { ...point.flags, ...(rate === null ? {} : { rate }) };
+        return { policy, point, rate, flags: { ...flags, ...over, policy } };
+      }),
+    ),
+  );
   const cells: Job<Cell>[] = [];
-  for (const [g, { policy, rate }] of groups.entries())
+  for (const [g, group] of groups.entries()) {
+    const models = modelsOf(group.flags);
     for (const allocator of allocators)
       for (let s = 0; s < seeds; s++) {
-        const seed = (flags.seed ?? 1) + s;
-        const own = { ...flags, policy, allocator, seed, ...(rate === null ? {} : { rate }) };
+        const own = { ...group.flags, allocator, seed: (flags.seed ?? 1) + s };
         cells.push({
           id: `${g} ${allocator} ${s}`,
           input: {
             workload: { trace: traceOf(own, models) },
             models: [...models],
             experiment: experimentOf(own),
+            course: flags.out !== undefined && s === 0,
           },
         });
       }
+  }
   const results = await runCells(session, cells, flags.workers);
-  const lines = groups.flatMap(({ policy, rate }, g) =>
+  const lines = groups.flatMap(({ policy, rate, point: { settings } }, g) =>
     allocators.map((allocator): Line => {
       const own = Array.from({ length: seeds }, (_, s) => results.get(`${g} ${allocator} ${s}`));
       const base = Array.from({ length: seeds }, (_, s) =>
@@ -89,6 +118,7 @@ export async function clusterCompareCommand(
       return {
         policy,
         rate,
+        settings,
         allocator,
         avgJctHours: over((r) => r.summary.jct.mean),
         p99JctHours: over((r) => r.summary.jct.p99),
@@ -105,10 +135,73 @@ export async function clusterCompareCommand(
       };
     }),
   );
+  if (flags.out !== undefined)
+    await writeReport(session, flags.out, comparisonOf(groups, allocators, seeds, lines, results));
   if (session.json)
     session.printJson({ schema: "millrace.cluster-compare/1", base: allocators[0], seeds, lines });
   else print(session, lines, allocators[0] ?? "", seeds);
   return 0;
+}
+
+/** A policy under a setting at a load. */
+interface Group {
+  readonly policy: PolicyName;
+  readonly point: SweepPoint;
+  readonly rate: number | null;
+  readonly flags: CompareFlags;
+}
+
+function settingOf({ policy, rate, point }: Group): string {
+  const load = rate === null || "rate" in point.settings ? "" : `${formatNumber(rate)} jobs/h`;
+  return [policy, load, point.label].filter((part) => part !== "").join(", ");
+}
+
+function comparisonOf(
+  groups: readonly Group[],
+  allocators: readonly AllocatorName[],
+  seeds: number,
+  lines: readonly Line[],
+  results: ReadonlyMap<string, CellResult>,
+): Comparison {
+  return {
+    base: allocators[0] ?? "",
+    seeds,
+    lines: lines.map((line, i) => ({
+      setting: settingOf(groups[Math.floor(i / allocators.length)] as Group),
+      allocator: line.allocator,
+      meanHours: line.avgJctHours,
+      p99Hours: line.p99JctHours,
+      makespanHours: line.makespanHours,
+      restarts: line.restarts,
+      ratio: { value: line.ratio, low: line.ratioLow, high: line.ratioHigh },
+      differenceHours: line.differenceHours,
+      halfWidthHours: line.halfWidthHours,
+    })),
+    runs: groups.map((group, g) => ({
+      setting: settingOf(group),
+      runs: allocators.flatMap((allocator) => {
+        const result = results.get(`${g} ${allocator} 0`);
+        if (result === undefined) return [];
+        const { jct, course } = result;
+        // A reference plan is on no servers.
+        const drawn = course === null || course.segments.length === 0 ? null : course;
+        const cluster = shapeOf(group.flags);
+        return [{ allocator, jct, course: drawn === null ? null : { ...drawn, cluster } }];
+      }),
+    })),
+  };
+}
+
+async function writeReport(
+  session: Session,
+  folder: string,
+  comparison: Comparison,
+): Promise<void> {
+  const { compareReport } = await import("@millrace/cluster/report");
+  const path = join(folder, "report.html");
+  const document = compareReport(comparison, { command: commandLine(), version });
+  writeFileAtomic(path, renderReport(document));
+  session.note(`wrote ${path}`);
 }
 
 async function runCells(
@@ -137,11 +230,13 @@ async function runCells(
 function print(session: Session, lines: readonly Line[], base: string, seeds: number): void {
   const right = (title: string, drop?: number) =>
     ({ title, align: "right", ...(drop === undefined ? {} : { drop }) }) as const;
+  const swept = lines.some((line) => Object.keys(line.settings).length > 0);
   session.print(
     table(
       [
         { title: "policy" },
         right("jobs/h"),
+        ...(swept ? [{ title: "setting", least: 10 }] : []),
         { title: "allocator" },
         right("mean JCT h"),
         right("p99 h", 3),
@@ -155,6 +250,13 @@ function print(session: Session, lines: readonly Line[], base: string, seeds: nu
       lines.map((line) => [
         line.policy,
         line.rate === null ? "–" : formatNumber(line.rate),
+        ...(swept
+          ? [
+              Object.entries(line.settings)
+                .map(([k, v]) => `${k} ${v}`)
+                .join(", "),
+            ]
+          : []),
         line.allocator,
         formatNumber(line.avgJctHours),
         formatNumber(line.p99JctHours),

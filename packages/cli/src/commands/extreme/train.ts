@@ -16,6 +16,7 @@ import {
   trainModel,
   withLabelTexts,
 } from "@millrace/extreme";
+import { type ProgressReports, underLease } from "../../cluster/job-lease.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 
@@ -84,7 +85,8 @@ export async function extremeTrainCommand(
       hint: "add --held-out 1000",
     });
   const progress = session.progress();
-  const { dataset, options, result } = await session.interruptible(async (signal) => {
+  let saved = 0;
+  const train = async (signal: AbortSignal, reports: ProgressReports) => {
     progress.update({ phase: "reading", done: 0, total: 0, note: data });
     const dataset = await readDataset(data, {
       signal,
@@ -109,17 +111,25 @@ export async function extremeTrainCommand(
       out,
       resume,
       signal,
-      onProgress: ({ epoch, phase, done, total, last }) =>
+      onProgress: ({ epoch, phase, done, total, last }) => {
+        if (phase === "train") reports.worked(epoch - 1, (epoch - 1) * total + done);
+        // Every epoch ends with a snapshot.
+        if (saved < epoch - 1) reports.saved(epoch - 1, out);
+        saved = epoch - 1;
         progress.update({
           phase: `epoch ${epoch}/${options.epochs} ${phase}`,
           done,
           total,
           ...(last === null ? {} : { note: noteOf(last) }),
-        }),
+        });
+      },
     });
     progress.update({ phase: "testing", done: 0, total: 0 });
     return { dataset, options, result };
-  });
+  };
+  const { dataset, options, result } = await session.interruptible((signal) =>
+    underLease(signal, train),
+  );
   const metrics = dataset.test === null ? null : result.measure(dataset.test);
   progress.end();
   const trainSeconds = result.epochs.reduce((sum, e) => sum + e.seconds, 0);

@@ -130,3 +130,18 @@ test("what is missing or mistyped is said", async () => {
     expect(err).toMatch(message);
   }
 });
+
+test("compare has a row for each method, within one budget", async () => {
+  const file = problemFile();
+  const { exit, out } = await millrace("memory", "compare", file, "--case", "chain", "--json");
+  expect(exit).toBe(0);
+  const { schema, rows, budget } = JSON.parse(out);
+  expect(schema).toBe("millrace.memory-compare/1");
+  const named = new Map(rows.map((row: { name: string }) => [row.name, row]));
+  const ours = named.get("millrace") as { time: number; peak: number };
+  expect(ours.peak).toBeLessThanOrEqual(budget);
+  expect(named.get("Checkmate (operators fixed)")).toMatchObject({ fits: true, time: ours.time });
+  expect(named.get("store everything")).toMatchObject({ fits: false });
+  const text = await millrace("memory", "compare", file, "--case", "chain");
+  expect(text.out).toMatch(/MONeT's constraints/);
+});

@@ -1,6 +1,7 @@
 /** `millrace memory run`: trains under a plan, and beside it keeping everything; predicted against measured. */
 import { formatBytes, formatNumber, formatSeconds } from "@millrace/core";
 import { medianOf, type PlanRun, syntheticBatch, trainUnder } from "@millrace/remat";
+import { type ProgressReports, underLease } from "../../cluster/job-lease.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { type Prepared, prepare, type TrainingFlags } from "./prepare.ts";
@@ -38,7 +39,7 @@ export async function memoryRunCommand(
 ): Promise<number> {
   const flags = given as RunFlags;
   const { steps = 10, compare = true } = flags;
-  return await session.interruptible(async (signal) => {
+  const train = async (signal: AbortSignal, reports: ProgressReports) => {
     const prepared = await prepare(session, flags, signal);
     const { graph, optimizer, seed, run } = prepared;
     const progress = session.progress();
@@ -53,13 +54,15 @@ export async function memoryRunCommand(
         steps,
         batch: (step) => syntheticBatch(graph, seed, step),
         signal,
-        onStep: (_, step, loss, seconds) =>
+        onStep: (which, step, loss, seconds) => {
+          if (which === 0) reports.worked(step + 1, (step + 1) * graph.batch);
           progress.update({
             phase: "training",
             done: step + 1,
             total: steps,
             note: `loss ${formatNumber(loss)}, ${formatSeconds(seconds)}`,
-          }),
+          });
+        },
       },
       async (model, index) => {
         if (index !== 0) return;
@@ -100,7 +103,8 @@ export async function memoryRunCommand(
       });
     else print(session, prepared, planned, kept);
     return signal.aborted ? 130 : 0;
-  });
+  };
+  return await session.interruptible((signal) => underLease(signal, train));
 }
 
 function print(session: Session, { graph, run }: Prepared, planned: PlanRun, kept?: PlanRun): void {

@@ -9,7 +9,16 @@ import { findPlace } from "../../placement/fit.ts";
 import type { Draft, Ledger, Part } from "../../placement/ledger.ts";
 import { selectJobs } from "../../policy/select.ts";
 import type { Choice } from "../../profile/options.ts";
-import { finishPlan, heldParts, raiseStaying, startPlan } from "../frame.ts";
+import {
+  changesCost,
+  exactChoice,
+  finishPlan,
+  heldChoice,
+  heldParts,
+  raiseStaying,
+  startPlan,
+  worthWith,
+} from "../frame.ts";
 import { placeAtFloor } from "../tune.ts";
 import { type ClassCounts, classesOf, type JobClass, type Pool, solveClasses } from "./program.ts";
 import { refine } from "./refine.ts";
@@ -119,7 +128,15 @@ function pack(
   const shareCpus = Math.max(1, ...state.servers.map((server) => server.cpus));
   const shareBytes = Math.max(1, ...state.servers.map((server) => server.hostBytes));
   const staying = drafts.length;
-  const sorted = [...targets].sort(
+  // Who would pay for a change stays, with the target only where that pays; the others are placed around them.
+  const stayers: Draft[] = [];
+  const free = targets.filter(({ job, target }) => {
+    const stay = changesCost(job) ? stayerOf(state, ledger, job, target) : null;
+    if (stay !== null) stayers.push(stay);
+    return stay === null;
+  });
+  drafts.push(...stayers);
+  const sorted = [...free].sort(
     (a, b) => b.job.gpus - a.job.gpus || size(b.target) - size(a.target),
   );
   for (const { job, target } of sorted) {
@@ -127,9 +144,27 @@ function pack(
     if (placed === null) left.push({ job: job.id, reason: "resources" });
     else drafts.push(placed);
   }
-  raise(ledger, drafts.slice(staying));
+  raise(ledger, drafts.slice(staying + stayers.length));
   raiseStaying(state, ledger, drafts);
   return finishPlan(state, refine(state, drafts), left, bound);
+}
+
+/** A running job where it is: with its target, or with what it holds where the change does not pay or does not fit. */
+function stayerOf(
+  state: ClusterState,
+  ledger: Ledger,
+  job: JobState,
+  target: Choice,
+): Draft | null {
+  const held = exactChoice(job, heldChoice(job));
+  const choices =
+    worthWith(job, target, false) > worthWith(job, held, false) ? [target, held] : [held];
+  for (const choice of choices) {
+    if (choice.speed < 1 - 1e-9) continue;
+    const parts = stayingParts(state, ledger, job, choice);
+    if (parts !== null) return ledger.add(job, choice, parts);
+  }
+  return null;
 }
 
 /** Gives what packing left over to the jobs in the order of placement. */

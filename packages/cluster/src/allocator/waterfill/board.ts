@@ -76,6 +76,18 @@ export class Board {
     }
   }
 
+  /** Takes a job off all its servers. */
+  leaveAcross(spanning: SpanningSeat): void {
+    this.spanning.splice(this.spanning.indexOf(spanning), 1);
+    const { seat, parts } = spanning;
+    for (const { server, gpus } of parts) {
+      this.freeGpus[server]! += gpus;
+      this.chargeRoom(server, seat.choice, gpus / seat.job.gpus, -1);
+      this.demandRoom[server]! += (seat.choice.cpus * gpus) / seat.job.gpus;
+      this.dirty[server] = 1;
+    }
+  }
+
   /** Takes or gives back a part of a choice on a server. */
   chargeRoom(server: number, choice: Choice, part: number, sign: 1 | -1): void {
     const room = this.rooms[server] as { cpus: number; hostBytes: number };

@@ -4,7 +4,7 @@
  * restart, keeping what it has is weighed against it.
  */
 import type { JobState } from "../../contracts.ts";
-import type { Choice } from "../../profile/options.ts";
+import { type Choice, sameChoice } from "../../profile/options.ts";
 
 /** A job on a server, for the time of one plan. */
 export interface Seat {
@@ -189,11 +189,6 @@ function worthOf(seats: readonly Seat[], out: readonly Choice[], horizon: number
       value -= seat.changeSeconds * choice.speed;
   }
   return value;
-}
-
-/** Equal cores and memory. */
-export function sameChoice(a: Choice, b: Choice): boolean {
-  return Math.abs(a.cpus - b.cpus) < slack && Math.abs(a.hostBytes - b.hostBytes) < 1;
 }
 
 function moreBytesFor(

@@ -138,7 +138,7 @@ function partnersOf(seat: Seat, others: readonly Seat[], free: number): readonly
 }
 
 /** It starts anew where it goes: nothing held there that would be lost by a change. */
-function uproot(seat: Seat): void {
+export function uproot(seat: Seat): void {
   seat.held = null;
   seat.changeSeconds = 0;
 }
@@ -150,7 +150,7 @@ function elsewhere(seat: Seat): Seat {
 }
 
 /** What the job loses when it goes to another server; nothing when it only starts. */
-function moveLoss(seat: Seat): number {
+export function moveLoss(seat: Seat): number {
   const { job } = seat;
   if (job.held.length === 0) return 0;
   return changeCost(job, "move", seat.choice.cacheBytes) * seat.choice.speed;

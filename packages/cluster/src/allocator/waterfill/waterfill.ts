@@ -10,10 +10,10 @@ import type { ClusterState, JobState, Plan, WaitReason } from "../../contracts.t
 import type { Draft, Part } from "../../placement/ledger.ts";
 import { smallest } from "../../placement/smallest.ts";
 import { isFixed, selectJobs } from "../../policy/select.ts";
-import type { Choice } from "../../profile/options.ts";
-import { finishPlan, heldChoice, heldParts, mustStay } from "../frame.ts";
+import { exactChoice, finishPlan, heldChoice, heldParts, mustStay } from "../frame.ts";
 import { Board, newSeat } from "./board.ts";
-import { type Seat, sameChoice } from "./fill.ts";
+import type { Seat } from "./fill.ts";
+import { clearServer, gather, spanLoss } from "./gather.ts";
 import { rebalance } from "./rebalance.ts";
 import { upgradeSpanning } from "./spanning.ts";
 
@@ -54,6 +54,7 @@ export function waterfill(options: WaterfillOptions = defaultWaterfill) {
       if (seat === null) left.push({ job: job.id, reason: "resources" });
       else seatOf.set(job, seat);
     }
+    gather(board);
     for (let server = 0; server < board.servers; server++) board.settle(server);
     rebalance(board, options.exchanges);
     upgradeSpanning(board);
@@ -68,7 +69,7 @@ function stay(board: Board, job: JobState): Seat | null {
   if (job.held.length === 0) return null;
   for (const { server } of job.held)
     if ((state.servers[server]?.condition ?? "down") === "down") return null;
-  const held = exactChoice(job);
+  const held = exactChoice(job, heldChoice(job));
   const fixed = isFixed(state, job);
   const seat: Seat = {
     job,
@@ -87,12 +88,6 @@ function stay(board: Board, job: JobState): Seat | null {
     board.sitAcross(seat, parts);
   }
   return seat;
-}
-
-/** The choice that the job holds, as the object of its options where it is one of them. */
-function exactChoice(job: JobState): Choice {
-  const held = heldChoice(job);
-  return job.options.choices.find((choice) => sameChoice(choice, held)) ?? held;
 }
 
 /**
@@ -115,6 +110,8 @@ function seatNew(board: Board, job: JobState, candidates: number): Seat | null {
     best = server;
     most = gain;
   }
+  if (best < 0 && job.spanFactor < 1 && job.gpus > 1)
+    best = clearServer(board, job, spanLoss(job, board.horizon));
   if (best >= 0) board.sit(best, seat);
   else {
     const parts = spread(board, job);

@@ -1,8 +1,10 @@
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, expect, test } from "vitest";
 import type { Grant, StepReport } from "../../job/lease.ts";
 import { openLease } from "./lease-client.ts";
@@ -162,9 +164,10 @@ test("strangers, other users and nonsense are refused, and nobody else is harmed
     await once(rude, "close");
     expect(said.join("")).toMatch(/"refused"/);
   }
-  // One of them held the token: the job's own connection was replaced, and it came back by itself.
-  lease.report(1, 1, 0, 1);
+  // One of them held the token: the job's own connection was replaced, and it comes back by itself. A report that was
+  // on its way meanwhile may be lost, a checkpoint is not.
   await lease.checkpointed(1, "/c");
+  lease.report(1, 1, 0, 1);
   expect(await reports.next()).toMatchObject({ job: "a", step: 1 });
 });
 
@@ -174,3 +177,52 @@ test("a socket that cannot be is named", async () => {
     code: "ENVIRONMENT_MISSING",
   });
 });
+
+const python = "/usr/bin/python3";
+
+test.runIf(existsSync(python))(
+  "a Python program takes its lease with the module of this repository",
+  async () => {
+    const { server, socket, reports, checkpoints } = await serve();
+    await using _ = server;
+    server.grant("py", grant);
+    const code = `
+import os, millrace_lease
+lease = millrace_lease.take()
+assert lease.grant["gpus"] == [0, 2], lease.grant
+lease.report(1, 0.5, 0.25, 8)
+lease.report(2, 0.5, 0.25, 8)
+assert lease.checkpointed(2, "/c")
+import time
+while not lease.stopping: time.sleep(0.01)
+print(lease.reason)
+lease.close()
+os.environ["MILLRACE_LEASE_TOKEN"] = "guessed"
+try: millrace_lease.take()
+except millrace_lease.LeaseRefused: print("refused")
+del os.environ["MILLRACE_LEASE"]
+assert millrace_lease.take() is None
+`;
+    const folder = fileURLToPath(new URL("../../../../../python", import.meta.url));
+    const child = spawn(python, ["-c", code], {
+      env: {
+        ...process.env,
+        PYTHONPATH: folder,
+        PYTHONDONTWRITEBYTECODE: "1",
+        MILLRACE_LEASE: socket,
+        MILLRACE_LEASE_TOKEN: "token-py",
+      },
+      stdio: ["ignore", "pipe", "inherit"],
+    });
+    let said = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      said += chunk;
+    });
+    expect(await reports.next()).toMatchObject({ job: "py", step: 1, samples: 8 });
+    expect(await reports.next()).toMatchObject({ job: "py", step: 2, samples: 8 });
+    server.askToStop("py", "others go first");
+    expect(await once(child, "exit")).toEqual([0, null]);
+    expect(said).toBe("others go first\nrefused\n");
+    expect(checkpoints).toEqual(["py 2 /c"]);
+  },
+);

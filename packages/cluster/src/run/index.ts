@@ -1,0 +1,12 @@
+/** Running a cluster for real: the loop between the planner and a runner, with its journal, leases and control socket. */
+export { askScheduler, type ControlRequest } from "./control.ts";
+export { type JobsFile, jobsFileSchema } from "./jobs-file.ts";
+export {
+  type RunOptions,
+  type RunOutcome,
+  runCluster,
+  runFiles,
+  statusFromJournal,
+} from "./open-run.ts";
+export type { CurveOfModel, Desired } from "./planning.ts";
+export type { ClusterStatus, JobStatus } from "./snapshot.ts";

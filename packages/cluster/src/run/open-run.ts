@@ -1,0 +1,217 @@
+/** Puts a run together in its folder: lock, journal, leases, control socket, and the loop between a planner and a runner. */
+import { setMaxListeners } from "node:events";
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { MillraceError } from "@millrace/core";
+import { leaseVariables } from "@millrace/core/job";
+import { LeaseServer } from "@millrace/core/node";
+import { HighsSolver } from "@millrace/core/solver";
+import { FileLock, peerOf } from "@millrace/system";
+import { opt } from "../allocator/opt/opt.ts";
+import { allocators, type SyncAllocatorName } from "../allocator/registry.ts";
+import type { PolicyName } from "../policy/policy.ts";
+import type { Runner, RunnerJob } from "../runners/runner.ts";
+import { type ControlReply, type ControlRequest, serveControl } from "./control.ts";
+import type { JobEntry, JobsFile } from "./jobs-file.ts";
+import { Journal, type JournalEvent, readJournal } from "./journal.ts";
+import { type CurveOfModel, type Desired, Planner } from "./planning.ts";
+import { RunState } from "./run-state.ts";
+import { Scheduler } from "./scheduler.ts";
+import { type ClusterStatus, statusOf } from "./snapshot.ts";
+import { submittersOf } from "./submitter.ts";
+import { Tokens } from "./tokens.ts";
+
+/** Files of a scheduler's folder. */
+export const runFiles = (folder: string) => ({
+  lock: join(folder, "lock"),
+  journal: join(folder, "journal.ndjson"),
+  secret: join(folder, "secret"),
+  lease: join(folder, "lease.sock"),
+  control: join(folder, "control.sock"),
+  runner: join(folder, "runner"),
+  logs: join(folder, "logs"),
+});
+
+export interface RunOptions {
+  /** The scheduler's folder; made when absent. */
+  readonly folder: string;
+  /** The jobs file as read, and its path; null: only what the journal holds. */
+  readonly file: { readonly path: string; readonly content: JobsFile } | null;
+  readonly models: ReadonlyMap<string, CurveOfModel>;
+  readonly runner: Runner;
+  readonly note: (text: string) => void;
+  readonly onStatus?: (status: ClusterStatus) => void;
+  readonly onPlan?: (desired: Desired) => void;
+  readonly signal: AbortSignal;
+  /** Unix seconds; the machine's clock by default. */
+  readonly now?: () => number;
+}
+
+/** How a run ended, and where every job stands then. */
+export interface RunOutcome {
+  readonly ended: "finished" | "drained" | "left";
+  readonly status: ClusterStatus;
+}
+
+/** Runs a cluster until its jobs have ended, it was drained, or the signal aborts. Throws SCHEDULER_FENCED when one runs already. */
+export async function runCluster(options: RunOptions): Promise<RunOutcome> {
+  const { folder, file, runner, signal, note } = options;
+  const files = runFiles(folder);
+  // One listener per order in flight is no leak.
+  setMaxListeners(0, signal);
+  const now = options.now ?? (() => Date.now() / 1000);
+  // Other users' jobs reach their lease's socket and their own records through it, and list nothing.
+  mkdirSync(folder, { recursive: true, mode: 0o711 });
+  using lock = new FileLock(files.lock);
+  if (!lock.try("exclusive"))
+    throw new MillraceError(
+      "SCHEDULER_FENCED",
+      `a scheduler runs in ${folder} already (process ${readFileSync(files.lock, "utf8").trim()})`,
+      { hint: "millrace cluster status shows it; add jobs with another --state, or stop it first" },
+    );
+  writeFileSync(files.lock, String(process.pid));
+  const { events, bytes } = readJournal(files.journal);
+  const state = new RunState();
+  for (const event of events) state.apply(event);
+  using journal = new Journal(files.journal, bytes);
+  const record = (more: readonly JournalEvent[]): void => journal.write(more);
+  const opened: JournalEvent = {
+    at: now(),
+    kind: "opened",
+    fence: state.fence + 1,
+    pid: process.pid,
+    on: runner.name,
+  };
+  record([opened]);
+  state.apply(opened);
+  await runner.takeOver(state.fence, signal);
+  const tokens = new Tokens(files.secret);
+  const cluster = file?.content.cluster;
+  const terms = cluster ?? null;
+  const users = (id: string): number | null => state.jobs.get(id)?.job.user?.uid ?? null;
+  let scheduler: Scheduler | null = null;
+  const mixed = (file?.content.jobs ?? []).some((entry) => entry.user !== undefined);
+  await using leases = await LeaseServer.listen({
+    socket: files.lease,
+    // Tokens and the kernel's word tell users apart; a scheduler of its own user needs no others.
+    mode: process.getuid?.() === 0 || mixed ? 0o666 : 0o600,
+    admit: (token) => {
+      const job = tokens.job(token);
+      return job === null || !state.jobs.has(job) ? null : { job, uid: users(job) };
+    },
+    peer: peerOf,
+    report: (job, { step, samples }) => scheduler?.reported(job, step, samples),
+    checkpointed: async (job, step, dir) => {
+      if (scheduler === null) throw new MillraceError("LEASE_REFUSED", "the scheduler ends");
+      scheduler.checkpointed(job, step, dir);
+    },
+  });
+  const began = state.startedAt ?? now();
+  const planner = new Planner({
+    models: options.models,
+    policy: (terms?.policy ?? "fifo") as PolicyName,
+    allocate:
+      terms?.allocator === "opt"
+        ? opt(new HighsSolver())
+        : allocators[(terms?.allocator ?? "waterfill") as SyncAllocatorName]("consolidate"),
+    tenants: terms?.tenants ?? [],
+    starvationSeconds: terms?.starvation ?? 4 * 3600,
+    spans: runner.spans,
+    resizes: runner.resizes,
+  });
+  scheduler = new Scheduler({
+    runner,
+    planner,
+    leases,
+    state,
+    write: record,
+    now,
+    arrivals: file === null ? [] : arrivalsOf(file, files, tokens, began),
+    roundSeconds: terms?.round ?? 60,
+    decisions: terms?.decisions ?? "events",
+    note,
+    ...(options.onStatus === undefined ? {} : { onStatus: options.onStatus }),
+    ...(options.onPlan === undefined ? {} : { onPlan: options.onPlan }),
+  });
+  const loop = scheduler;
+  const answer = (request: ControlRequest, uid: number): ControlReply =>
+    answerControl(loop, users, request, uid);
+  await using _ = await serveControl(files.control, answer);
+  const ended = await loop.run(signal);
+  return { ended, status: loop.status() };
+}
+
+/** What the journal of a folder says, without a scheduler: nothing is asked, nothing is changed. */
+export function statusFromJournal(folder: string, now = Date.now() / 1000): ClusterStatus | null {
+  const { events } = readJournal(runFiles(folder).journal);
+  if (events.length === 0) return null;
+  const state = new RunState();
+  for (const event of events) state.apply(event);
+  return statusOf(state, [], now, { running: false, fence: state.fence, plans: 0 }, () => null);
+}
+
+/** Everybody sees the status; a job is cancelled by its user, by the scheduler's, and by root; only those two drain. */
+function answerControl(
+  scheduler: Scheduler,
+  users: (id: string) => number | null,
+  request: ControlRequest,
+  uid: number,
+): ControlReply {
+  const me = process.getuid?.() ?? 0;
+  const operator = uid === 0 || uid === me;
+  if (request.verb === "status") return { ok: true, value: scheduler.status() };
+  if (request.verb === "drain") {
+    if (!operator) return { ok: false, message: "only the scheduler's user and root may drain" };
+    if (!scheduler.drain(request.server, request.on))
+      return { ok: false, message: `there is no server ${request.server}` };
+    return { ok: true, value: scheduler.status() };
+  }
+  for (const id of request.ids) {
+    if (!operator && users(id) !== uid)
+      return { ok: false, message: `job ${id} is not yours to cancel` };
+    if (!scheduler.cancel(id))
+      return { ok: false, message: `there is no job ${id} that waits or runs` };
+  }
+  return { ok: true, value: { cancelled: request.ids } };
+}
+
+/** The file's jobs as the engine gets them, by arrival. Throws CONFIG_INVALID for an id that is given twice. */
+function arrivalsOf(
+  { path, content }: NonNullable<RunOptions["file"]>,
+  files: ReturnType<typeof runFiles>,
+  tokens: Tokens,
+  began: number,
+): { readonly at: number; readonly entry: JobEntry; readonly job: RunnerJob }[] {
+  const userOf = submittersOf(path);
+  const base = dirname(resolve(path));
+  const seen = new Set<string>();
+  mkdirSync(files.logs, { recursive: true });
+  // Jobs of any user write their logs here, none another's (as in /tmp).
+  if (process.getuid?.() === 0) chmodSync(files.logs, 0o1777);
+  return content.jobs
+    .map((entry) => {
+      const { id, command, environment, log, gpus, grace, image } = entry;
+      if (seen.has(id))
+        throw new MillraceError("CONFIG_INVALID", `two jobs have the id ${id}`, {
+          at: { file: path },
+        });
+      seen.add(id);
+      const job: RunnerJob = {
+        id,
+        argv: command as [string, ...string[]],
+        directory: resolve(base, entry.directory),
+        environment: {
+          ...environment,
+          [leaseVariables.socket]: resolve(files.lease),
+          [leaseVariables.token]: tokens.of(id),
+        },
+        user: userOf(entry),
+        logFile: log === undefined ? resolve(files.logs, `${id}.log`) : resolve(base, log),
+        gpus,
+        graceSeconds: grace,
+        image: image ?? null,
+      };
+      return { at: began + entry.arrive, entry, job };
+    })
+    .sort((a, b) => a.at - b.at);
+}

@@ -1,0 +1,109 @@
+import { expect, test } from "vitest";
+import { exactSearch } from "../exact/exact.ts";
+import { layoutOf } from "../problem/layout.ts";
+import type { Problem } from "../problem/problem.ts";
+import { simulate } from "../problem/simulate.ts";
+import { chainProblem, residualProblem } from "../problem/synthetic.ts";
+import { storeAll } from "../solve/reference.ts";
+import { BlockBound } from "./bound.ts";
+import { decompose } from "./decomposition.ts";
+import { planOfBlocks } from "./plan.ts";
+
+const never = (): boolean => false;
+
+function budgetsOf(problem: Problem, fractions: readonly number[]): number[] {
+  const { peak } = storeAll(problem);
+  return fractions.map((fraction) => problem.fixed + (peak - problem.fixed) * fraction);
+}
+
+test("the bound of blocks is never above the exact optimum, whatever the cuts", () => {
+  let close = 0;
+  let checked = 0;
+  for (let seed = 1; seed <= 3; seed++)
+    for (const problem of [
+      chainProblem(seed, 10),
+      residualProblem(seed, 12, "checkpoint-only"),
+      residualProblem(seed, 11, "joint"),
+    ])
+      for (const budget of budgetsOf(problem, [0.45, 0.6, 0.8])) {
+        const exact = exactSearch(problem, budget, { maxStates: 15_000 });
+        if (exact.status === "unknown") continue;
+        for (const wanted of [3, 5, 8]) {
+          const blocks = decompose(problem, budget / 64, { wanted, most: 12 });
+          expect(blocks).not.toBeNull();
+          if (blocks === null) continue;
+          const bound = new BlockBound(blocks, budget).bound(
+            budget / 64,
+            Number.POSITIVE_INFINITY,
+            never,
+          );
+          const optimum = exact.status === "optimal" ? exact.time : Number.POSITIVE_INFINITY;
+          expect(bound).toBeLessThanOrEqual(optimum * (1 + 1e-9));
+          if (wanted === 8) checked++;
+          if (wanted === 8 && (bound as number) > 0.93 * optimum) close++;
+        }
+      }
+  // A bound that proves nothing would pass as well.
+  expect(checked).toBeGreaterThan(8);
+  expect(close / checked).toBeGreaterThan(0.4);
+});
+
+test("one block is the whole problem: plan and bound are the optimum of stage-ordered plans", () => {
+  for (let seed = 1; seed <= 2; seed++) {
+    const problem = residualProblem(seed, 11, "joint");
+    for (const budget of budgetsOf(problem, [0.6])) {
+      const exact = exactSearch(problem, budget, { maxStates: 40_000 });
+      const blocks = decompose(problem, budget / 500, { wanted: 16, most: 16 });
+      expect(blocks?.blocks).toHaveLength(1);
+      if (blocks === null || exact.status !== "optimal") continue;
+      const plan = planOfBlocks(blocks, budget, 100, never);
+      const verdict = simulate(problem, plan ?? []);
+      expect(verdict).toMatchObject({ valid: true });
+      if (!verdict.valid) continue;
+      expect(verdict.peak).toBeLessThanOrEqual(budget * (1 + 1e-12));
+      const bound = new BlockBound(blocks, budget).bound(budget / 500, Infinity, never) as number;
+      expect(bound).toBeCloseTo(verdict.time, 6);
+      // Exact search found no faster plan that runs an operator twice between two backward ones.
+      expect(verdict.time).toBeCloseTo(exact.time, 6);
+    }
+  }
+});
+
+test("plans of blocks keep to the budget, down to budgets where they have to run blocks again", () => {
+  for (let seed = 1; seed <= 3; seed++)
+    for (const problem of [chainProblem(seed, 40), residualProblem(seed, 40, "joint")])
+      for (const budget of budgetsOf(problem, [0.25, 0.35, 0.5, 0.75])) {
+        const blocks = decompose(problem, budget / 100, { wanted: 8, most: 12 });
+        const plan = blocks && planOfBlocks(blocks, budget, 150, never);
+        if (plan === null) continue;
+        const verdict = simulate(problem, plan, { layout: layoutOf(problem) });
+        expect(verdict).toMatchObject({ valid: true });
+        if (verdict.valid) expect(verdict.peak).toBeLessThanOrEqual(budget * (1 + 1e-12));
+      }
+});
+
+test("blocks alike share their tables; where everything reads everything there are no blocks", () => {
+  const repeated = residualProblem(1, 60, "checkpoint-only");
+  // The same times everywhere.
+  const plain: Problem = {
+    ...repeated,
+    operators: repeated.operators.map((op) => ({
+      ...op,
+      output: op.output > 1 ? 32 : 1,
+      parameterGradient: 1,
+      forward: op.forward.map((c) => ({ ...c, time: 1 })),
+      backward: op.backward.map((c) => ({ ...c, time: 2 })),
+    })),
+  };
+  const blocks = decompose(plain, 1, { wanted: 8, most: 12 });
+  expect(blocks?.blocks.length).toBeGreaterThan(6);
+  expect(blocks?.shapes).toBeLessThan(blocks?.blocks.length as number);
+  const last = repeated.operators.length - 1;
+  const tied: Problem = {
+    ...repeated,
+    operators: repeated.operators.map((op, j) =>
+      j === last ? { ...op, inputs: [0, last - 1] } : op,
+    ),
+  };
+  expect(decompose(tied, 1, { wanted: 8, most: 12 })).toBeNull();
+});

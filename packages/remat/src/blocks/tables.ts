@@ -1,0 +1,226 @@
+/**
+ * Least times of a block by dynamic programming over all its sets of tensors, for so much memory. Stage by stage from the
+ * first operator's backward on, and within a stage position by position: run the operator or not, give up what it touched
+ * or not. Sets of a stage hold tensors of its operators alone, so that the last stages are the dear ones:
+ * O(operators · 2^bits · choices).
+ */
+import type { LocalBackward, LocalBlock, LocalForward } from "./local.ts";
+
+const infinity = Number.POSITIVE_INFINITY;
+
+/** Each bit of a mask. */
+function bitsOf(mask: number): number[] {
+  const list: number[] = [];
+  for (let rest = mask; rest !== 0; rest &= rest - 1) list.push(rest & -rest);
+  return list;
+}
+
+/** Lets tensors of `mask` be given up: the value of a set is at most that of the set without them. */
+function mayFree(values: Float64Array, mask: number, sets: number): void {
+  for (const bit of bitsOf(mask))
+    for (let s = bit; s < sets; s++) {
+      if ((s & bit) === 0) continue;
+      const without = values[s ^ bit] as number;
+      if (without < (values[s] as number)) values[s] = without;
+    }
+}
+
+/** Lets the input appear at no cost. */
+function mayAppear(values: Float64Array, sets: number): void {
+  for (let s = 0; s < sets; s += 2) {
+    const withInput = values[s | 1] as number;
+    if (withInput < (values[s] as number)) values[s] = withInput;
+  }
+}
+
+/** Memory that a forward choice takes beyond what is live. */
+function extraOf(c: LocalForward, set: number): number {
+  return (
+    ((set & c.output) !== 0 || c.inPlace !== 0 ? 0 : c.outputSize) +
+    ((set & c.auxiliary) !== 0 ? 0 : c.auxiliarySize) +
+    c.workspace
+  );
+}
+
+/** Improves `before` by running an operator once; `after` are values after it. `room` is what base and live may take. */
+function mayRun(
+  block: LocalBlock,
+  k: number,
+  after: Float64Array,
+  before: Float64Array,
+  room: number,
+  sets: number,
+): void {
+  const { sizes } = block;
+  for (const c of block.forward[k] as LocalForward[]) {
+    const { inputs, again: time } = c;
+    const made = c.output | c.auxiliary;
+    const kept = ~c.inPlace;
+    for (let s = inputs; s < sets; s++) {
+      if ((s & inputs) !== inputs) continue;
+      const value = time + (after[(s & kept) | made] as number);
+      if (value < (before[s] as number) && (sizes[s] as number) + extraOf(c, s) <= room)
+        before[s] = value;
+    }
+  }
+}
+
+/** What becomes of a block's input: it stays to the end, it may go in a split, or it comes at no cost whenever wanted. */
+export type Input = "stays" | "goes" | "appears";
+
+/** Values before a backward, from those after it. */
+function runBackward(
+  block: LocalBlock,
+  k: number,
+  after: Float64Array,
+  room: number,
+  input: Input,
+): Float64Array {
+  const { sizes } = block;
+  const sets = 1 << (block.bits[k] as number);
+  const staying = (1 << (block.below[k] as number)) - 1;
+  const values = new Float64Array(sets).fill(infinity);
+  for (const p of block.backward[k] as LocalBackward[]) {
+    const { needs, frees, time } = p;
+    if (input === "stays" && (frees & 1) !== 0) continue;
+    for (let s = needs; s < sets; s++) {
+      if ((s & needs) !== needs) continue;
+      const value = time + (after[s & ~frees & staying] as number);
+      if (value < (values[s] as number) && backwardFits(block, k, p, sizes[s] as number, s, room))
+        values[s] = value;
+    }
+  }
+  return values;
+}
+
+/** Whether a backward choice fits when `live` bytes are live. */
+export function backwardFits(
+  block: LocalBlock,
+  k: number,
+  p: LocalBackward,
+  live: number,
+  set: number,
+  room: number,
+): boolean {
+  const base = block.base[k] as number;
+  const left = p.frees === 0 ? live : (block.sizes[set & ~p.frees] as number);
+  return (
+    base + live + p.first <= room &&
+    base + left + p.second <= room &&
+    (block.baseAfter[k] as number) + left <= room
+  );
+}
+
+/** Values of the sets before each position of each stage; the last array of a stage is before its backward. */
+export type StageValues = readonly (readonly Float64Array[])[];
+
+/**
+ * Least time of the block's backward from each set, `room` bytes above the block's ground being there for everything.
+ * An input that appears still takes its memory. `trace` receives all values on the way.
+ */
+export function backwardTable(
+  block: LocalBlock,
+  room: number,
+  input: Input,
+  trace?: (stages: StageValues) => void,
+): Float64Array {
+  let values: Float64Array = new Float64Array(2);
+  const stages: Float64Array[][] = [];
+  for (let k = 0; k < block.count; k++) {
+    const sets = 1 << (block.bits[k] as number);
+    const staying = (1 << (block.below[k] as number)) - 1;
+    const touched = (block.touchedBackward[k] as number) & staying;
+    const entered = trace === undefined ? values : values.slice();
+    mayFree(entered, touched, entered.length);
+    let after = runBackward(block, k, entered, room, input);
+    const stage = [after];
+    if (input === "appears") mayAppear(after, sets);
+    const stageRoom = room - (block.base[k] as number);
+    for (let j = k; j >= 0; j--) {
+      const freed = trace === undefined ? after : after.slice();
+      mayFree(freed, block.touched[j] as number, sets);
+      const before = freed.slice();
+      mayRun(block, j, freed, before, stageRoom, sets);
+      if (input === "appears") mayAppear(before, sets);
+      stage.push(before);
+      after = before;
+    }
+    stages.push(stage.reverse());
+    values = after;
+  }
+  trace?.(stages);
+  return values;
+}
+
+/**
+ * Least time to go from each set to the end when operators may run once more before the block's own stages; with
+ * `makesOutput` its output has to. Memory in use elsewhere is as little as at any later stage; nothing is overwritten:
+ * both only for bounds.
+ */
+export function earlierTable(
+  block: LocalBlock,
+  own: Float64Array,
+  room: number,
+  makesOutput: boolean,
+  inputAppears: boolean,
+): Float64Array {
+  const sets = own.length;
+  const { sizes } = block;
+  const roomThere = room - block.later;
+  let after = own.slice();
+  for (let j = block.count - 1; j >= 0; j--) {
+    mayFree(after, block.touched[j] as number, sets);
+    const must = makesOutput && j === block.count - 1;
+    const before = must ? new Float64Array(sets).fill(infinity) : after.slice();
+    for (const c of block.forward[j] as LocalForward[]) {
+      const made = c.output | c.auxiliary;
+      for (let s = c.inputs; s < sets; s++) {
+        if ((s & c.inputs) !== c.inputs) continue;
+        const value = c.again + (after[s | made] as number);
+        const fits = (sizes[s] as number) + (c.inPlace !== 0 ? c.workspace : extraOf(c, s));
+        if (value < (before[s] as number) && fits <= roomThere) before[s] = value;
+      }
+    }
+    if (inputAppears) mayAppear(before, sets);
+    after = before;
+  }
+  return after;
+}
+
+/** Least time of the first run of a block, input there, to each set after it; `room` is above what is in use then. */
+export function forwardTable(
+  block: LocalBlock,
+  room: number,
+  trace?: (steps: readonly Float64Array[]) => void,
+): Float64Array {
+  const sets = block.sizes.length;
+  const { sizes } = block;
+  let before = new Float64Array(sets).fill(infinity);
+  before[1] = 0;
+  const steps = [before];
+  for (let k = 0; k < block.count; k++) {
+    const known = 1 << (block.below[k] as number);
+    const after = new Float64Array(sets).fill(infinity);
+    for (const c of block.forward[k] as LocalForward[]) {
+      const made = c.output | c.auxiliary;
+      for (let s = c.inputs; s < known; s++) {
+        if ((s & c.inputs) !== c.inputs || before[s] === infinity) continue;
+        if ((sizes[s] as number) + extraOf(c, s) > room) continue;
+        const to = (s & ~c.inPlace) | made;
+        const value = (before[s] as number) + c.time;
+        if (value < (after[to] as number)) after[to] = value;
+      }
+    }
+    const here = 1 << (block.bits[k] as number);
+    for (const bit of bitsOf(block.touched[k] as number))
+      for (let s = here - 1; s >= bit; s--) {
+        if ((s & bit) === 0) continue;
+        const value = after[s] as number;
+        if (value < (after[s ^ bit] as number)) after[s ^ bit] = value;
+      }
+    steps.push(after);
+    before = after;
+  }
+  trace?.(steps);
+  return before;
+}

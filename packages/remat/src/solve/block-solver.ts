@@ -1,0 +1,103 @@
+/**
+ * Blocks and windows as a solver: a plan made of blocks to start from, exact windows that improve the best plan, and the
+ * bound that blocks prove, by turns until the two are close.
+ */
+import { BlockBound } from "../blocks/bound.ts";
+import { decompose, refine } from "../blocks/decomposition.ts";
+import { planOfBlocks } from "../blocks/plan.ts";
+import { isChain } from "../chain/chain-dp.ts";
+import { windowSearch } from "../windows/search.ts";
+import { type Effort, gapOf, goodEnough, type PlanSolver, type Search } from "./solver.ts";
+
+interface Amount {
+  /** Windows without success, per operator, and tensors of the largest. */
+  readonly patience: number;
+  readonly bits: number;
+  /** Tensors of blocks that are put together, in the order tried, and of the largest block there may be. */
+  readonly blocks: readonly number[];
+  readonly largest: number;
+  /** Steps of memory. */
+  readonly steps: readonly number[];
+}
+
+const amounts: Readonly<Record<Effort, Amount>> = {
+  low: { patience: 0.3, bits: 10, blocks: [12], largest: 14, steps: [64] },
+  medium: { patience: 1, bits: 12, blocks: [12, 14, 15], largest: 16, steps: [64, 256] },
+  high: { patience: 6, bits: 14, blocks: [12, 14, 16, 17], largest: 18, steps: [64, 256, 1024] },
+};
+
+export const blockSolver: PlanSolver = {
+  name: "blocks",
+  applies: ({ layout }) => layout.count > 4,
+  async run(search) {
+    const amount = amounts[search.effort];
+    // The chain's own table is finer.
+    if (!isChain(search.problem)) planFromBlocks(search, amount.largest);
+    windows(search, 0.3, 10);
+    const [first = 12, ...rest] = amount.blocks;
+    await bound(search, first, amount, true);
+    windows(search, amount.patience, amount.bits);
+    for (const wanted of amount.blocks) await bound(search, wanted, amount, true);
+    // Cuts that ignore the plan are sometimes better: the border tensors that it keeps are not all there is.
+    for (const wanted of [first, ...rest.slice(0, 1)]) await bound(search, wanted, amount, false);
+    if (gapOf(search) < 1) windows(search, amount.patience, amount.bits);
+  },
+};
+
+function done(search: Search): boolean {
+  return search.stop() || gapOf(search) <= goodEnough[search.effort];
+}
+
+/** Plans of blocks of a few sizes; where the budget is tight they may be the only ones found. */
+export function planFromBlocks(search: Search, largest: number): void {
+  const { problem, budget } = search;
+  for (const wanted of [9, 13]) {
+    if (search.stop()) return;
+    const blocks = decompose(problem, budget / 200, { wanted, most: Math.min(largest, 15) });
+    const plan = blocks && planOfBlocks(blocks, budget, 200, search.stop);
+    if (plan !== null) search.offer(plan, "blocks");
+  }
+}
+
+function windows(search: Search, patience: number, bits: number): void {
+  const { problem, layout, budget, seed } = search;
+  const { plan } = search.best();
+  if (plan === null || done(search)) return;
+  windowSearch(problem, layout, budget, plan, {
+    patience: Math.ceil(patience * layout.count) + 20,
+    seed,
+    bits: [Math.min(8, bits), bits],
+    stop: () => done(search),
+    onBetter: (better) => search.offer(better, "windows"),
+  });
+}
+
+/** Proves what it can with blocks, cut where the best plan keeps the tensor between or as few as can be. */
+async function bound(
+  search: Search,
+  wanted: number,
+  amount: Amount,
+  byPlan: boolean,
+): Promise<void> {
+  const { problem, layout, budget } = search;
+  const { plan, time } = search.best();
+  if (plan === null || done(search)) return;
+  const preferred = new Uint8Array(layout.count);
+  for (const action of plan)
+    if (action.kind === "forward")
+      preferred[action.operator] = Math.min(2, (preferred[action.operator] as number) + 1);
+  const [coarsest = 64] = amount.steps;
+  const cuts = { wanted, most: amount.largest, ...(byPlan && { preferred }) };
+  const blocks = decompose(problem, budget / coarsest, cuts);
+  if (blocks === null) return;
+  const bounds = new BlockBound(blocks, budget);
+  for (const steps of amount.steps) {
+    refine(blocks, budget / steps);
+    // Blocks take their time; the event loop gets its turn between them.
+    await new Promise((resolve) => setImmediate(resolve));
+    const value = bounds.bound(budget / steps, time * (1 + 1e-9), () => done(search));
+    if (value === null) return;
+    search.prove(Math.min(value, time), "stage-ordered plans");
+    if (done(search)) return;
+  }
+}
