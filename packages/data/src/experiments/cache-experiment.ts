@@ -31,7 +31,7 @@ export interface CacheExperimentOptions {
   /** Default 64. */
   readonly batchSize?: number;
   readonly seed: number;
-  /** Memory that MinIO's process may grow by before its bound ends it; none of it is cache. Default 8 MB. */
+  /** Memory that MinIO's process may grow by before its bound ends it (compilers go on working); its direct reads make no cache of it. Default 32 MB. */
   readonly slackBytes?: number;
   readonly signal?: AbortSignal;
   /** Called with each row as it is there. */
@@ -133,7 +133,7 @@ async function runVariant(
   paths: readonly string[],
   kernel: boolean,
 ): Promise<CacheRow> {
-  const { bounds, storage, samplesPerSecond, slackBytes = 8e6, workers, seed } = options;
+  const { bounds, storage, samplesPerSecond, slackBytes = 32e6, workers, seed } = options;
   const cacheBytes = Math.round(share * datasetBytes);
   const spec: JobSpec = {
     dataset: { path: options.dataset, kind: "folder" },

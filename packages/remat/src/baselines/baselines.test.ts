@@ -65,13 +65,13 @@ test("no baseline beats the planner within its own memory, and all are judged by
 });
 
 test("MONeT's constraints as a program allow no more than the exact ones, and keep to its own count", async () => {
-  const small = residualProblem(3, 12, "joint");
+  const small = residualProblem(3, 11, "joint");
   const budget = small.fixed + (storeAll(small).peak - small.fixed) * 0.55;
   await using programs = new HighsSolver();
   const theirs = await monetPlan(small, budget, programs, {
     effort: "low",
     seed: 1,
-    maxNodes: 20,
+    maxNodes: 5,
   });
   const exact = await planMemory(small, budget, { effort: "low", programs, minBudget: false });
   expect(theirs?.plan).not.toBeNull();

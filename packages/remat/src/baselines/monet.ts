@@ -125,21 +125,21 @@ async function startWithin(
   options: MonetOptions,
 ): Promise<Plan | null> {
   let allowed = budget;
-  for (let round = 0; round < 8; round++) {
+  for (let round = 0; round < 5; round++) {
     const { plan } = await planMemory(problem, allowed, {
       effort: "low",
       seed: options.seed,
       programs,
       minBudget: false,
       ...(options.timeLimitSeconds !== undefined && {
-        timeLimitSeconds: options.timeLimitSeconds / 8,
+        timeLimitSeconds: options.timeLimitSeconds / 5,
       }),
       ...(options.signal !== undefined && { signal: options.signal }),
     });
     if (plan === null) return null;
     const counted = monetPeak(problem, plan);
     if (counted <= budget * (1 + 1e-12)) return plan;
-    allowed -= Math.max(counted - budget, 0.002 * budget) * 0.5;
+    allowed -= Math.max(counted - budget, 0.002 * budget);
   }
   return null;
 }
