@@ -107,13 +107,15 @@ async function runnerOf(on: string, terms: Terms, state: string): Promise<Runner
       partition: terms.partition ?? null,
       conf: process.env["SLURM_CONF"] ?? null,
     });
-  throw new MillraceError(
-    "ENVIRONMENT_MISSING",
-    "the Kubernetes runner is not part of this build",
-    {
-      hint: "choose --on local or --on slurm",
-    },
+  const { connect, KubernetesRunner, kubernetesOptions } = await import(
+    "@millrace/cluster/kubernetes"
   );
+  const connection = await connect();
+  return new KubernetesRunner(connection, {
+    ...kubernetesOptions,
+    cluster,
+    namespace: terms.namespace ?? connection.namespace,
+  });
 }
 
 /** The machine as one server; without GPUs every two cores count as a place for a job. */
