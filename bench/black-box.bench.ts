@@ -60,49 +60,65 @@ const runs = readdirSync(join(folder, "runs"))
   });
 const caseOf = ({ name }: Run): string => name.replace(/-\d+(-\d+)?$/, "");
 
-const sums: number[] = [];
-const latencies = new Map<string, number[]>();
-let within = 0;
-let refused = 0;
+const mixOf = (run: Run): string => caseOf(run).split("-")[0] as string;
+
+/** What profiles of one run say of others. */
+class Tally {
+  readonly sums: number[] = [];
+  readonly latencies = new Map<string, number[]>();
+  within = 0;
+
+  add(fit: BlackBoxFit, cost: ProfileCost, other: Run): void {
+    const measured = other.steps.reduce((sum, step) => sum + step.periodSeconds, 0);
+    const predicted = other.steps.reduce((sum, step) => sum + cost.computeSeconds(step), 0);
+    const off = Math.abs(predicted / measured - 1);
+    this.sums.push(off);
+    if (off <= fit.uncertainty) this.within++;
+    for (const [name, error] of latencyErrors(cost, other)) {
+      const known = this.latencies.get(name);
+      if (known === undefined) this.latencies.set(name, [error]);
+      else known.push(error);
+    }
+  }
+
+  tell(what: string): void {
+    const { sums, within, latencies } = this;
+    if (sums.length === 0) return;
+    report(`${what}: predictions`, sums.length, "");
+    report(`${what}: sum of step times, error p50`, 100 * at(sums, 0.5), "%");
+    report(`${what}: sum of step times, error p90`, 100 * at(sums, 0.9), "%");
+    report(`${what}: sums within the uncertainty stated`, (100 * within) / sums.length, "%");
+    for (const [name, errors] of latencies)
+      report(`${what}: ${name}, error p50`, 100 * at(errors, 0.5), "%");
+  }
+}
+
+const load = new Tally();
+const mix = new Tally();
 const uncertainties: number[] = [];
 for (const seen of runs) {
   let fit: BlackBoxFit;
   try {
     fit = fitBlackBox(seen.streams, { model: "?", machine: "?", date: "2026-01-01" });
   } catch {
-    refused++;
+    // Too few steps in a row: a run at light load.
     continue;
   }
   uncertainties.push(fit.uncertainty);
   const cost = new ProfileCost(fit.profile);
-  for (const other of runs) {
-    if (caseOf(other) === caseOf(seen)) continue;
-    const measured = other.steps.reduce((sum, step) => sum + step.periodSeconds, 0);
-    const off =
-      other.steps.reduce((sum, step) => sum + cost.computeSeconds(step), 0) / measured - 1;
-    sums.push(Math.abs(off));
-    if (Math.abs(off) <= fit.uncertainty) within++;
-    for (const [name, error] of latencyErrors(cost, other)) {
-      const known = latencies.get(name);
-      if (known === undefined) latencies.set(name, [error]);
-      else known.push(error);
-    }
-  }
+  for (const other of runs)
+    if (caseOf(other) !== caseOf(seen))
+      (mixOf(other) === mixOf(seen) ? load : mix).add(fit, cost, other);
 }
-const at = (values: readonly number[], q: number): number =>
-  quantileSorted(Float64Array.from(values).sort(), q);
-report("runs fitted to", runs.length - refused, "");
-report("runs refused: too few steps in a row", refused, "");
-report("predictions of runs of other cases", sums.length, "");
-report("error of the sum of step times, p50", 100 * at(sums, 0.5), "%");
-report("error of the sum of step times, p90", 100 * at(sums, 0.9), "%");
+report("runs that a profile could be fitted to", uncertainties.length, "");
+report("runs with too few steps in a row", runs.length - uncertainties.length, "");
 report("uncertainty stated, p50", 100 * at(uncertainties, 0.5), "%");
-report(
-  "sums within the uncertainty stated (nine in ten are meant to be)",
-  (100 * within) / sums.length,
-  "%",
-);
-for (const [name, errors] of latencies) report(`${name}, error p50`, 100 * at(errors, 0.5), "%");
+load.tell("another load");
+mix.tell("another mix");
+
+function at(values: readonly number[], q: number): number {
+  return quantileSorted(Float64Array.from(values).sort(), q);
+}
 
 /** Absolute relative errors of medians and 90th percentiles, scheduler and KV cache as the server's. */
 function latencyErrors(cost: ProfileCost, { streams, settings }: Run): readonly [string, number][] {

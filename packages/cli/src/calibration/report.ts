@@ -97,7 +97,9 @@ function figuresSection({ figures, runs }: CalibrateResult): Section {
           cells: [
             figureName(f.figure),
             figureText(f.predicted, f.unit),
-            `${figureText(f.predictedLow, f.unit)} – ${figureText(f.predictedHigh, f.unit)}`,
+            f.predicted === null
+              ? "–"
+              : `${figureText(f.predictedLow, f.unit)} – ${figureText(f.predictedHigh, f.unit)}`,
             figureText(f.measured, f.unit),
             ...(repeats ? [`${figureText(f.low, f.unit)} – ${figureText(f.high, f.unit)}`] : []),
             errorText(f.error),
