@@ -450,8 +450,9 @@ def auto_checkpoint(model, sample, budget, blocks=None, loss=None, verify=True, 
 
     `budget` is bytes of peak during forward and backward, beyond what is resident before the step (parameters, optimizer
     state, data). `sample` is what the model is called with: a tensor, a tuple of positional or a dict of keyword arguments.
-    `loss` makes the output a scalar (its sum otherwise). Raises RuntimeError naming the least budget when none fits, and
-    when the measured peak is above the budget: the model is then left as it was.
+    `loss` makes the output a scalar (its sum otherwise). A plan whose measured peak is above the budget is planned anew with
+    that much less, up to three times: allocators round, and blocks were measured alone. Raises RuntimeError naming the least
+    budget when none fits, and when the measured peak stays above the budget: the model is then left as it was.
     """
     budget = parse_bytes(budget)
     device = next(model.parameters()).device
@@ -462,16 +463,23 @@ def auto_checkpoint(model, sample, budget, blocks=None, loss=None, verify=True, 
     inside = sum(b.forward_seconds + b.backward_seconds for b in measured)
     # What the step holds outside the blocks: known from the whole step, since blocks were measured alone.
     fixed = max(0, store_peak - store_all_peak(measured, 0))
-    report = plan_blocks(measured, budget, fixed, max(0.0, store_seconds - inside), command)
-    report.store_all_peak_bytes = store_peak
-    apply_plan(model, report.recomputed, report.selective)
-    if verify:
+    allowed = budget
+    for attempts_left in reversed(range(4)):
+        report = plan_blocks(measured, allowed, fixed, max(0.0, store_seconds - inside), command)
+        report.budget_bytes = budget
+        report.store_all_peak_bytes = store_peak
+        apply_plan(model, report.recomputed, report.selective)
+        if not verify:
+            break
         seconds, peak = _step(model, sample, loss, meter)
         report.measured_seconds, report.measured_peak_bytes = seconds, peak
         report.measured_overhead = seconds / store_seconds - 1
-        if peak > budget:
-            remove_plan(model)
+        if peak <= budget:
+            break
+        remove_plan(model)
+        if attempts_left == 0:
             raise RuntimeError(f"the step takes {peak} bytes where {report.predicted_peak_bytes} were predicted; budget {budget}")
+        allowed = min(allowed, report.predicted_peak_bytes) - (peak - budget)
     return report
 
 
