@@ -1,10 +1,9 @@
-/** What the benches of prediction share: a small model, its profile and serving loop, and the settings of its engine. */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+/** What the benches of prediction share: a model, its profile and serving loop, and the settings of its engine. */
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openProfiled } from "@millrace/engine/profile";
-import { makeModel } from "@millrace/ggml/gguf";
-import { checkStepProfile, ProfileCost, type SchedulerName } from "@millrace/serving";
+import { type MadeType, makeModel, type PresetName } from "@millrace/ggml/gguf";
+import { ProfileCost, type SchedulerName } from "@millrace/serving";
 import type { TwinCost, TwinSettings } from "@millrace/sim/twin";
 import { type Knobs, serveFlags, twinOf } from "../packages/cli/src/calibration/candidates.ts";
 import {
@@ -22,14 +21,21 @@ import { Session } from "../packages/cli/src/session.ts";
 export interface Calibrated extends Disposable {
   /** Where files go. */
   readonly folder: string;
-  /** True when the folder outlives the process. */
-  readonly kept: boolean;
   readonly options: CalibrateOptions;
   readonly context: CalibrationContext;
   readonly learnt: Learnt;
+  /** Tokens that the server adds to each prompt. */
+  readonly addedTokens: number;
   readonly cost: TwinCost;
   settings(knobs: Knobs): TwinSettings;
 }
+
+/** Model of the validation: steps of 3 to 150 ms, long against the jitter of a shared machine. */
+export interface ModelOf {
+  readonly preset: PresetName;
+  readonly type: MadeType;
+}
+export const usualModel: ModelOf = { preset: "medium", type: "q8_0" };
 
 /** Sarathi-Serve with chunks of 128, the others with whole prompts; up to 32 sequences. */
 export function usualKnobs(scheduler: SchedulerName): Knobs {
@@ -41,18 +47,52 @@ export function usualKnobs(scheduler: SchedulerName): Knobs {
   };
 }
 
+/** Makes the model where it is not there yet. */
+export function modelFile(folder: string, { preset, type }: ModelOf): string {
+  const file = join(folder, `${preset}-${type}.gguf`);
+  if (!existsSync(file)) makeModel({ preset, type, out: file });
+  return file;
+}
+
 /**
- * Profiles the model `small` on one thread and learns its serving loop, about 80 seconds; with MILLRACE_CALIBRATION=FOLDER
+ * Profiles the usual model on one thread and learns its serving loop, about 100 seconds; with MILLRACE_CALIBRATION=FOLDER
  * once, for all processes.
  */
 export async function calibrated(): Promise<Calibrated> {
   const given = process.env.MILLRACE_CALIBRATION;
   const folder = given ?? mkdtempSync(join(tmpdir(), "millrace-calibration-"));
   mkdirSync(folder, { recursive: true });
-  const model = join(folder, "small.gguf");
-  if (!existsSync(model)) makeModel({ preset: "small", out: model });
-  const flags = { model, threads: 1, context: 1024, kvMemory: "256MiB", out: join(folder, "runs") };
-  const options = calibrateOptionsOf({ ...flags, quick: true, learn: "45s" });
+  const file = join(folder, PROFILE);
+  const calibration = await prepared(folder, usualModel, existsSync(file) ? file : null);
+  writeFileSync(file, JSON.stringify(calibration.learnt.profile));
+  return {
+    ...calibration,
+    [Symbol.dispose]: () => {
+      if (given === undefined) rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Another model with the profile of the usual one, carried over to its geometry: nothing of it is measured. */
+export function carriedOver({ folder }: Calibrated, model: ModelOf): Promise<Calibrated> {
+  return prepared(folder, model, join(folder, PROFILE));
+}
+
+const PROFILE = "profile.json";
+
+async function prepared(
+  folder: string,
+  of: ModelOf,
+  profileFile: string | null,
+): Promise<Calibrated> {
+  const model = modelFile(folder, of);
+  const options = calibrateOptionsOf({
+    ...{ model, threads: 1, context: 1024, kvMemory: "512MiB" },
+    ...(profileFile === null ? {} : { profile: profileFile }),
+    quick: true,
+    learn: "60s",
+    out: join(folder, "runs"),
+  });
   const session = new Session(
     {
       stdout: process.stdout,
@@ -63,38 +103,25 @@ export async function calibrated(): Promise<Calibrated> {
     { quiet: true },
   );
   const context = { session, options, signal: new AbortController().signal };
-  const file = join(folder, "learnt.json");
-  const learnt = existsSync(file) ? await reopened(file, options) : await learn(context);
-  const { profile, overheadTokens, config, profiled } = learnt;
-  writeFileSync(file, JSON.stringify({ profile, overheadTokens }));
+  const learnt = await learn(context);
+  const { profile, config, geometry } = learnt;
   return {
     folder,
-    kept: given !== undefined,
     options,
     context,
     learnt,
-    cost: { cost: new ProfileCost(profile), transport: profile.transport },
+    addedTokens: profile.transport?.addedTokens ?? 0,
+    cost: {
+      cost: new ProfileCost(profile),
+      transport: profile.transport,
+      jitter: profile.loop?.jitter ?? null,
+    },
     settings: (knobs) =>
       twinOf(
-        readServeConfig(serveFlags(knobs, options)).engine,
-        profiled.executor.kv,
+        readServeConfig(serveFlags(knobs, options.engine)).engine,
+        geometry,
         config.card.contextTokens,
       ),
-    [Symbol.dispose]: () => {
-      profiled[Symbol.dispose]();
-      if (given === undefined) rmSync(folder, { recursive: true, force: true });
-    },
-  };
-}
-
-/** The profile of a process before, and the model opened again. */
-async function reopened(file: string, options: CalibrateOptions): Promise<Learnt> {
-  const known = JSON.parse(readFileSync(file, "utf8"));
-  const config = readServeConfig(serveFlags(usualKnobs("sarathi-serve"), options));
-  return {
-    profile: checkStepProfile(known.profile, file),
-    overheadTokens: known.overheadTokens,
-    profiled: await openProfiled(config.engine, () => {}),
-    config,
+    [Symbol.dispose]: () => {},
   };
 }

@@ -52,6 +52,7 @@ class Block:
     forward_seconds: float
     backward_seconds: float
     parameter_bytes: int
+    # Under selective checkpointing (torch >= 2.4): what is kept, and the time to compute the rest again; 0 where unmeasured.
     selective_bytes: int = 0
     selective_seconds: float = 0.0
 
@@ -62,6 +63,8 @@ class Report:
 
     budget_bytes: int
     recomputed: list
+    # Of them, those that keep products and convolutions.
+    selective: list
     target: str
     predicted_peak_bytes: int
     predicted_overhead: float
@@ -75,7 +78,8 @@ class Report:
     def __str__(self):
         mib = lambda n: f"{n / 2**20:.1f} MiB"
         lines = [
-            f"budget {mib(self.budget_bytes)}: {len(self.recomputed)} blocks are computed again ({self.target})",
+            f"budget {mib(self.budget_bytes)}: {len(self.recomputed)} blocks are computed again, "
+            f"{len(self.selective)} of them in part ({self.target})",
             f"predicted peak {mib(self.predicted_peak_bytes)} instead of {mib(self.store_all_peak_bytes)}, "
             f"{100 * self.predicted_overhead:.1f} % more time",
             f"a plan that PyTorch cannot express would take {100 * self.unrestricted_overhead:.1f} % more time",
@@ -103,6 +107,13 @@ class _Meter:
     def _status(self, field):
         with open("/proc/self/status", encoding="ascii") as status:
             return int(re.search(rf"^{field}:\s+(\d+) kB$", status.read(), re.M).group(1)) * 1024
+
+    def allocated(self):
+        """Bytes in use now: the allocator's on CUDA, resident memory otherwise."""
+        if self.cuda:
+            torch.cuda.synchronize(self.device)
+            return torch.cuda.memory_allocated(self.device)
+        return self._status("VmRSS")
 
     def run(self, work):
         """Runs `work`: its result, seconds, and bytes of peak above what was there before."""
@@ -232,42 +243,85 @@ def _measure(block, args, name, meter, repeats):
     fresh = sum(t.numel() * t.element_size() for t in _tensors(args) if t.requires_grad)
     forward_extra = max(0, middle(2) - size - kept)
     backward_extra = max(0, middle(3) - parameters - fresh)
-    return Block(name, size, kept, max(forward_extra, backward_extra), middle(0), middle(1), parameters)
+    selective = _measure_selective(block, args, size, middle(1), meter, repeats)
+    return Block(name, size, kept, max(forward_extra, backward_extra), middle(0), middle(1), parameters, *selective)
+
+
+def _measure_selective(block, args, size, backward_seconds, meter, repeats):
+    """Bytes that selective checkpointing keeps of a block, and how much longer its backward pass is; zeros before 2.4."""
+    context = _selective_context()
+    if context is None:
+        return 0, 0.0
+    runs = []
+    for _ in range(repeats + 1):
+        before = meter.allocated()
+        output = checkpoint(block, *args, use_reentrant=False, preserve_rng_state=True, context_fn=context)
+        kept = max(0, meter.allocated() - before - size)
+        result = [t for t in _tensors(output) if t.requires_grad]
+        gradient = [torch.ones_like(t) for t in result]
+        _, backward, _ = meter.run(lambda: torch.autograd.backward(result, gradient))
+        runs.append((kept, backward))
+        del output, gradient, result
+        block.zero_grad(set_to_none=True)
+    middle = lambda i: sorted(r[i] for r in runs[1:])[len(runs[1:]) // 2]
+    return middle(0), max(0.0, middle(1) - backward_seconds)
 
 
 def _problem(blocks, fixed, rest_seconds, free_outputs):
     """The planning problem: block j makes its output and, as auxiliary tensor, what its backward pass needs.
 
-    With `free_outputs` outputs may be given up and computed again too, which PyTorch's checkpoint cannot do block by
-    block; without it they are part of what is fixed, and gradients are counted as workspace.
+    A block that was measured under selective checkpointing is two operators in a row: its products, whose results are one
+    auxiliary tensor, and the rest. With `free_outputs` outputs may be given up and computed again too, which PyTorch's
+    checkpoint cannot do block by block; without it they are part of what is fixed, and gradients are counted as workspace.
+    Gives the problem and, by operator, the block and which part of it.
     """
     ops = []
+    parts = []
     resident = 0 if free_outputs else sum(b.output_bytes for b in blocks)
+    source = -1
     for j, b in enumerate(blocks):
         before = blocks[j - 1].output_bytes if j > 0 else 0
         gradients = 0 if free_outputs else b.output_bytes + before
-        need = [f"a{j}"] + ([f"o{j - 1}"] if j > 0 else [])
-        ops.append(
-            {
-                "name": b.name,
-                "inputs": [j - 1] if j > 0 else [],
-                "out": b.output_bytes if free_outputs else 0,
-                "fwd": [{"t": b.forward_seconds, "ws": b.workspace_bytes, "aux": b.kept_bytes}],
-                "bwd": [{"t": b.backward_seconds, "ws": b.workspace_bytes + gradients, "need": need}],
-                "pg": b.parameter_bytes,
-            }
+        split = not free_outputs and 0 < b.selective_bytes < b.kept_bytes and b.selective_seconds < b.forward_seconds
+        light = min(b.selective_seconds, b.forward_seconds)
+        pieces = (
+            [("products", b.forward_seconds - light, b.selective_bytes), ("rest", light, b.kept_bytes - b.selective_bytes)]
+            if split
+            else [("whole", b.forward_seconds, b.kept_bytes)]
         )
+        needs = [f"o{source}"] if source >= 0 else []
+        for i, (part, seconds, kept) in enumerate(pieces):
+            last = i == len(pieces) - 1
+            at = len(ops)
+            parts.append((j, part))
+            # The last part's backward pass is the block's: it needs what every part keeps.
+            needs = needs + [f"a{at}"]
+            ops.append(
+                {
+                    "name": b.name if part == "whole" else f"{b.name}, {part}",
+                    "inputs": [source] if source >= 0 else [],
+                    "out": b.output_bytes if free_outputs and last else 0,
+                    "fwd": [{"t": seconds, "ws": b.workspace_bytes, "aux": kept}],
+                    "bwd": [
+                        {"t": b.backward_seconds, "ws": b.workspace_bytes + gradients, "need": needs}
+                        if last
+                        else {"t": 0, "ws": 0, "need": []}
+                    ],
+                    "pg": b.parameter_bytes if last else 0,
+                }
+            )
+            source = at
     ops.append(
         {
             "name": "rest",
-            "inputs": [len(blocks) - 1],
+            "inputs": [source],
             "out": 0,
             "fwd": [{"t": rest_seconds, "ws": 0}],
             "bwd": [{"t": 0, "ws": 0, "need": []}],
             "pg": 0,
         }
     )
-    return {"fixed": fixed + resident, "ops": ops}
+    return {"fixed": fixed + resident, "ops": ops}, parts
 
 
 def _millrace(problem, name, budget, command):
@@ -299,22 +353,30 @@ def store_all_peak(blocks, fixed):
 def plan_blocks(blocks, budget, fixed=0, rest_seconds=0.0, command=("millrace",)):
     """Plans which blocks to compute again within `budget` bytes. Raises RuntimeError naming the least budget."""
     everything = sum(b.forward_seconds + b.backward_seconds for b in blocks) + rest_seconds
-    answer = _millrace(_problem(blocks, fixed, rest_seconds, False), "blocks", budget, command)
+    problem, parts = _problem(blocks, fixed, rest_seconds, False)
+    answer = _millrace(problem, "blocks", budget, command)
     if not answer["feasible"]:
         least = answer.get("minBudget")
         raise RuntimeError(f"no plan fits {budget} bytes; the least budget is {least} bytes")
     freed = answer["plan"]
     first_backward = next(i for i, action in enumerate(freed) if action[0] == "b")
-    dropped = {int(a[1][1:]) for a in freed[:first_backward] if a[0] == "x" and a[1].startswith("a")}
-    again = [blocks[j].name for j in sorted(dropped)]
-    free = _millrace(_problem(blocks, fixed, rest_seconds, True), "free", budget, command)
+    dropped = [parts[int(a[1][1:])] for a in freed[:first_backward] if a[0] == "x" and a[1].startswith("a")]
+    given_up = {}
+    for j, part in dropped:
+        given_up.setdefault(j, set()).add(part)
+    again = [blocks[j].name for j in sorted(given_up)]
+    # Without its products a block is computed again as a whole: PyTorch cannot keep the rest alone.
+    selective = [blocks[j].name for j in sorted(given_up) if given_up[j] == {"rest"}]
+    extra = sum(blocks[j].selective_seconds for j in given_up if given_up[j] == {"products"})
+    free = _millrace(_problem(blocks, fixed, rest_seconds, True)[0], "free", budget, command)
     overhead = lambda time: time / everything - 1
     return Report(
         budget_bytes=int(budget),
         recomputed=again,
+        selective=selective,
         target="torch.utils.checkpoint",
         predicted_peak_bytes=int(answer["peak"]),
-        predicted_overhead=overhead(answer["time"]),
+        predicted_overhead=overhead(answer["time"] + extra),
         unrestricted_overhead=overhead(free["time"]) if free["feasible"] else float("nan"),
         lower_bound_overhead=overhead(answer["lowerBound"]) if answer.get("lowerBound") is not None else float("nan"),
         store_all_peak_bytes=store_all_peak(blocks, fixed),
@@ -336,25 +398,27 @@ def _selective_context():
     return lambda: create_selective_checkpoint_contexts(policy)
 
 
-def apply_plan(model, recomputed, selective=False):
-    """Makes the named blocks compute their insides again in the backward pass. `remove_plan` undoes it."""
+def apply_plan(model, recomputed, selective=()):
+    """Makes the named blocks compute their insides again in the backward pass; those in `selective` keep products and
+    convolutions (torch >= 2.4). `remove_plan` undoes it."""
     modules = dict(model.named_modules())
-    context = _selective_context() if selective else None
-    if selective and context is None:
+    partly = _selective_context()
+    if selective and partly is None:
         raise RuntimeError("selective checkpointing needs torch >= 2.4")
     for name in recomputed:
         module = modules[name]
         if hasattr(module, "_millrace_forward"):
             continue
         module._millrace_forward = module.forward
+        chosen = partly if name in selective else None
 
-        def forward(self, *args, **kwargs):
+        def forward(self, *args, _context=chosen, **kwargs):
             if not torch.is_grad_enabled():
                 return self._millrace_forward(*args, **kwargs)
             # Without re-entering autograd: keyword arguments pass, and inputs without gradients are no special case.
             options = {"use_reentrant": False, "preserve_rng_state": True}
-            if context is not None:
-                options["context_fn"] = context
+            if _context is not None:
+                options["context_fn"] = _context
             return checkpoint(self._millrace_forward, *args, **options, **kwargs)
 
         module.forward = types.MethodType(forward, module)
@@ -386,8 +450,9 @@ def auto_checkpoint(model, sample, budget, blocks=None, loss=None, verify=True, 
 
     `budget` is bytes of peak during forward and backward, beyond what is resident before the step (parameters, optimizer
     state, data). `sample` is what the model is called with: a tensor, a tuple of positional or a dict of keyword arguments.
-    `loss` makes the output a scalar (its sum otherwise). Raises RuntimeError naming the least budget when none fits, and
-    when the measured peak is above the budget: the model is then left as it was.
+    `loss` makes the output a scalar (its sum otherwise). A plan whose measured peak is above the budget is planned anew with
+    that much less, up to three times: allocators round, and blocks were measured alone. Raises RuntimeError naming the least
+    budget when none fits, and when the measured peak stays above the budget: the model is then left as it was.
     """
     budget = parse_bytes(budget)
     device = next(model.parameters()).device
@@ -398,16 +463,23 @@ def auto_checkpoint(model, sample, budget, blocks=None, loss=None, verify=True, 
     inside = sum(b.forward_seconds + b.backward_seconds for b in measured)
     # What the step holds outside the blocks: known from the whole step, since blocks were measured alone.
     fixed = max(0, store_peak - store_all_peak(measured, 0))
-    report = plan_blocks(measured, budget, fixed, max(0.0, store_seconds - inside), command)
-    report.store_all_peak_bytes = store_peak
-    apply_plan(model, report.recomputed)
-    if verify:
+    allowed = budget
+    for attempts_left in reversed(range(4)):
+        report = plan_blocks(measured, allowed, fixed, max(0.0, store_seconds - inside), command)
+        report.budget_bytes = budget
+        report.store_all_peak_bytes = store_peak
+        apply_plan(model, report.recomputed, report.selective)
+        if not verify:
+            break
         seconds, peak = _step(model, sample, loss, meter)
         report.measured_seconds, report.measured_peak_bytes = seconds, peak
         report.measured_overhead = seconds / store_seconds - 1
-        if peak > budget:
-            remove_plan(model)
+        if peak <= budget:
+            break
+        remove_plan(model)
+        if attempts_left == 0:
             raise RuntimeError(f"the step takes {peak} bytes where {report.predicted_peak_bytes} were predicted; budget {budget}")
+        allowed = min(allowed, report.predicted_peak_bytes) - (peak - budget)
     return report
 
 

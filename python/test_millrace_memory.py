@@ -86,9 +86,25 @@ class Tests(unittest.TestCase):
             self.skipTest("selective checkpointing needs torch >= 2.4")
         net = model()
         expected = gradients(net, self.sample)
-        mm.apply_plan(net, [str(i) for i in range(LAYERS)], selective=True)
+        names = [str(i) for i in range(LAYERS)]
+        mm.apply_plan(net, names, selective=names)
         for ours, theirs in zip(gradients(net, self.sample), expected):
             self.assertTrue(torch.equal(ours, theirs))
+
+    def test_selective_blocks_are_planned(self):
+        mib = 2**20
+        block = lambda i: mm.Block(f"b{i}", mib, 8 * mib, 0, 1.0, 2.0, 0, selective_bytes=5 * mib, selective_seconds=0.1)
+        blocks = [block(i) for i in range(4)]
+        peak = mm.store_all_peak(blocks, 0)
+        report = mm.plan_blocks(blocks, peak - 3 * mib, command=COMMAND)
+        # Three MiB less: giving up the cheap rest of blocks suffices, and no product is computed twice.
+        self.assertEqual(report.selective, report.recomputed)
+        self.assertGreaterEqual(len(report.selective), 1)
+        self.assertLess(report.predicted_overhead, 0.04)
+        tight = mm.plan_blocks(blocks, peak - 20 * mib, command=COMMAND)
+        self.assertLess(len(tight.selective), len(tight.recomputed))
+        if mm._selective_context() is None:
+            self.assertRaises(RuntimeError, mm.apply_plan, model(), ["0"], ["0"])
 
     def test_jax_text(self):
         text = mm.jax_policy(["a", "b", "c"], ["b"])

@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { jobsFileSchema } from "@millrace/cluster/run";
 import { MillraceError } from "@millrace/core";
-import { readConfig } from "@millrace/core/config";
+import { parseConfig, readConfig } from "@millrace/core/config";
 import { resolveServe, serveSchema } from "@millrace/engine/config";
 import { findDevice, findModel } from "@millrace/sim";
 import {
@@ -98,7 +99,9 @@ test.each(readdirSync(examples).filter((name) => name.endsWith(".yaml")))(
     const text = readFileSync(join(examples, name), "utf8");
     const schema = /\$schema=(\S+)/.exec(text)?.[1] ?? "";
     expect(readdirSync(join(examples, dirname(schema)))).toContain(schema.split("/").at(-1));
-    if (schema.includes("plan")) expect(openPlan(text).model.name).not.toBe("");
+    if (schema.includes("jobs"))
+      expect(parseConfig(text, { file: "jobs.yaml", schema: jobsFileSchema }).jobs).not.toEqual([]);
+    else if (schema.includes("plan")) expect(openPlan(text).model.name).not.toBe("");
     else expect(openRun(text).model.name).not.toBe("");
   },
 );

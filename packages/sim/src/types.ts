@@ -358,11 +358,13 @@ export interface PlanResult {
     readonly dollarsPerHour: number;
     readonly sameWinner: boolean;
   }[];
-  /** Would +-10 % predictor error change the winner? */
+  /** Would this predictor error change the winner? */
   readonly robust: {
     readonly errorPercent: number;
     readonly sameWinner: boolean;
     readonly rivals: readonly string[];
+    /** Rate that a replica of the winner carries at either end of the error; null where the predictor does not know its own. */
+    readonly capacityQps: { readonly low: number; readonly high: number } | null;
   };
   readonly launch: readonly { readonly target: string; readonly command: string }[];
   readonly judged: number;

@@ -40,10 +40,10 @@ const chunked: readonly SchedulerName[] = [
 ];
 
 /** All settings that are tried. */
-export function knobGrid({ schedulers, chunks, caps }: CalibrateOptions): readonly Knobs[] {
+export function knobGrid({ schedulers, chunks, caps, page }: CalibrateOptions): readonly Knobs[] {
   return schedulers.flatMap((scheduler) =>
     (chunked.includes(scheduler) ? chunks : [null]).flatMap((chunkSize) =>
-      caps.map((batchSizeCap) => ({ scheduler, chunkSize, batchSizeCap, pageBytes: null })),
+      caps.map((batchSizeCap) => ({ scheduler, chunkSize, batchSizeCap, pageBytes: page })),
     ),
   );
 }
@@ -51,7 +51,7 @@ export function knobGrid({ schedulers, chunks, caps }: CalibrateOptions): readon
 /** The flags of `millrace serve` that stand for the knobs. */
 export function serveFlags(
   { scheduler, chunkSize, batchSizeCap, pageBytes }: Knobs,
-  { engine }: CalibrateOptions,
+  engine: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, unknown>> {
   const own = ["model", "config", "set", "device", "threads", "context", "kvMemory"];
   return {
@@ -100,22 +100,27 @@ export function judgeKnobs(
   },
 ): readonly JudgedKnobs[] {
   const cost = new ProfileCost(parts.profile);
-  const { transport } = parts.profile;
+  const { transport, loop } = parts.profile;
+  const jitter = loop?.jitter ?? null;
   const grid = knobGrid(options);
   const judged: JudgedKnobs[] = [];
-  let best: JudgedKnobs | null = null;
-  for (const knobs of grid) {
-    const { engine, card } = readServeConfig(serveFlags(knobs, options));
+  const total = grid.length + options.pages.length;
+  const judge = (knobs: Knobs): void => {
+    const { engine, card } = readServeConfig(serveFlags(knobs, options.engine));
     const settings = twinOf(engine, parts.geometry, card.contextTokens);
-    const found = {
+    judged.push({
       knobs,
-      ...twinCapacity(settings, parts.requests, { cost, transport }, parts.slo),
-    };
-    judged.push(found);
-    if (best === null || found.qps > best.qps) best = found;
-    parts.onProgress(judged.length, grid.length, best);
-  }
-  return judged.sort((a, b) => b.qps - a.qps);
+      ...twinCapacity(settings, parts.requests, { cost, transport, jitter }, parts.slo),
+    });
+    // Stable: of equals the first stays, which is the one with the engine's own page.
+    judged.sort((a, b) => b.qps - a.qps);
+    parts.onProgress(judged.length, total, judged[0] as JudgedKnobs);
+  };
+  for (const knobs of grid) judge(knobs);
+  // Pages move no arithmetic: they decide what fits into the KV memory, for whichever setting is best.
+  const [{ knobs: best }] = judged as [JudgedKnobs, ...JudgedKnobs[]];
+  for (const pageBytes of options.pages) judge({ ...best, pageBytes });
+  return judged;
 }
 
 /** `sarathi-serve, chunk 128, 16 sequences`. */

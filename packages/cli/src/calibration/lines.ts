@@ -1,5 +1,6 @@
 /** A calibration for the terminal. */
 import { formatNumber, formatSeconds } from "@millrace/core";
+import type { StepSpeed } from "@millrace/serving";
 import { splitParts, type TimeSplit } from "@millrace/sim/twin";
 import type { Paint } from "../ui/paint.ts";
 import { facts, table } from "../ui/table.ts";
@@ -100,7 +101,7 @@ export function calibrationLines(
       [
         [
           "step time",
-          `${errorText(result.stepBias)} bias of the sum over ${formatNumber(runs.reduce((sum, run) => sum + (run.residuals[0]?.steps ?? 0), 0))} steps`,
+          `${errorText(result.stepBias)} bias of the sum over ${formatNumber(runs.reduce((sum, run) => sum + (run.residuals[0]?.steps ?? 0), 0))} steps (${errorText(result.stepBiasAsProfiled)} at the profile's speed)`,
         ],
         [
           "decisions",
@@ -152,11 +153,20 @@ function splitLines(result: CalibrateResult, width: number, paint: Paint): reado
 }
 
 function machineFacts({ runs }: CalibrateResult): readonly (readonly [string, string])[] {
-  const drifts = runs.map(({ machine }) => errorText(machine.drift - 1)).join(", ");
+  const before = runs.map(({ machine }) => speedText(machine.before)).join(", ");
+  const after = runs.map(({ machine }) => speedText(machine.after)).join(", ");
   const foreign = runs
     .map(({ machine }) => (machine.foreignCores === null ? "?" : machine.foreignCores.toFixed(2)))
     .join(", ");
   return [
-    ["machine", `reference batches ${drifts} after the run; other programs ${foreign} cores`],
+    [
+      "machine",
+      `steps of another load took ${before} against the profile before the run, ${after} after it; other programs ${foreign} cores`,
+    ],
   ];
+}
+
+/** `+1.2 %`: how much longer than profiled. */
+function speedText(speed: StepSpeed | null): string {
+  return errorText(speed === null ? null : speed.all.ratio - 1);
 }

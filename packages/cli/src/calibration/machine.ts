@@ -1,9 +1,8 @@
 /**
- * Is the machine the same all through a run? Processor time that other programs and the hypervisor took meanwhile, and a few
- * reference batches before and after: what the machine did is told apart from what the model got wrong.
+ * Is the machine ours alone during a run? Processor time that other programs and the hypervisor took meanwhile: what the
+ * machine did is told apart from what the model got wrong.
  */
 import { readdirSync, readFileSync } from "node:fs";
-import { measureGrid, type Profiled } from "@millrace/engine/profile";
 
 /** Ticks of the system's processor clock; Linux has 100 a second. */
 const TICKS = 100;
@@ -13,6 +12,14 @@ export interface MachineWatch {
   readonly foreignCores: number | null;
   /** Mean number of cores that the hypervisor gave to somebody else. */
   readonly stolenCores: number | null;
+}
+
+/** A time in which others took more of the machine than this is no measurement of ours (cores). */
+export const FOREIGN_CORES = 0.05;
+
+/** Whether the machine was not ours alone. */
+export function disturbed({ foreignCores, stolenCores }: MachineWatch): boolean {
+  return (foreignCores ?? 0) > FOREIGN_CORES || (stolenCores ?? 0) > FOREIGN_CORES;
 }
 
 /** Begins to watch; the function ends it. Processes that ended in between count as ours where they were our children. */
@@ -75,29 +82,4 @@ function ownTicks(): number {
     if (at === process.pid) sum += own;
   }
   return sum;
-}
-
-/** Rounds over the reference batches, the first not counted. */
-const ROUNDS = 9;
-
-/** Mean logarithm of the seconds of reference batches: one decode, four decodes, a tile of a prompt. */
-export async function referenceSpeed(profiled: Profiled): Promise<number> {
-  const { tileTokens } = profiled.limits;
-  const points = await measureGrid(
-    profiled.executor,
-    [
-      { chunk: 0, depth: 0, decodes: 1, context: 32 },
-      { chunk: 0, depth: 0, decodes: 4, context: 32 },
-      { chunk: tileTokens, depth: 0, decodes: 0, context: 0 },
-    ],
-    {
-      rounds: ROUNDS,
-      budgetSeconds: 10,
-      seed: 1,
-      now: () => performance.now() / 1000,
-      provide: profiled.provide,
-    },
-  );
-  // Each counts by its share, or the prompt would drown the decodes.
-  return points.reduce((sum, p) => sum + Math.log(p.seconds), 0) / points.length;
 }

@@ -8,10 +8,13 @@ import {
 } from "@millrace/bench";
 import { InvariantError, MillraceError } from "@millrace/core";
 import {
+  type DecisionHead,
   type EngineRun,
   engineRun,
+  type ObservedStream,
   type RequestTable,
   type ServedRequest,
+  type Span,
   type StepCostModel,
   type StepTimed,
   type TransportSample,
@@ -23,7 +26,6 @@ export interface ClientRun {
   readonly header: RunHeader;
   /** By row of the table. */
   readonly records: readonly RequestRecord[];
-  readonly warmup: readonly RequestRecord[];
   readonly end: RunEnd;
 }
 
@@ -70,7 +72,8 @@ export async function send(options: SendOptions): Promise<ClientRun> {
     seed: options.seed,
     traces: { [TRACE]: trace },
     tokenizer,
-    signal,
+    // Of its own: a calibration sends many loads under one signal, and each would leave its listeners there.
+    signal: AbortSignal.any([signal]),
   });
   const timer = setInterval(() => {
     const { ok, failed, inFlight } = run.counters();
@@ -78,11 +81,10 @@ export async function send(options: SendOptions): Promise<ClientRun> {
   }, 200);
   try {
     const records: RequestRecord[] = [];
-    const warmup: RequestRecord[] = [];
-    for await (const record of run) (record.warmup ? warmup : records).push(record);
+    for await (const record of run) if (!record.warmup) records.push(record);
     if (signal.aborted) throw new MillraceError("INTERRUPTED", "interrupted while measuring");
     records.sort((a, b) => a.index - b.index);
-    return { header: await run.header, records, warmup, end: await run.end };
+    return { header: await run.header, records, end: await run.end };
   } finally {
     clearInterval(timer);
     close();
@@ -100,12 +102,35 @@ export interface JoinedRequest {
 /** A run as both sides saw it, on the engine's clock. */
 export interface MeasuredRun {
   readonly requests: readonly JoinedRequest[];
+  /** Its steps and pages are those of the span. */
   readonly engine: EngineRun;
+  /** Steps of the span. */
   readonly steps: readonly StepTimed[];
   readonly failed: number;
   /** p99 of how late requests were started, seconds. */
   readonly startLateness: number;
-  readonly problems: readonly string[];
+}
+
+/** Seconds of the engine's clock at zero of the client's. */
+function clockShift(client: ClientRun, head: DecisionHead): number {
+  if (head.zeroNs === undefined) throw new InvariantError("the decision log names no clock");
+  return Number(BigInt(client.header.startMonotonicNs) - BigInt(head.zeroNs)) / 1e9;
+}
+
+/** From the first scheduled request to the last token, on the engine's clock; warm-up lies before it. */
+export function spanOf(client: ClientRun, head: DecisionHead): Span {
+  const shift = clockShift(client, head);
+  let [from, to] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const record of client.records) {
+    from = Math.min(from, record.scheduledUs);
+    to = Math.max(to, tokenTimes(record).at(-1) ?? record.scheduledUs);
+  }
+  return { from: from / 1e6 + shift, to: to / 1e6 + shift };
+}
+
+/** Steps that began in the span. */
+export function stepsIn(steps: readonly StepTimed[], { from, to }: Span): readonly StepTimed[] {
+  return steps.filter(({ at }) => at >= from && at <= to);
 }
 
 /** Joins records with the engine's log by prompt length, in the order of both. */
@@ -115,37 +140,33 @@ export function joinRun(
   steps: readonly StepTimed[],
   cost: StepCostModel,
 ): MeasuredRun {
-  const engine = engineRun(lines, cost);
-  const { zeroNs } = engine.head;
-  if (zeroNs === undefined) throw new InvariantError("the decision log names no clock");
-  const shift = Number(BigInt(client.header.startMonotonicNs) - BigInt(zeroNs)) / 1e9;
+  const head = lines[0] as DecisionHead;
+  const span = spanOf(client, head);
+  const engine = engineRun(lines, cost, span);
+  const shift = clockShift(client, head);
   const at = (us: number): number => us / 1e6 + shift;
   const free = [...engine.requests];
   const joined = new Map<RequestRecord, ServedRequest>();
-  const all = [...client.warmup, ...client.records].sort((a, b) => a.startedUs - b.startedUs);
-  for (const record of all) {
+  for (const record of [...client.records].sort((a, b) => a.startedUs - b.startedUs)) {
     const prompt = record.usage?.promptTokens;
     if (record.status !== "ok" || prompt === undefined || prompt === null) continue;
     const i = free.findIndex(
-      (r) => r.promptTokens === prompt && (record.warmup || r.offeredAt >= at(record.startedUs)),
+      (r) => r.promptTokens === prompt && r.offeredAt >= at(record.startedUs),
     );
     const [found] = i < 0 ? [] : free.splice(i, 1);
     if (found !== undefined) joined.set(record, found);
   }
-  const requests = client.records.map((record) => ({
-    client: { arrivedAt: at(record.scheduledUs), tokenAt: tokenTimes(record).map(at) },
-    startedAt: at(record.startedUs),
-    replica: joined.get(record) ?? null,
-    asked: record.askedPromptTokens ?? 0,
-  }));
-  const failed = client.records.filter((record) => record.status !== "ok").length;
   return {
-    requests,
+    requests: client.records.map((record) => ({
+      client: { arrivedAt: at(record.scheduledUs), tokenAt: tokenTimes(record).map(at) },
+      startedAt: at(record.startedUs),
+      replica: joined.get(record) ?? null,
+      asked: record.askedPromptTokens ?? 0,
+    })),
     engine,
-    steps,
-    failed,
+    steps: stepsIn(steps, span),
+    failed: client.records.filter((record) => record.status !== "ok").length,
     startLateness: client.end.self.startLateness.p99 / 1e6,
-    problems: failed > 0 ? [`${failed} requests failed`] : [],
   };
 }
 
@@ -159,9 +180,18 @@ function tokenTimes({ status, chunks }: RequestRecord): number[] {
   return times;
 }
 
+/** What clients saw of the answers, as one would see those of a server that tells nothing else. */
+export function observedStreams({ requests }: MeasuredRun): readonly ObservedStream[] {
+  return requests.flatMap(({ client: { tokenAt }, startedAt, replica }) =>
+    replica === null || tokenAt.length === 0
+      ? []
+      : [{ startedAt, promptTokens: replica.promptTokens, tokenAt }],
+  );
+}
+
 /** The requests of a run as samples of what lies between client and engine. */
 export function transportSamples(run: MeasuredRun): readonly TransportSample[] {
-  return run.requests.flatMap(({ client, startedAt, replica }) =>
+  return run.requests.flatMap(({ client, startedAt, replica, asked }) =>
     replica === null
       ? []
       : [
@@ -169,20 +199,10 @@ export function transportSamples(run: MeasuredRun): readonly TransportSample[] {
             startedAt,
             offeredAt: replica.offeredAt,
             promptTokens: replica.promptTokens,
+            askedTokens: asked,
             emittedAt: replica.tokenAt,
             receivedAt: client.tokenAt,
           },
         ],
   );
-}
-
-/** Tokens that the server adds to each prompt, e.g. a begin token: the most frequent difference. */
-export function promptOverhead(run: MeasuredRun): number {
-  const counts = new Map<number, number>();
-  for (const { replica, asked } of run.requests) {
-    if (replica === null) continue;
-    const more = replica.promptTokens - asked;
-    counts.set(more, (counts.get(more) ?? 0) + 1);
-  }
-  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 0;
 }

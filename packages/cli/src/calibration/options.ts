@@ -1,6 +1,6 @@
 /** From the flags of `millrace calibrate` to what it does. */
 import { parseSlo } from "@millrace/bench";
-import { didYouMean, MillraceError, parseSeconds } from "@millrace/core";
+import { didYouMean, MillraceError, parseBytes, parseSeconds } from "@millrace/core";
 import { type LengthSpec, type SchedulerName, schedulers, shapeByName } from "@millrace/serving";
 import type { TwinSlo } from "@millrace/sim/twin";
 import { loadOf } from "../commands/bench/load-flags.ts";
@@ -25,10 +25,15 @@ export interface CalibrateOptions {
   readonly schedulers: readonly SchedulerName[];
   readonly chunks: readonly number[];
   readonly caps: readonly number[];
+  /** The KV page, bytes; null = the engine's own choice, and then `pages` are tried beside it. */
+  readonly page: number | null;
+  readonly pages: readonly number[];
   readonly seed: number;
   readonly out: string;
 }
 
+/** Small pages waste little of a short sequence, large ones cost fewer orders. */
+const PAGES: readonly number[] = [16 * 1024, 2 * 1024 * 1024];
 const SCHEDULERS: readonly SchedulerName[] = ["sarathi-serve", "vllm-v0", "orca"];
 
 /** Reads the flags. Throws USAGE. */
@@ -63,6 +68,8 @@ export function calibrateOptionsOf(flags: Flags): CalibrateOptions {
       flags.schedulers === undefined ? SCHEDULERS : schedulerNames(String(flags.schedulers)),
     chunks: flags.chunkSize === undefined ? [64, 128, 256, 512] : [flags.chunkSize as number],
     caps: flags.batchSizeCap === undefined ? [8, 16, 32] : [flags.batchSizeCap as number],
+    page: flags.pageSize === undefined ? null : parseBytes(String(flags.pageSize), "--page-size"),
+    pages: flags.pageSize === undefined ? PAGES : [],
     seed: (flags.seed as number | undefined) ?? 42,
     out: (flags.out as string | undefined) ?? "millrace-calibration",
   };

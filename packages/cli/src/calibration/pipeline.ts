@@ -2,66 +2,32 @@
 import { join } from "node:path";
 import { InvariantError } from "@millrace/core";
 import { readTextFile, writeFileAtomic } from "@millrace/core/node";
-import { measureGrid, openProfiled, type Profiled, profileGrid } from "@millrace/engine/profile";
+import { stepGeometry } from "@millrace/engine/profile";
 import {
-  fitLoop,
-  fitTransport,
   ProfileCost,
   parseStepProfile,
   type RequestTable,
   type StepProfile,
-  stepResiduals,
+  scaleProfile,
 } from "@millrace/serving";
-import {
-  clientView,
-  compareRuns,
-  runTwin,
-  type SplitRequest,
-  splitOf,
-  type TwinRun,
-  type TwinSettings,
-  type TwinSlo,
-} from "@millrace/sim/twin";
-import { type OpenedConfig, readServeConfig } from "../engine/serve-config.ts";
-import { stepProfile } from "../engine/step-profile.ts";
+import type { TwinSlo } from "@millrace/sim/twin";
 import type { Session } from "../session.ts";
-import {
-  describeKnobs,
-  type JudgedKnobs,
-  judgeKnobs,
-  type Knobs,
-  serveFlags,
-  twinOf,
-} from "./candidates.ts";
-import { promptOverhead, transportSamples } from "./measured.ts";
+import { describeKnobs, type JudgedKnobs, judgeKnobs, serveFlags, twinOf } from "./candidates.ts";
+import { doubtsOf } from "./doubts.ts";
+import { LEARN_KNOBS, learnLoop, measureProfile, type OpenedModel, openModel } from "./learn.ts";
+import { measureAndCompare } from "./measure.ts";
 import type { CalibrateOptions } from "./options.ts";
 import { type CalibratedRun, type CalibrateResult, summarizeFigures } from "./result.ts";
-import { runStage, type Stage, wordsOf } from "./stage.ts";
-import { probeWorkload, userWorkload, usualSlo, withOverhead } from "./workloads.ts";
+import { wordsOf } from "./stage.ts";
+import { userWorkload, usualSlo, withOverhead } from "./workloads.ts";
 
 /** Seconds after which no further round of the grid begins, and requests that settings are judged by. */
-const QUICK = { gridSeconds: 14, planRequests: 300 };
-const FULL = { gridSeconds: 300, planRequests: 1000 };
-/** A run in which others took more of the machine than this is no measurement of ours (cores). */
-const FOREIGN_CORES = 0.05;
-/** So is one before and after which the machine was not equally fast. */
-const DRIFT = 0.05;
-
-/** Settings that the serving loop is learnt with. */
-const PROBE_KNOBS: Knobs = {
-  scheduler: "sarathi-serve",
-  chunkSize: 128,
-  batchSizeCap: 32,
-  pageBytes: null,
-};
+const QUICK = { rounds: 5, budgetSeconds: 14, planRequests: 300 };
+const FULL = { rounds: 7, budgetSeconds: 300, planRequests: 1000 };
 
 /** A profile with what the load on a real server taught. */
-export interface Learnt {
+export interface Learnt extends OpenedModel {
   readonly profile: StepProfile;
-  /** Tokens that the server adds to each prompt. */
-  readonly overheadTokens: number;
-  readonly profiled: Profiled;
-  readonly config: OpenedConfig;
 }
 
 /** What runs of one calibration share. */
@@ -71,75 +37,41 @@ export interface CalibrationContext {
   readonly signal: AbortSignal;
 }
 
-/** Profiles the model (or reads the profile) and learns the serving loop from a load; the caller disposes `profiled`. */
-export async function learn(context: CalibrationContext): Promise<Learnt> {
-  const { session, options } = context;
-  const config = readServeConfig(serveFlags(PROBE_KNOBS, options));
-  const progress = session.progress();
-  const profiled = await openProfiled(config.engine, (phase) =>
-    progress.update({ phase, done: 0, total: 0 }),
-  );
-  try {
-    const measured =
-      options.profile === null
-        ? await measureProfile(context, profiled, config)
-        : parseStepProfile(readTextFile(options.profile), options.profile);
-    const settings = twinOf(config.engine, profiled.executor.kv, config.card.contextTokens);
-    const stage = await runStage({
-      ...stageParts(context, PROBE_KNOBS, config, profiled),
-      folder: join(options.out, "learn"),
-      requests: probeWorkload(measured, settings, options.learnSeconds),
-      seed: "calibrate/probe",
-      cost: new ProfileCost(measured),
-      onProgress: (done, total, note) =>
-        progress.update({ phase: "learning the serving loop", done, total, note }),
-    });
-    const profile: StepProfile = {
-      ...measured,
-      loop: fitLoop(measured, stage.run.steps),
-      transport: fitTransport(transportSamples(stage.run)),
-    };
-    progress.end();
-    return { profile, overheadTokens: promptOverhead(stage.run), profiled, config };
-  } catch (error) {
-    profiled[Symbol.dispose]();
-    throw error;
-  }
-}
-
-async function measureProfile(
-  { session, options, signal }: CalibrationContext,
-  profiled: Profiled,
-  config: OpenedConfig,
-): Promise<StepProfile> {
-  const progress = session.progress();
-  const grid = profileGrid(profiled.limits, options.quick);
-  const points = await measureGrid(profiled.executor, grid, {
-    rounds: options.quick ? 5 : 7,
-    budgetSeconds: (options.quick ? QUICK : FULL).gridSeconds,
-    seed: options.seed,
-    now: () => performance.now() / 1000,
-    provide: profiled.provide,
+/** Profiles the model and learns the serving loop from a load, or reads what a profile has of both. */
+export async function learn({ session, options, signal }: CalibrationContext): Promise<Learnt> {
+  const flags = serveFlags(LEARN_KNOBS, options.engine);
+  const { quick, seed } = options;
+  const { rounds, budgetSeconds } = quick ? QUICK : FULL;
+  const { profile, ...model } =
+    options.profile === null
+      ? await measureProfile(session, flags, { quick, rounds, budgetSeconds, seed }, signal)
+      : await known(session, flags, options.profile);
+  if (profile.loop !== null && profile.transport !== null) return { ...model, profile };
+  const learnt = await learnLoop(session, profile, model, {
+    engine: options.engine,
+    seconds: options.learnSeconds,
+    folder: options.out,
     signal,
-    onProgress: (done, total) =>
-      progress.update({ phase: "profiling", done, total, note: `${grid.length} batches` }),
   });
-  progress.end();
-  return stepProfile(config, profiled, points);
+  return { ...model, profile: learnt };
 }
 
-function stageParts(
-  { options, signal }: CalibrationContext,
-  knobs: Knobs,
-  config: OpenedConfig,
-  profiled: Profiled,
-) {
+/** A profile of before; one of another geometry is carried over to the model's. */
+async function known(
+  session: Session,
+  flags: Readonly<Record<string, unknown>>,
+  file: string,
+): Promise<Learnt> {
+  const model = await openModel(session, flags);
+  const profile = parseStepProfile(readTextFile(file), file);
+  const geometry = stepGeometry(model.config.engine.modelPath);
+  const same =
+    profile.geometry === null || JSON.stringify(profile.geometry) === JSON.stringify(geometry);
+  if (same) return { ...model, profile };
+  session.note(`the profile is of ${profile.model}: carried over to ${model.config.card.name}`);
   return {
-    serve: wordsOf(serveFlags(knobs, options)),
-    modelPath: config.engine.modelPath,
-    modelName: config.card.name,
-    profiled,
-    signal,
+    ...model,
+    profile: { ...scaleProfile(profile, geometry), model: model.config.card.name },
   };
 }
 
@@ -147,25 +79,16 @@ function stageParts(
 export async function calibrate(context: CalibrationContext): Promise<CalibrateResult> {
   const { options, session } = context;
   const learnt = await learn(context);
-  using _profiled = learnt.profiled;
-  const { profile, config } = learnt;
+  const { profile, config, geometry } = learnt;
   const profileFile = join(options.out, "profile.json");
   writeFileAtomic(profileFile, `${JSON.stringify(profile, null, 1)}\n`);
-  const longest = twinOf(
-    config.engine,
-    learnt.profiled.executor.kv,
-    config.card.contextTokens,
-  ).maxRequestTokens;
-  const most = Math.max(2, longest - learnt.overheadTokens);
+  const longest = twinOf(config.engine, geometry, config.card.contextTokens).maxRequestTokens;
+  const added = profile.transport?.addedTokens ?? 0;
+  const most = Math.max(2, longest - added);
+  const { planRequests } = options.quick ? QUICK : FULL;
   const sample = withOverhead(
-    userWorkload(
-      options.lengths,
-      (options.quick ? QUICK : FULL).planRequests,
-      1,
-      options.seed + 1,
-      most,
-    ),
-    learnt.overheadTokens,
+    userWorkload(options.lengths, planRequests, 1, options.seed + 1, most),
+    added,
   );
   const slo = options.slo ?? usualSlo(profile, sample);
   const candidates = plan(context, learnt, sample, slo);
@@ -176,9 +99,14 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
   const requests = userWorkload(options.lengths, options.requests, rateQps, options.seed, most);
   const runs: CalibratedRun[] = [];
   for (let repeat = 0; repeat < options.repeats; repeat++)
-    runs.push(await measureAndCompare(context, learnt, winner.knobs, requests, slo, repeat));
+    runs.push(
+      await measureAndCompare(context, learnt, winner.knobs, requests, slo, {
+        folder: join(options.out, `run-${repeat + 1}`),
+        seed: `${options.seed}/${repeat}`,
+        phase: `measuring ${repeat + 1}/${options.repeats}`,
+      }),
+    );
   session.progress().end();
-  const cost = new ProfileCost(profile);
   return {
     schema: "millrace.calibrate/1",
     model: config.card.name,
@@ -189,7 +117,7 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     profile: {
       file: profileFile,
       points: profile.points.length,
-      heldOut: cost.heldOut,
+      heldOut: new ProfileCost(profile).heldOut,
       loop: profile.loop,
       transport: profile.transport,
     },
@@ -200,10 +128,11 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     slo,
     candidates,
     winner: winner.knobs,
-    serve: ["millrace serve", ...wordsOf(serveFlags(winner.knobs, options))].join(" "),
+    serve: ["millrace serve", ...wordsOf(serveFlags(winner.knobs, options.engine))].join(" "),
     figures: summarizeFigures(runs),
     runs,
-    stepBias: stepBias(runs),
+    stepBias: meanOf(runs.map((run) => run.stepBias.now)),
+    stepBiasAsProfiled: meanOf(runs.map((run) => run.stepBias.asProfiled)),
     decisionsEqual: runs.every((run) => run.replay.difference === null),
     doubts: doubtsOf(runs, profile),
   };
@@ -218,7 +147,7 @@ function plan(
   const progress = session.progress();
   const judged = judgeKnobs(options, {
     profile: learnt.profile,
-    geometry: learnt.profiled.executor.kv,
+    geometry: learnt.geometry,
     requests,
     slo,
     onProgress: (done, total, best) =>
@@ -233,111 +162,9 @@ function plan(
   return judged;
 }
 
-/** Predicts, measures, compares. */
-export async function measureAndCompare(
-  context: CalibrationContext,
-  learnt: Learnt,
-  knobs: Knobs,
-  requests: RequestTable,
-  slo: readonly TwinSlo[],
-  repeat: number,
-): Promise<CalibratedRun> {
-  const { session, options } = context;
-  const { profile } = learnt;
-  const config = readServeConfig(serveFlags(knobs, options));
-  const settings = twinOf(config.engine, learnt.profiled.executor.kv, config.card.contextTokens);
-  const cost = new ProfileCost(profile);
-  const { transport } = profile;
-  const asServed = withOverhead(requests, learnt.overheadTokens);
-  // The prediction stands before the first request is sent.
-  const twin = runTwin(settings, asServed, { cost, transport });
-  const progress = session.progress();
-  const stage = await runStage({
-    ...stageParts(context, knobs, config, learnt.profiled),
-    folder: join(options.out, `run-${repeat + 1}`),
-    requests,
-    seed: `${options.seed}/${repeat}`,
-    cost,
-    onProgress: (done, total, note) =>
-      progress.update({ phase: `measuring ${repeat + 1}/${options.repeats}`, done, total, note }),
-  });
-  progress.end();
-  checkTwin(settings, stage);
-  const predicted = clientView(twin, asServed, transport);
-  const { run } = stage;
-  const limit = (metric: TwinSlo["metric"], otherwise: number): number =>
-    slo.find((term) => term.metric === metric)?.limitSeconds ?? otherwise;
-  const comparison = compareRuns(
-    predicted,
-    run.requests.map((request) => request.client),
-    { predicted: replicaFigures(twin), measured: replicaFigures(run.engine) },
-    { ttftSeconds: limit("ttft", 2), tbtSeconds: limit("tbt", 0.1) },
-  );
-  return {
-    ...comparison,
-    machine: stage.machine,
-    replay: run.engine.replay,
-    split: {
-      predicted: splitOf(
-        twin.byRow.flatMap((replica, i): SplitRequest[] =>
-          replica === null ? [] : [{ client: predicted[i] as SplitRequest["client"], replica }],
-        ),
-      ),
-      measured: splitOf(
-        run.requests.flatMap(({ client, replica }): SplitRequest[] =>
-          replica === null ? [] : [{ client, replica }],
-        ),
-      ),
-    },
-    residuals: stepResiduals(cost, run.steps),
-    failed: run.failed,
-    startLateness: run.startLateness,
-  };
-}
-
-/** The engine must be the one that was predicted. */
-function checkTwin(settings: TwinSettings, { run }: Stage): void {
-  const { kv, maxRequestTokens, maxWaiting } = run.engine.head;
-  const planned = JSON.stringify([settings.kv, settings.maxRequestTokens, settings.maxWaiting]);
-  const real = JSON.stringify([kv, maxRequestTokens, maxWaiting]);
-  if (planned !== real)
-    throw new InvariantError(`the engine was made otherwise than planned: ${real}, not ${planned}`);
-}
-
-function replicaFigures(run: Pick<TwinRun, "kv" | "preemptions" | "steps">) {
-  return {
-    kvPeakPages: run.kv.peakPages,
-    kvMeanPages: run.kv.meanPages,
-    preemptions: run.preemptions,
-    steps: run.steps,
-  };
-}
-
-/** Bias of the sum of all steps of all runs, each run weighted alike. */
-function stepBias(runs: readonly CalibratedRun[]): number {
-  const all = runs.map((run) => run.residuals.find(({ by }) => by === "all")?.bias ?? Number.NaN);
-  return all.reduce((sum, bias) => sum + bias, 0) / all.length;
-}
-
-function doubtsOf(runs: readonly CalibratedRun[], profile: StepProfile): readonly string[] {
-  const doubts: string[] = [];
-  if (profile.loop === null)
-    doubts.push("the load to learn from was too short for the serving loop");
-  runs.forEach(({ machine, failed, replay }, i) => {
-    const { foreignCores, stolenCores, drift } = machine;
-    if (foreignCores !== null && foreignCores > FOREIGN_CORES)
-      doubts.push(`run ${i + 1}: other programs kept ${foreignCores.toFixed(2)} cores busy`);
-    if (stolenCores !== null && stolenCores > FOREIGN_CORES)
-      doubts.push(`run ${i + 1}: the hypervisor took ${stolenCores.toFixed(2)} cores`);
-    if (Math.abs(drift - 1) > DRIFT)
-      doubts.push(
-        `run ${i + 1}: reference batches took ${(100 * (drift - 1)).toFixed(1)} % longer after it than before`,
-      );
-    if (failed > 0) doubts.push(`run ${i + 1}: ${failed} requests failed`);
-    if (replay.difference !== null)
-      doubts.push(`run ${i + 1}: step ${replay.difference.ticket} was decided differently`);
-  });
-  return doubts;
+/** Of runs weighted alike. */
+function meanOf(values: readonly number[]): number {
+  return values.reduce((sum, x) => sum + x, 0) / values.length;
 }
 
 function describeLengths({ lengths }: CalibrateOptions): string {

@@ -49,7 +49,11 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
         ? "Replayed through the simulator's replica, the engine's log gives every one of its decisions again: what differs is time alone."
         : "The replayed decisions differ from the engine's.",
       figures: [
-        { label: "Step-time bias", value: errorText(result.stepBias) },
+        {
+          label: "Step-time bias",
+          value: errorText(result.stepBias),
+          note: `${errorText(result.stepBiasAsProfiled)} at the profile's speed`,
+        },
         ...["ttft.p90", "tbt.p90", "e2e.p90"].flatMap((name) => {
           const found = result.figures.find(({ figure }) => figure === name);
           return found === undefined
@@ -66,7 +70,7 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
     },
     sections,
     footnote:
-      "Predicted figures were made before the first request was sent; measured ones are of a real server and client on this machine.",
+      "Predicted figures rest on the profile and on how fast another load ran right before and after; nothing of the measured load goes into them. Measured figures are of a real server and client on this machine.",
     data: result,
   };
 }
@@ -83,6 +87,7 @@ function figuresSection({ figures, runs }: CalibrateResult): Section {
         columns: [
           { header: "", kind: "text" },
           { header: "predicted", kind: "text" },
+          { header: "lowest – highest draw", kind: "text" },
           { header: repeats ? "measured, median" : "measured", kind: "text" },
           ...(repeats ? [{ header: "lowest – highest", kind: "text" as const }] : []),
           { header: "error", kind: "text" },
@@ -92,13 +97,16 @@ function figuresSection({ figures, runs }: CalibrateResult): Section {
           cells: [
             figureName(f.figure),
             figureText(f.predicted, f.unit),
+            f.predicted === null
+              ? "–"
+              : `${figureText(f.predictedLow, f.unit)} – ${figureText(f.predictedHigh, f.unit)}`,
             figureText(f.measured, f.unit),
             ...(repeats ? [`${figureText(f.low, f.unit)} – ${figureText(f.high, f.unit)}`] : []),
             errorText(f.error),
             f.n,
           ],
         })),
-        note: "A quantile with fewer than ten samples beyond it is left out.",
+        note: "A quantile with fewer than ten samples beyond it is left out. Steps scatter: a prediction is the median of 21 draws.",
       },
     ],
   };

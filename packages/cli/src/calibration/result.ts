@@ -1,4 +1,5 @@
 /** `millrace.calibrate/1`: what a calibration found, as plain data. */
+import { quantileSorted } from "@millrace/core";
 import type { FitError, ReplayReport, ResidualGroup, StepProfile } from "@millrace/serving";
 import type { RunComparison, TimeSplit, TwinSlo } from "@millrace/sim/twin";
 import type { JudgedKnobs, Knobs } from "./candidates.ts";
@@ -12,6 +13,8 @@ export interface CalibratedRun extends RunComparison {
   readonly split: { readonly predicted: TimeSplit; readonly measured: TimeSplit };
   /** Mispredicted steps by kind. */
   readonly residuals: readonly ResidualGroup[];
+  /** Predicted over measured sum of step times, minus 1: at the speed of another load right before and after, and as profiled. */
+  readonly stepBias: { readonly now: number; readonly asProfiled: number };
   readonly failed: number;
   readonly startLateness: number;
 }
@@ -20,7 +23,11 @@ export interface CalibratedRun extends RunComparison {
 export interface FigureSummary {
   readonly figure: string;
   readonly unit: RunComparison["figures"][number]["unit"];
+  /** Median over the runs' predictions; they differ by the speed of the machine then and by chance. */
   readonly predicted: number | null;
+  /** Lowest and highest draw of all predictions. */
+  readonly predictedLow: number | null;
+  readonly predictedHigh: number | null;
   /** Median of the measured values, and lowest and highest. */
   readonly measured: number | null;
   readonly low: number | null;
@@ -55,8 +62,10 @@ export interface CalibrateResult {
   readonly serve: string;
   readonly figures: readonly FigureSummary[];
   readonly runs: readonly CalibratedRun[];
-  /** Step-time bias over all repeats: predicted / measured - 1 of the sum of the steps' time. */
+  /** Step-time bias, mean over the runs: predicted / measured - 1 of the sum of the steps' time. */
   readonly stepBias: number;
+  /** The same at the profile's speed. */
+  readonly stepBiasAsProfiled: number;
   /** Every step of every run was decided by the replayed scheduler as by the engine. */
   readonly decisionsEqual: boolean;
   /** What makes the figures doubtful. */
@@ -67,30 +76,31 @@ export interface CalibrateResult {
 export function summarizeFigures(runs: readonly RunComparison[]): readonly FigureSummary[] {
   const [first] = runs;
   if (first === undefined) return [];
-  return first.figures.map(({ figure, unit, predicted, n }, i) => {
-    const values = runs
-      .map((run) => run.figures[i]?.measured ?? null)
-      .filter((value) => value !== null)
-      .sort((a, b) => a - b);
-    const [low = null] = values;
-    const high = values.at(-1) ?? null;
-    const middle = values.length >> 1;
-    const measured =
-      values.length === 0
-        ? null
-        : values.length % 2 === 1
-          ? (values[middle] as number)
-          : ((values[middle - 1] as number) + (values[middle] as number)) / 2;
+  return first.figures.map(({ figure, unit, n }, i) => {
+    const sorted = (of: (row: RunComparison["figures"][number]) => number | null): number[] =>
+      runs
+        .flatMap((run) => run.figures[i] ?? [])
+        .map(of)
+        .filter((value) => value !== null)
+        .sort((a, b) => a - b);
+    const values = sorted((row) => row.measured);
+    const [predicted, measured] = [middleOf(sorted((row) => row.predicted)), middleOf(values)];
     const known = predicted !== null && measured !== null && measured !== 0;
     return {
       figure,
       unit,
       predicted,
+      predictedLow: sorted((row) => row.predictedLow)[0] ?? null,
+      predictedHigh: sorted((row) => row.predictedHigh).at(-1) ?? null,
       measured,
-      low,
-      high,
+      low: values[0] ?? null,
+      high: values.at(-1) ?? null,
       error: known ? predicted / measured - 1 : null,
       n,
     };
   });
+}
+
+function middleOf(sorted: readonly number[]): number | null {
+  return sorted.length === 0 ? null : quantileSorted(Float64Array.from(sorted), 0.5);
 }

@@ -8,11 +8,34 @@ import {
 } from "@millrace/serving";
 import { atRate, saturationQps, type TwinSettings, type TwinSlo } from "@millrace/sim/twin";
 
-/** Share of the rate at saturation in each part of the load to learn from: alone, in company, and crowded. */
-const PROBE_LOADS = [0.25, 0.6, 0.9];
-/** Prompts and answers of that load: from very short to a few chunks. */
-const PROBE_PROMPT = { min: 4, max: 320 };
-const PROBE_OUTPUT = { min: 2, max: 48 };
+/** Mixes of the loads that we send for ourselves: long prompts with few sequences at once, and many short ones at once. */
+const MIXES = {
+  long: { prompt: { min: 4, max: 320 }, output: { min: 2, max: 48 } },
+  short: { prompt: { min: 2, max: 64 }, output: { min: 2, max: 64 } },
+} as const;
+
+/** A part of such a load: share of the rate at saturation, and of the seconds. */
+interface Part {
+  readonly mix: keyof typeof MIXES;
+  readonly load: number;
+  readonly share: number;
+}
+
+/** Alone, in company and crowded; in the end more than the engine can carry, so that batches become as large as they can. */
+const PROBE: readonly Part[] = [
+  { mix: "long", load: 0.25, share: 0.15 },
+  { mix: "long", load: 0.6, share: 0.2 },
+  { mix: "long", load: 0.9, share: 0.2 },
+  { mix: "short", load: 0.6, share: 0.2 },
+  { mix: "short", load: 1.15, share: 0.25 },
+];
+/** The load that the speed of the machine is taken from: the engine shall be busy all the time. */
+const ANCHOR: readonly Part[] = [
+  { mix: "long", load: 0.9, share: 0.5 },
+  { mix: "short", load: 0.95, share: 0.5 },
+];
+/** Requests of a part after which nothing more is learnt of the machine's speed. */
+const ANCHOR_REQUESTS = 50;
 /** What a serving loop adds to a tight one, roughly: the load is laid out before it is known. */
 const LOOP_GUESS = 1.25;
 
@@ -22,29 +45,57 @@ export function probeWorkload(
   settings: TwinSettings,
   seconds: number,
 ): RequestTable {
-  const longest = settings.maxRequestTokens;
-  const lengths: LengthSpec = {
-    type: "range",
-    prompt: { ...PROBE_PROMPT, max: Math.min(PROBE_PROMPT.max, longest >> 1) },
-    output: { ...PROBE_OUTPUT, max: Math.min(PROBE_OUTPUT.max, longest >> 1) },
-  };
-  const sample = generateWorkload(
-    { arrivals: { type: "poisson", qps: 1 }, lengths, requests: 300 },
-    "calibrate/saturation",
-  );
+  return ownWorkload(profile, settings, PROBE, seconds, {
+    seed: "calibrate/probe",
+    most: Number.POSITIVE_INFINITY,
+  });
+}
+
+/** Requests like those, of a busy engine: sent before and after a measured load, they tell how fast the machine is then. */
+export function anchorWorkload(
+  profile: StepProfile,
+  settings: TwinSettings,
+  seconds: number,
+): RequestTable {
+  return ownWorkload(profile, settings, ANCHOR, seconds, {
+    seed: "calibrate/anchor",
+    most: ANCHOR_REQUESTS,
+  });
+}
+
+function ownWorkload(
+  profile: StepProfile,
+  settings: TwinSettings,
+  parts: readonly Part[],
+  seconds: number,
+  { seed, most }: { readonly seed: string; readonly most: number },
+): RequestTable {
   const cost = new ProfileCost(profile);
-  const most = saturationQps(settings, sample, { cost, transport: null }) / LOOP_GUESS;
-  const parts = PROBE_LOADS.map((share, i) =>
-    generateWorkload(
-      {
-        arrivals: { type: "poisson", qps: share * most },
-        lengths,
-        duration: seconds / PROBE_LOADS.length,
-      },
-      `calibrate/probe/${i}`,
-    ),
-  );
-  return joined(parts, seconds / PROBE_LOADS.length);
+  const guess = profile.loop === null ? LOOP_GUESS : 1;
+  const longest = settings.maxRequestTokens >> 1;
+  let from = 0;
+  const made = parts.map(({ mix, load, share }, i) => {
+    const { prompt, output } = MIXES[mix];
+    const lengths: LengthSpec = {
+      type: "range",
+      prompt: { ...prompt, max: Math.min(prompt.max, longest) },
+      output: { ...output, max: Math.min(output.max, longest) },
+    };
+    const sample = generateWorkload(
+      { arrivals: { type: "poisson", qps: 1 }, lengths, requests: 300 },
+      "calibrate/saturation",
+    );
+    const qps = (load * saturationQps(settings, sample, { cost, transport: null })) / guess;
+    const requests = Math.max(1, Math.min(most, Math.round(share * seconds * qps)));
+    const part = generateWorkload(
+      { arrivals: { type: "poisson", qps }, lengths, requests },
+      `${seed}/${i}`,
+    );
+    const shifted = { ...part, arrivedAt: part.arrivedAt.map((at) => at + from) };
+    from += requests / qps;
+    return shifted;
+  });
+  return joined(made);
 }
 
 /** The user's workload at a rate. */
@@ -111,18 +162,23 @@ function rounded(seconds: number): number {
   return Number(seconds.toPrecision(2));
 }
 
-function joined(parts: readonly RequestTable[], seconds: number): RequestTable {
-  const all = <K extends "promptTokens" | "outputTokens">(key: K): Int32Array =>
-    Int32Array.from(parts.flatMap((part) => [...part[key]]));
-  const arrivedAt = Float64Array.from(
-    parts.flatMap((part, i) => Array.from(part.arrivedAt, (at) => at + i * seconds)),
-  );
+/** One table of several that follow each other; a part may begin while the one before still arrives. */
+function joined(parts: readonly RequestTable[]): RequestTable {
+  const rows = parts
+    .flatMap((part) =>
+      Array.from(part.arrivedAt, (arrivedAt, i) => ({
+        arrivedAt,
+        promptTokens: part.promptTokens[i] as number,
+        outputTokens: part.outputTokens[i] as number,
+      })),
+    )
+    .sort((a, b) => a.arrivedAt - b.arrivedAt);
   return {
-    count: arrivedAt.length,
-    arrivedAt,
-    promptTokens: all("promptTokens"),
-    outputTokens: all("outputTokens"),
-    classIndex: new Uint8Array(arrivedAt.length),
+    count: rows.length,
+    arrivedAt: Float64Array.from(rows, (row) => row.arrivedAt),
+    promptTokens: Int32Array.from(rows, (row) => row.promptTokens),
+    outputTokens: Int32Array.from(rows, (row) => row.outputTokens),
+    classIndex: new Uint8Array(rows.length),
     classes: [{ name: "default", priority: 0 }],
     ids: null,
   };

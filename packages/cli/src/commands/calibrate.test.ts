@@ -1,6 +1,9 @@
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { makeModel } from "@millrace/ggml/gguf";
 import { parseStepProfile } from "@millrace/serving";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -37,17 +40,21 @@ describe("the loop on a real server", () => {
     const result = JSON.parse(run.out) as CalibrateResult;
     expect(result.schema).toBe("millrace.calibrate/1");
     expect(result.decisionsEqual).toBe(true);
-    // sarathi-serve with four chunk sizes, vllm-v0, orca; best first.
-    expect(result.candidates).toHaveLength(6);
+    // sarathi-serve with four chunk sizes, vllm-v0, orca, and two other pages with the best of them; best first.
+    expect(result.candidates).toHaveLength(8);
     const rates = result.candidates.map(({ qps }) => qps);
     expect(rates).toEqual([...rates].sort((a, b) => b - a));
     expect(result.winner).toEqual(result.candidates[0]?.knobs);
     expect(result.runs).toHaveLength(2);
-    for (const { predicted, measured, replay, pairs, split, residuals, failed } of result.runs) {
+    for (const run of result.runs) {
+      const { predicted, measured, machine, replay, pairs, split, residuals, failed } = run;
       expect([failed, predicted.completed, measured.completed]).toEqual([0, 60, 60]);
       expect(replay.difference).toBeNull();
-      // The four requests that warm the connection up are in the engine's log too.
-      expect(replay.requests).toBe(64);
+      // The loads before and after it are in the engine's log too.
+      expect(replay.requests).toBeGreaterThan(64);
+      // A speed that others disturbed is none.
+      for (const speed of [machine.before, machine.after])
+        if (speed !== null) expect(speed.all.steps).toBeGreaterThan(19);
       expect(pairs.ttft).toHaveLength(60);
       for (const [p, m] of [...pairs.ttft, ...pairs.e2e]) {
         expect(p).toBeGreaterThan(0);
@@ -106,4 +113,20 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
   expect(parseStepProfile(readFileSync(file, "utf8"), file).points.length).toBe(fit.points);
   const none = await millrace("profile", "--from", model);
   expect(none.exit).toBe(2);
+});
+
+test("where the native library is missing, the exit code says so", () => {
+  const main = fileURLToPath(new URL("../main.ts", import.meta.url));
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+  const run = spawnSync(
+    process.execPath,
+    ["--conditions=millrace:source", "--import", tsx, main, "calibrate", "-m", model, "--quick"],
+    {
+      cwd: folder,
+      encoding: "utf8",
+      env: { ...process.env, MILLRACE_GGML_DIR: join(folder, "nowhere") },
+    },
+  );
+  expect(run.stderr).toContain("hint");
+  expect(run.status).toBe(4);
 });

@@ -55,6 +55,10 @@ export async function profileFromCommand(session: Session, flags: FromFlags): Pr
             : "computed whole",
         ],
         [
+          "uncertainty",
+          `±${formatNumber(100 * fit.uncertainty)} % of a load's step time, nine times in ten; plan carries it on`,
+        ],
+        [
           "held-out error",
           `${formatNumber(100 * fit.heldOut)} % of the time of steps that the fit had not seen`,
         ],

@@ -43,7 +43,7 @@ test("measure, serve, replay: the simulator decides as the engine did, and its p
   const measured = await millrace(
     "profile",
     ...["-m", model, "--quick", "--rounds", "3", "--context", "600", "--threads", "1"],
-    ...["--out", profile, "--json"],
+    ...["--learn", "0s", "--out", profile, "--json"],
   );
   expect(measured.err).toBe("");
   expect(JSON.parse(measured.out)).toMatchObject({ schema: "millrace.profile-summary/1" });

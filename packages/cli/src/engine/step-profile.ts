@@ -1,6 +1,6 @@
 /** The step profile of a machine: what a grid of batches cost, with what must be known to use it elsewhere. */
 import { cpus } from "node:os";
-import type { Profiled } from "@millrace/engine/profile";
+import { type Profiled, stepGeometry } from "@millrace/engine/profile";
 import { STEP_PROFILE_SCHEMA, type StepProfile } from "@millrace/serving";
 import { version } from "../program/version.ts";
 import type { OpenedConfig } from "./serve-config.ts";
@@ -20,6 +20,7 @@ export function stepProfile(
     date: new Date().toISOString().slice(0, 10),
     units: { time: "s", length: "token" },
     tileTokens: profiled.limits.tileTokens,
+    geometry: stepGeometry(config.engine.modelPath),
     points,
     operators: [],
     loop: null,

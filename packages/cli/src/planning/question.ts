@@ -1,6 +1,13 @@
 /** From flags and plan.yaml to the question that the search answers. */
+import { existsSync } from "node:fs";
 import { MillraceError } from "@millrace/core";
-import { generateWorkload, type WorkloadInputs, type WorkloadSpec } from "@millrace/serving";
+import { readTextFile } from "@millrace/core/node";
+import {
+  generateWorkload,
+  parseStepProfile,
+  type WorkloadInputs,
+  type WorkloadSpec,
+} from "@millrace/serving";
 import { findDevice } from "@millrace/sim";
 import { planSchema, resolvePlan } from "@millrace/sim/config";
 import type { PlanSpec } from "@millrace/sim/search";
@@ -32,6 +39,7 @@ export function readQuestion(file: string | undefined, set: readonly string[]): 
     findDevice,
     locate,
     filePath,
+    predictorErrorPercent: (predictor: PlanPredictor) => ownError(predictor, filePath),
     longestRequest: null,
   };
   const { spec: described, inputs } = openWorkload(input.workload, filePath);
@@ -40,6 +48,20 @@ export function readQuestion(file: string | undefined, set: readonly string[]): 
   const longest = longestOf(workload, inputs, input.seed);
   const spec = resolvePlan(input, workload, { ...context, longestRequest: longest });
   return { spec, inputs, configText: text };
+}
+
+type PlanPredictor = { readonly type: string; readonly path?: string | undefined };
+
+/** What the profile of a predictor says of its own error, percent. A profile that cannot be read is refused by the search. */
+function ownError(
+  { type, path }: PlanPredictor,
+  filePath: (path: string) => string,
+): number | null {
+  if (type !== "profile" || path === undefined) return null;
+  const file = filePath(path);
+  if (!existsSync(file)) return null;
+  const { uncertainty } = parseStepProfile(readTextFile(file), file);
+  return uncertainty === undefined ? null : Number((100 * uncertainty).toPrecision(2));
 }
 
 /** Tokens of the longest of many requests; the search sets the rate, so that arrivals do not matter. */

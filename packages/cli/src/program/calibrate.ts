@@ -65,6 +65,10 @@ const calibrate: CommandSpec = {
       parse: wholeNumber("--batch-size-cap", 1),
     },
     {
+      flags: "--page-size <size>",
+      text: "the only KV page to try (default: the engine's own, 16KiB and 2MiB with the best of the rest)",
+    },
+    {
       flags: "--seed <n>",
       text: "of arrivals, lengths and prompts (default: 42)",
       parse: wholeNumber("--seed", 0),

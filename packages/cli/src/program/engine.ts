@@ -145,7 +145,7 @@ const profile: CommandSpec = {
   usage: "profile",
   group,
   summary: "measure what steps cost on this machine",
-  text: "Runs a grid of batches over chunk length, KV depth and number of decodes, and writes the median times: the file that simulate reads with predictor profile, and that serve needs for scheduler.chunking slo.",
+  text: "Runs a grid of batches over chunk length, KV depth and number of decodes, then serves a short load to learn what the serving loop, HTTP and tokenisation add, and writes both: the file that simulate reads with predictor profile, and that serve needs for scheduler.chunking slo.",
   flags: [
     ...engineFlags,
     {
@@ -153,7 +153,15 @@ const profile: CommandSpec = {
       text: "most sequences of a batch (default: 32)",
       parse: wholeNumber("--batch-size-cap", 1),
     },
-    { flags: "--quick", text: "a coarse grid, at most 30 s" },
+    { flags: "--quick", text: "a coarse grid and a short load, about 30 s for a small model" },
+    {
+      flags: "--learn <time>",
+      text: "how long the load is that the serving loop is learnt from (default: 40s; 10s with --quick); 0s = none",
+    },
+    {
+      flags: "--scale <file>",
+      text: "instead: carry the profile of another model on this machine over to the geometry of this one",
+    },
     {
       flags: "--from <file>",
       text: "instead: fit the raw run of `millrace bench --out`, of any server, from its tokens alone",
@@ -171,6 +179,10 @@ const profile: CommandSpec = {
     [
       "millrace profile -m model.gguf && millrace simulate -c run.yaml -s predictor.type=profile -s predictor.path=profile.json",
       "then simulate this machine",
+    ],
+    [
+      "millrace profile -m larger.gguf --scale profile.json -o larger.json",
+      "what a model of another geometry will take, without measuring it",
     ],
     [
       "millrace bench --url https://llm.example.com --rate 2 --out run && millrace profile --from run/run.jsonl",

@@ -209,6 +209,13 @@ function closing(result: PlanResult, width: number, paint: Paint): readonly stri
         ? `the winner stays if predicted times are off by ${robust.errorPercent}%`
         : `within ${robust.errorPercent}% of prediction error ${robust.rivals.join(" or ")} could win`,
     ]);
+  if (robust.capacityQps !== null) {
+    const { low, high } = robust.capacityQps;
+    pairs.push([
+      "a replica carries",
+      `${formatNumber(low)} to ${formatNumber(high)} requests/s if step times are off by ${robust.errorPercent}% either way`,
+    ]);
+  }
   for (const { target, command } of launch) pairs.push([`run it (${target})`, command]);
   if (rejected.length > 0)
     pairs.push([

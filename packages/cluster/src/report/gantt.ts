@@ -42,16 +42,14 @@ export function serverGantt(chart: ServerGantt): {
     starts.push(height);
     height += gpus * lane + gap;
   }
-  const groups = new Map<string, string>();
+  // By name, so that charts of the same jobs have the same colours.
+  const names = [...new Set(chart.segments.map(({ job }) => chart.groupOf(job)))].sort();
+  const groups = new Map(names.map((name, i) => [name, colour(i)]));
   const boxes: string[] = [];
   let leftOut = 0;
   for (const box of merged(chart)) {
     const group = chart.groupOf(box.job);
-    let fill = groups.get(group);
-    if (fill === undefined) {
-      fill = colour(groups.size);
-      groups.set(group, fill);
-    }
+    const fill = groups.get(group);
     if (boxes.length >= mostBoxes) {
       leftOut++;
       continue;

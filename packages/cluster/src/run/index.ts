@@ -1,6 +1,7 @@
 /** Running a cluster for real: the loop between the planner and a runner, with its journal, leases and control socket. */
 export { askScheduler, type ControlRequest } from "./control.ts";
 export { type JobsFile, jobsFileSchema } from "./jobs-file.ts";
+export { jobsJsonSchema } from "./json-schema.ts";
 export {
   type RunOptions,
   type RunOutcome,

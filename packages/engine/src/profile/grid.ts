@@ -94,7 +94,44 @@ export function profileGrid(limits: GridLimits, quick: boolean): readonly GridBa
     const chunk = 2 * limits.tileTokens - decodes;
     if (chunk > 1) batches.push({ chunk, depth, decodes, context: axes.contexts[1] ?? 32 });
   }
-  return batches.filter((b) => fits(b, limits));
+  const room = new KvRoom(limits);
+  return batches.filter((b) => fits(b, limits) && room.takes(b));
+}
+
+/** Tokens that a batch needs of each of its slots, as many slots as it has rows: the chunk's first. */
+export function slotNeeds(b: GridBatch): { readonly slots: number; readonly tokens: number } {
+  const longest = b.decodes === 0 ? 0 : contextOf(b, b.decodes - 1);
+  return { slots: b.decodes + (b.chunk > 0 ? 1 : 0), tokens: longest };
+}
+
+/** KV memory of a grid: every slot keeps what its deepest batch needs. */
+class KvRoom {
+  private readonly limits: GridLimits;
+  private readonly held: Int32Array;
+  private sum = 0;
+
+  constructor(limits: GridLimits) {
+    this.limits = limits;
+    this.held = new Int32Array(limits.slots);
+  }
+
+  /** Takes the memory of a batch, if there is enough left. */
+  takes(b: GridBatch): boolean {
+    const { slots, tokens } = slotNeeds(b);
+    const need = (slot: number): number =>
+      Math.max(
+        this.held[slot] as number,
+        slot < slots ? tokens : 0,
+        slot === 0 ? b.chunk + b.depth : 0,
+      );
+    let sum = this.sum;
+    for (let slot = 0; slot < Math.max(1, slots); slot++)
+      sum += need(slot) - (this.held[slot] as number);
+    if (sum > this.limits.kvTokens) return false;
+    for (let slot = 0; slot < Math.max(1, slots); slot++) this.held[slot] = need(slot);
+    this.sum = sum;
+    return true;
+  }
 }
 
 /** Known tokens of each decoding sequence of a batch: spread evenly over half to one and a half times the context. */

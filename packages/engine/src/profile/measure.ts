@@ -2,7 +2,7 @@
 import { MillraceError, quantileSorted, Rng } from "@millrace/core";
 import { type StepPoint, tilePairsOf } from "@millrace/serving";
 import type { Executor, ExecutorBatch } from "../contracts.ts";
-import { contextOf, type GridBatch } from "./grid.ts";
+import { contextOf, type GridBatch, slotNeeds } from "./grid.ts";
 
 export interface MeasureOptions {
   /** Rounds over the grid, >= 1; the first is warm-up and not counted. */
@@ -121,9 +121,7 @@ function fill(batch: ExecutorBatch, g: GridBatch, vocabulary: number, rng: Rng):
 function provideKv(grid: readonly GridBatch[], provide: MeasureOptions["provide"]): void {
   const needs = new Map<number, number>();
   for (const g of grid) {
-    const slots = g.decodes + (g.chunk > 0 ? 1 : 0);
-    const longest = g.decodes === 0 ? 0 : contextOf(g, g.decodes - 1);
-    const tokens = Math.max(longest, g.decodes === 0 ? g.chunk + g.depth : 0);
+    const { slots, tokens } = slotNeeds(g);
     needs.set(slots, Math.max(needs.get(slots) ?? 0, tokens));
     if (g.chunk > 0) needs.set(1, Math.max(needs.get(1) ?? 0, g.chunk + g.depth));
   }

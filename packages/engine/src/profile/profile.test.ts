@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { ExecutorBatch } from "../contracts.ts";
 import { hashExecutor } from "../loop/hash-executor.conformance.ts";
-import { profileGrid } from "./grid.ts";
+import { contextOf, profileGrid } from "./grid.ts";
 import { type MeasureOptions, measureGrid } from "./measure.ts";
 
 const limits = { slots: 64, slotTokens: 2048, tileTokens: 64, kvTokens: 20_000 };
@@ -110,6 +110,26 @@ test("every batch of a grid fits the limits, and the quick grid is the smaller o
         expect(profileGrid(limits, true).length).toBeLessThan(
           profileGrid(limits, false).length + 1,
         );
+      },
+    ),
+  );
+});
+
+test("the KV memory that a grid needs, slot by slot, is never more than there is", () => {
+  fc.assert(
+    fc.property(
+      fc.integer({ min: 1, max: 64 }),
+      fc.integer({ min: 64, max: 40_000 }),
+      fc.boolean(),
+      (slots, kvTokens, quick) => {
+        const held = new Array<number>(slots).fill(0);
+        for (const b of profileGrid({ slots, slotTokens: 2048, tileTokens: 64, kvTokens }, quick)) {
+          const rows = b.decodes + (b.chunk > 0 ? 1 : 0);
+          const most = Math.max(0, ...Array.from({ length: b.decodes }, (_, i) => contextOf(b, i)));
+          for (let slot = 0; slot < rows; slot++) held[slot] = Math.max(held[slot]!, most);
+          held[0] = Math.max(held[0]!, b.chunk + b.depth);
+        }
+        expect(held.reduce((sum, tokens) => sum + tokens, 0)).toBeLessThanOrEqual(kvTokens);
       },
     ),
   );

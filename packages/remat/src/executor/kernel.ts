@@ -73,14 +73,35 @@ export class Kernel implements Disposable {
   ): Kernel {
     // Most kernels are small; those that loop over images or heads need a larger context.
     for (let nodes = 96; ; nodes *= 4) {
-      const arena = new TensorArena(library, { tensors: nodes, graphCapacity: nodes });
-      try {
-        return new Kernel(arena, pool, shapes, build);
-      } catch (error) {
-        arena[Symbol.dispose]();
-        const full = error instanceof Error && /arena is full|exceed the graph/.test(error.message);
-        if (!full || nodes >= maxNodes) throw error;
-      }
+      const kernel = Kernel.#within(nodes, library, pool, shapes, build, nodes < maxNodes);
+      if (kernel === null) continue;
+      // Thousands of kernels live as long as the plan: none keeps more than it uses.
+      const { used, foreign } = kernel.#arena;
+      if (2 * (used + foreign) > nodes) return kernel;
+      kernel[Symbol.dispose]();
+      const exact = Kernel.#within(used + foreign + 1, library, pool, shapes, build, false);
+      if (exact === null) throw new InvariantError("a kernel built twice differs");
+      return exact;
+    }
+  }
+
+  /** Builds in a context of so many tensors; null when they are too few and `again` allows another try. */
+  static #within(
+    nodes: number,
+    library: NativeLibrary,
+    pool: ThreadPool,
+    shapes: ReadonlyMap<string, OperandShape>,
+    build: KernelBuild,
+    again: boolean,
+  ): Kernel | null {
+    const arena = new TensorArena(library, { tensors: nodes, graphCapacity: nodes });
+    try {
+      return new Kernel(arena, pool, shapes, build);
+    } catch (error) {
+      arena[Symbol.dispose]();
+      const full = error instanceof Error && /arena is full|exceed the graph/.test(error.message);
+      if (full && again) return null;
+      throw error;
     }
   }
 
@@ -176,17 +197,21 @@ export class Kernel implements Disposable {
     return tensor;
   }
 
+  /** What the graph computes. A parameter is a node of the graph too, but an operand here, with memory of its own. */
   #list(): Node[] {
     const { base } = this.#arena.library;
-    return Array.from({ length: this.#graph.nodes }, (_, i) => {
-      const address = base.ggml_graph_node(this.#graph.address, i) as bigint;
-      return {
+    const operands = new Set([...this.#operands.values()].map(({ address }) => address));
+    return Array.from(
+      { length: this.#graph.nodes },
+      (_, i) => base.ggml_graph_node(this.#graph.address, i) as bigint,
+    )
+      .filter((address) => !operands.has(address))
+      .map((address) => ({
         address,
         viewOf: this.#arena.wordAt(address, tensorStruct.viewSrc),
         viewOffset: this.#arena.wordAt(address, tensorStruct.viewOffs),
         bytes: base.ggml_nbytes(address),
-      };
-    });
+      }));
   }
 
   /** Intermediates: from the operator that makes one to the last that reads it or a view of it. */

@@ -127,7 +127,7 @@ export interface PlanRun {
   /** Peak of the buffers in use, and of the memory they lie in. */
   readonly peakBytes: number;
   readonly arenaBytes: number;
-  /** Growth of the process's peak of resident memory; null where the kernel does not tell. */
+  /** Growth of the process's peak of resident memory since before the plan was loaded; null where the kernel does not tell. */
   readonly residentGrowthBytes: number | null;
 }
 
@@ -162,16 +162,11 @@ export async function trainUnder(
   try {
     for (const plan of plans)
       models.push(await GraphTrainable.open({ graph, table, plan, optimizer, seed }));
-    const runs = models.map((model) => {
-      const resident = model.process.residentMemory()?.residentBytes ?? null;
-      const told = model.process.resetPeak() && resident !== null;
-      return {
-        model,
-        losses: [] as number[],
-        seconds: [] as number[],
-        resident: told ? resident : null,
-      };
-    });
+    const runs = models.map((model) => ({
+      model,
+      losses: [] as number[],
+      seconds: [] as number[],
+    }));
     for (let step = 0; step < steps && signal?.aborted !== true; step++)
       for (const [index, run] of runs.entries()) {
         const { loss, seconds } = await run.model.step(batch(step));
@@ -179,9 +174,8 @@ export async function trainUnder(
         if (step > 0) run.seconds.push(seconds);
         onStep?.(index, step, loss, seconds);
       }
-    const reports = runs.map(({ model, losses, seconds, resident }): PlanRun => {
+    const reports = runs.map(({ model, losses, seconds }): PlanRun => {
       const { stepSeconds, peakBytes } = model.predict();
-      const peak = model.process.residentMemory()?.peakBytes ?? null;
       return {
         losses,
         stepSeconds: seconds,
@@ -189,7 +183,7 @@ export async function trainUnder(
         predictedPeakBytes: peakBytes,
         peakBytes: model.memory.livePeakBytes,
         arenaBytes: model.memory.arenaBytes,
-        residentGrowthBytes: resident === null || peak === null ? null : peak - resident,
+        residentGrowthBytes: model.residentGrowth(),
       };
     });
     for (const [index, { model }] of runs.entries()) await after?.(model, index);

@@ -47,7 +47,7 @@ export interface CostTable {
   readonly machine: string;
   readonly threads: number;
   readonly operators: Readonly<Record<string, OperatorRows>>;
-  /** Seconds an optimizer takes per parameter element. */
+  /** Seconds an optimizer takes per parameter element, the norm of its gradient included. */
   readonly updates: Readonly<Record<Optimizer["kind"], number>>;
 }
 

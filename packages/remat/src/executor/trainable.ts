@@ -23,11 +23,19 @@ export interface GraphTrainableOptions {
 export class GraphTrainable implements Trainable<BatchData> {
   readonly process: TrainerProcess;
   readonly memory: MemoryReport;
+  /** Resident bytes of the process before anything of the plan was in it; null where the kernel does not tell. */
+  readonly #residentBytes: number | null;
   readonly #prediction: StepPrediction;
 
-  private constructor(process: TrainerProcess, memory: MemoryReport, prediction: StepPrediction) {
+  private constructor(
+    process: TrainerProcess,
+    memory: MemoryReport,
+    residentBytes: number | null,
+    prediction: StepPrediction,
+  ) {
     this.process = process;
     this.memory = memory;
+    this.#residentBytes = residentBytes;
     this.#prediction = prediction;
   }
 
@@ -43,13 +51,15 @@ export class GraphTrainable implements Trainable<BatchData> {
       );
     const process = await TrainerProcess.open({ graph, threads: table.threads });
     try {
+      const before = process.residentMemory()?.residentBytes ?? null;
+      const told = process.resetPeak();
       const memory = await process.call("load", { table, plan, optimizer, seed });
       await process.call("initialise", { seed });
       const parameters = graph.operators.flatMap((op) =>
         op.parameters.map((p) => elements(p.dims)),
       );
       const count = parameters.reduce((sum, n) => sum + n, 0);
-      return new GraphTrainable(process, memory, {
+      return new GraphTrainable(process, memory, told ? before : null, {
         stepSeconds: verdict.time + updateSeconds(table, optimizer.kind, count),
         peakBytes: verdict.peak,
       });
@@ -57,6 +67,15 @@ export class GraphTrainable implements Trainable<BatchData> {
       await process[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /**
+   * Most bytes that the process grew by so far, as the kernel counts them, since before memory, plan and code of the step
+   * were in it: only ggml and its threads were there. Null where the kernel does not tell.
+   */
+  residentGrowth(): number | null {
+    const peak = this.process.residentMemory()?.peakBytes ?? null;
+    return peak === null || this.#residentBytes === null ? null : peak - this.#residentBytes;
   }
 
   predict(): StepPrediction {

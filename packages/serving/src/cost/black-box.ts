@@ -35,6 +35,8 @@ export interface BlackBoxFit {
   readonly steps: number;
   /** Absolute errors of steps that the fit had not seen, summed, over their time. */
   readonly heldOut: number;
+  /** Share by which sums of step times may be off; of loads like the one seen, nine times in ten. Also in the profile. */
+  readonly uncertainty: number;
   readonly bands: readonly BandedStep[];
 }
 
@@ -49,6 +51,7 @@ const FEWEST_STEPS = 200;
 /** Tokens of one step arrive within this share of the median gap of a stream. */
 const TOGETHER = 0.3;
 const RESAMPLES = 40;
+const NINE_TENTHS = 0.9;
 /** Steps that are resampled together: neighbours are alike. */
 const BLOCK = 50;
 
@@ -73,14 +76,17 @@ export function fitBlackBox(
       { hint: "record a longer run, with several requests at once" },
     );
   const best = tried.reduce((a, b) => (b.error < a.error ? b : a));
-  const profile = profileOf(best.steps, about);
+  const { bands, off } = resampled(best.steps, about, new Rng(seed));
+  // Resampling knows nothing of loads that mix steps otherwise: sums of those are off by as much as single steps are.
+  const uncertainty = Math.max(off, best.error);
   return {
-    profile,
+    profile: { ...profileOf(best.steps, about), uncertainty },
     chunkTokens: best.chunkTokens,
     decodesCount: best.decodesCount,
     steps: best.steps.length,
     heldOut: best.error,
-    bands: bandsOf(best.steps, about, new Rng(seed)),
+    uncertainty,
+    bands,
   };
 }
 
@@ -211,6 +217,7 @@ function profileOf(
     engine: "black box: fitted to token times",
     units: { time: "s", length: "token" },
     tileTokens: 1,
+    geometry: null,
     points,
     operators: [],
     loop: null,
@@ -233,34 +240,46 @@ function heldOut(steps: readonly ObservedStep[], about: Parameters<typeof profil
   return error / time;
 }
 
-/** Predictions of typical steps, with the band over resampled runs. */
-function bandsOf(
+/** Predictions of typical steps with the bands over resampled runs, and how far sums of steps that a resample lacks are off. */
+function resampled(
   steps: readonly ObservedStep[],
   about: Parameters<typeof profileOf>[1],
   rng: Rng,
-): readonly BandedStep[] {
+): Pick<BlackBoxFit, "bands"> & { readonly off: number } {
   const works = typicalSteps(steps);
   const cost = new ProfileCost(profileOf(steps, about));
   const blocks = Math.ceil(steps.length / BLOCK);
+  const block = (i: number): readonly ObservedStep[] => steps.slice(i * BLOCK, (i + 1) * BLOCK);
   const seconds: number[][] = works.map(() => []);
+  const sums: number[] = [];
   for (let n = 0; n < RESAMPLES; n++) {
-    const drawn = Array.from({ length: blocks }, () => rng.int(0, blocks - 1)).flatMap((block) =>
-      steps.slice(block * BLOCK, (block + 1) * BLOCK),
-    );
-    const again = new ProfileCost(profileOf(drawn, about));
+    const drawn = Array.from({ length: blocks }, () => rng.int(0, blocks - 1));
+    const again = new ProfileCost(profileOf(drawn.flatMap(block), about));
     works.forEach((work, i) => {
       seconds[i]?.push(again.computeSeconds(work));
     });
+    let [predicted, measured] = [0, 0];
+    for (let i = 0; i < blocks; i++) {
+      if (drawn.includes(i)) continue;
+      for (const step of block(i)) {
+        predicted += again.computeSeconds(step);
+        measured += step.seconds;
+      }
+    }
+    if (measured > 0) sums.push(Math.abs(predicted / measured - 1));
   }
-  return works.map((work, i) => {
-    const sorted = Float64Array.from(seconds[i] as number[]).sort();
-    return {
-      work,
-      seconds: cost.computeSeconds(work),
-      low: quantileSorted(sorted, 0.05),
-      high: quantileSorted(sorted, 0.95),
-    };
-  });
+  return {
+    off: sums.length === 0 ? 1 : quantileSorted(Float64Array.from(sums).sort(), NINE_TENTHS),
+    bands: works.map((work, i) => {
+      const sorted = Float64Array.from(seconds[i] as number[]).sort();
+      return {
+        work,
+        seconds: cost.computeSeconds(work),
+        low: quantileSorted(sorted, 0.05),
+        high: quantileSorted(sorted, 0.95),
+      };
+    }),
+  };
 }
 
 /** A lone decode, the median and the largest batch of decodes, and the median step with prompt tokens. */

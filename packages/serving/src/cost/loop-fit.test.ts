@@ -5,6 +5,7 @@ import { fitLoop } from "./loop-fit.ts";
 import type { StepPoint, StepProfile } from "./profile.ts";
 import { ProfileCost } from "./profile-cost.ts";
 import { stepResiduals } from "./residuals.ts";
+import { atSpeed, type StepSpeed, stepSpeed } from "./step-speed.ts";
 import type { StepTimed } from "./step-timings.ts";
 import { fitTransport } from "./transport-fit.ts";
 
@@ -36,6 +37,7 @@ const profile: StepProfile = {
   date: "2026-11-28",
   units: { time: "s", length: "token" },
   tileTokens: 1,
+  geometry: null,
   points: [
     ...Array.from({ length: 40 }, (_, i) => point(0, i + 1)),
     ...[16, 32, 64, 100, 128, 160].map((t) => point(t, 0)),
@@ -94,11 +96,43 @@ test("transport: delays per request and per prompt token, whatever single reques
     const offeredAt = startedAt + 2e-3 + 1e-6 * promptTokens + (i % 17 === 0 ? 0.1 : 0);
     const emittedAt = [offeredAt + 0.02, offeredAt + 0.03];
     const receivedAt = emittedAt.map((at) => at + 7e-4);
-    return { startedAt, offeredAt, promptTokens, emittedAt, receivedAt };
+    return {
+      startedAt,
+      offeredAt,
+      promptTokens,
+      askedTokens: promptTokens - 1,
+      emittedAt,
+      receivedAt,
+    };
   });
   const fit = fitTransport(samples);
   expect(fit?.arrival).toBeCloseTo(2e-3, 4);
   expect(fit?.arrivalPerToken).toBeCloseTo(1e-6, 7);
   expect(fit?.delivery).toBeCloseTo(7e-4, 6);
+  expect(fit?.addedTokens).toBe(1);
+  // One request in 17 is late by 0.1 s: the middle of the spread does not know it, its end does.
+  expect(fit?.arrivalSpread[50]).toBeCloseTo(0, 5);
+  expect(fit?.arrivalSpread.at(-1)).toBeCloseTo(0.1, 3);
   expect(fitTransport(samples.slice(0, 5))).toBeNull();
+});
+
+test("the speed of a moment is found, and trusted by how sure it is", () => {
+  const loop = fitLoop(profile, log(4000, 0.4, 1));
+  const known = { ...profile, loop };
+  const cost = new ProfileCost(known);
+  const slower = (count: number, noise: number, by: number) =>
+    log(count, noise, 8).map((step) => ({ ...step, periodSeconds: by * step.periodSeconds }));
+  const sure = stepSpeed(cost, slower(2000, 0.1, 1.05));
+  expect(sure?.all.ratio).toBeCloseTo(1.05, 2);
+  expect(sure?.decode?.ratio).toBeCloseTo(1.05, 1);
+  expect(sure?.all.error).toBeLessThan(0.01);
+  const biasOf = (of: typeof sure, steps: ReturnType<typeof log>): number =>
+    stepResiduals(new ProfileCost(atSpeed(known, of as StepSpeed)), steps)[0]?.bias ?? 1;
+  // A speed that is sure is still one of a moment: most of it is believed, not all.
+  expect(Math.abs(biasOf(sure, slower(2000, 0.1, 1.05)))).toBeLessThan(0.025);
+  expect(biasOf(sure, slower(2000, 0.1, 1))).toBeGreaterThan(0.025);
+  // Forty steps that scatter by half their length are no reason to believe that the machine is a fifth slower.
+  const unsure = stepSpeed(cost, slower(40, 1.8, 1.2));
+  expect(biasOf(unsure, slower(2000, 0.1, 1))).toBeLessThan((unsure?.all.ratio ?? 0) - 1);
+  expect(stepSpeed(cost, slower(19, 0.1, 1))).toBeNull();
 });

@@ -2,15 +2,14 @@
  * What the serving loop adds to steps, from the timing log of an engine under load: predictions of the tight loop are topped
  * up, and then scaled group by group, until they sum to the time that really passed between steps.
  */
+import { fitJitter, jitterGroupOf } from "./jitter.ts";
 import { nonNegativeLeastSquares } from "./non-negative.ts";
 import { LOOP_BUCKETS, type LoopCost, type StepProfile } from "./profile.ts";
 import { loopBucket, ProfileCost } from "./profile-cost.ts";
-import type { StepTimed } from "./step-timings.ts";
+import { interrupted, type StepTimed } from "./step-timings.ts";
 
 /** Steps below which nothing can be fitted. */
 const FEWEST_STEPS = 200;
-/** A step longer than this many times its prediction and this many seconds was stopped by something else altogether. */
-const INTERRUPTED = { times: 10, seconds: 0.05 };
 /** Steps that a group needs before its own factor counts as much as that of all groups of its kind. */
 const SHRINK = 20;
 
@@ -24,12 +23,7 @@ export function fitLoop(profile: StepProfile, steps: readonly StepTimed[]): Loop
   const cost = new ProfileCost({ ...profile, loop: null });
   const known = steps
     .map((step) => ({ step, predicted: cost.computeSeconds(step) }))
-    .filter(
-      ({ step, predicted }) =>
-        Number.isFinite(step.periodSeconds) &&
-        (step.periodSeconds < INTERRUPTED.times * predicted ||
-          step.periodSeconds < INTERRUPTED.seconds),
-    );
+    .filter(({ step, predicted }) => !interrupted(step.periodSeconds, predicted));
   if (known.length < FEWEST_STEPS) return null;
   const loop = { ...additions(known), steps: known.length };
   const added = ({ step, predicted }: Known): number =>
@@ -41,11 +35,18 @@ export function fitLoop(profile: StepProfile, steps: readonly StepTimed[]): Loop
     loop.mapped * step.mapped;
   const of = (chunk: boolean): readonly Known[] =>
     known.filter(({ step }) => step.prefillRows > 0 === chunk);
-  return {
+  const fitted: LoopCost = {
     ...loop,
     decode: factors(of(false), added, LOOP_BUCKETS.decode.length + 1),
     prefill: factors(of(true), added, LOOP_BUCKETS.prefill.length + 1),
+    jitter: null,
   };
+  const whole = new ProfileCost({ ...profile, loop: fitted });
+  const scattered = known.map(({ step }) => ({
+    group: jitterGroupOf(step),
+    ratio: step.periodSeconds / whole.workSeconds(step),
+  }));
+  return { ...fitted, jitter: fitJitter(scattered) };
 }
 
 /** Seconds that a loop adds; steps count by their share of the time, for what must be right is the sum. */

@@ -25,6 +25,7 @@ const NO_LOOP: LoopCost = {
   prefillRow: 0,
   mapped: 0,
   steps: 0,
+  jitter: null,
 };
 
 /** A share of a step's time. */
@@ -216,6 +217,7 @@ const EMPTY: StepProfile = {
   date: "",
   units: { time: "s", length: "token" },
   tileTokens: 1,
+  geometry: null,
   points: [],
   operators: [],
   loop: null,

@@ -24,6 +24,7 @@ const profile = {
   date: "2026-11-23T00:00:00Z",
   units: { time: "s", length: "token" },
   tileTokens: 64,
+  geometry: null,
   points: [point, point, point, point],
   operators: [{ operator: "attn_pre_proj", tokens: 18, seconds: 0.001 }],
   loop: {
@@ -36,8 +37,17 @@ const profile = {
     prefillRow: 2e-4,
     mapped: 1e-4,
     steps: 1000,
+    jitter: { factors: Array(4).fill([0.9, 1, 1.1]), ranks: [0, 500, 1000] },
   },
-  transport: { arrival: 2e-3, arrivalPerToken: 1e-6, delivery: 5e-4, requests: 100 },
+  transport: {
+    arrival: 2e-3,
+    arrivalPerToken: 1e-6,
+    delivery: 5e-4,
+    arrivalSpread: [-1e-4, 0, 2e-3],
+    deliverySpread: [0],
+    addedTokens: 1,
+    requests: 100,
+  },
 };
 const parse = (value: unknown) => parseStepProfile(JSON.stringify(value), "p.json");
 

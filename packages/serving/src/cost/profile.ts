@@ -3,6 +3,7 @@
  * from. Format `millrace.profile/1`: JSON, seconds and tokens, one point per kind of batch.
  */
 import { MillraceError } from "@millrace/core";
+import { JITTER_GROUPS, type StepJitter } from "./jitter.ts";
 import type { StepWork } from "./step-work.ts";
 
 export const STEP_PROFILE_SCHEMA = "millrace.profile/1";
@@ -33,6 +34,8 @@ export interface LoopCost {
   readonly mapped: number;
   /** Steps it was fitted to. */
   readonly steps: number;
+  /** How single steps scatter around their time; null = not known, every step takes its mean. */
+  readonly jitter: StepJitter | null;
 }
 
 /** Tokens up to which each factor of LoopCost holds; the last holds for all above. */
@@ -48,8 +51,25 @@ export interface TransportCost {
   readonly arrivalPerToken: number;
   /** Seconds from the end of a step to the arrival of its token. */
   readonly delivery: number;
+  /** Seconds by which single requests and single tokens deviate from that, at even ranks from 0 to 1; [0] = not at all. */
+  readonly arrivalSpread: readonly number[];
+  readonly deliverySpread: readonly number[];
+  /** Tokens that the server adds to each prompt, such as a begin token. */
+  readonly addedTokens: number;
   /** Requests it was fitted to. */
   readonly requests: number;
+}
+
+/** What the cost of a decoder depends on. */
+export interface StepGeometry {
+  readonly layers: number;
+  /** Heads times their width: what attention computes per pair of query and key. */
+  readonly attentionWidth: number;
+  /** Weights of the matrices of all layers, and of the one that gives logits. */
+  readonly layerParameters: number;
+  readonly headParameters: number;
+  /** Format that most weights are stored in, e.g. q8_0. */
+  readonly format: string;
 }
 
 /** One operator inside a step, for breakdowns: seconds at a number of tokens. */
@@ -73,10 +93,14 @@ export interface StepProfile {
   readonly units: { readonly time: "s"; readonly length: "token" };
   /** Query rows of one tile of the attention kernel; 1 = chunks of all lengths are computed alike. */
   readonly tileTokens: number;
+  /** The decoder that was measured; null = not known, as of servers that only show their tokens. */
+  readonly geometry: StepGeometry | null;
   readonly points: readonly StepPoint[];
   readonly operators: readonly OperatorPoint[];
   readonly loop: LoopCost | null;
   readonly transport: TransportCost | null;
+  /** Share by which all step times together may be off, nine times in ten; absent = not known. */
+  readonly uncertainty?: number;
 }
 
 /** Points below which nothing can be regressed. */
@@ -126,10 +150,14 @@ export function checkStepProfile(json: unknown, file: string): StepProfile {
     date: text("date"),
     units: { time: "s", length: "token" },
     tileTokens: number(at.tileTokens ?? 1, "tileTokens", file, 1, true),
+    geometry: geometry(at.geometry, file),
     points,
     operators,
     loop: loop(at.loop, file),
-    transport: part<TransportCost>(at.transport, "transport", TRANSPORT_KEYS, file),
+    transport: transport(at.transport, file),
+    ...(at.uncertainty === undefined
+      ? {}
+      : { uncertainty: number(at.uncertainty, "uncertainty", file, 0, false) }),
   };
 }
 
@@ -184,7 +212,47 @@ function loop(json: unknown, file: string): LoopCost | null {
       throw invalid(file, `loop.${name} has ${given.length} factors, not ${count}`);
     return given.map((value, i) => number(value, `loop.${name}[${i}]`, file, 0, false));
   };
-  return { ...sums, decode: factors("decode"), prefill: factors("prefill") };
+  return {
+    ...sums,
+    decode: factors("decode"),
+    prefill: factors("prefill"),
+    jitter: jitter(at.jitter, file),
+  };
+}
+
+/** Profiles of before have none. */
+function jitter(json: unknown, file: string): StepJitter | null {
+  if (json === undefined || json === null) return null;
+  const at = object(json, "loop.jitter", file);
+  const numbers = (value: unknown, key: string): readonly number[] => {
+    const given = list(value, key, file);
+    if (given.length === 0) throw invalid(file, `${key} is empty`);
+    return given.map((one, i) => number(one, `${key}[${i}]`, file, 0, false));
+  };
+  const groups = list(at.factors, "loop.jitter.factors", file);
+  if (groups.length !== JITTER_GROUPS)
+    throw invalid(file, `loop.jitter.factors has ${groups.length} groups, not ${JITTER_GROUPS}`);
+  const ranks = numbers(at.ranks, "loop.jitter.ranks");
+  if (ranks.some((rank) => rank > 1000)) throw invalid(file, "loop.jitter.ranks exceed 1000");
+  return { factors: groups.map((group, i) => numbers(group, `loop.jitter.factors[${i}]`)), ranks };
+}
+
+function transport(json: unknown, file: string): TransportCost | null {
+  const sums = part<TransportCost>(json, "transport", TRANSPORT_KEYS, file);
+  if (sums === null) return null;
+  const at = object(json, "transport", file);
+  const spread = (name: "arrivalSpread" | "deliverySpread"): readonly number[] => {
+    const given = list(at[name] ?? [0], `transport.${name}`, file);
+    if (given.length === 0 || !given.every((x) => typeof x === "number" && Number.isFinite(x)))
+      throw invalid(file, `transport.${name} is no list of numbers`);
+    return given as readonly number[];
+  };
+  return {
+    ...sums,
+    addedTokens: number(at.addedTokens ?? 0, "transport.addedTokens", file, 0, true),
+    arrivalSpread: spread("arrivalSpread"),
+    deliverySpread: spread("deliverySpread"),
+  };
 }
 
 /** An object of numbers from 0 on, or null where there is none. */
@@ -194,6 +262,21 @@ function part<T>(json: unknown, key: string, keys: readonly (keyof T & string)[]
   return Object.fromEntries(
     keys.map((name) => [name, number(at[name], `${key}.${name}`, file, 0, false)]),
   ) as unknown as T;
+}
+
+function geometry(json: unknown, file: string): StepGeometry | null {
+  if (json === undefined || json === null) return null;
+  const at = object(json, "geometry", file);
+  const count = (key: keyof StepGeometry): number =>
+    number(at[key], `geometry.${key}`, file, 1, true);
+  if (typeof at.format !== "string") throw invalid(file, "geometry.format is not a text");
+  return {
+    layers: count("layers"),
+    attentionWidth: count("attentionWidth"),
+    layerParameters: count("layerParameters"),
+    headParameters: count("headParameters"),
+    format: at.format,
+  };
 }
 
 function operator(json: unknown, key: string, file: string): OperatorPoint {

@@ -12,6 +12,17 @@ export interface StepTimed extends StepWork {
   readonly at: number;
 }
 
+/** A step longer than this many times its prediction and this many seconds was stopped by something else altogether. */
+const INTERRUPTED = { times: 10, seconds: 0.05 };
+
+/** Whether a step of this period says nothing of its own cost: none is known, or something else stopped it. */
+export function interrupted(periodSeconds: number, predicted: number): boolean {
+  return (
+    !Number.isFinite(periodSeconds) ||
+    (periodSeconds >= INTERRUPTED.seconds && periodSeconds >= INTERRUPTED.times * predicted)
+  );
+}
+
 /**
  * The steps of a timing log. Throws TRACE_INVALID with the first line that is none; a last line that was cut off is left
  * out.

@@ -1,5 +1,5 @@
 /** What a client sees on top of the engine, from requests whose times are known on both sides. */
-import { median } from "@millrace/core";
+import { median, quantileSorted } from "@millrace/core";
 import type { TransportCost } from "./profile.ts";
 
 /** One request on one clock, seconds: handed to the client's transport, offered to the scheduler, tokens on both sides. */
@@ -7,6 +7,8 @@ export interface TransportSample {
   readonly startedAt: number;
   readonly offeredAt: number;
   readonly promptTokens: number;
+  /** Tokens of the prompt as the client made it. */
+  readonly askedTokens: number;
   readonly emittedAt: readonly number[];
   readonly receivedAt: readonly number[];
 }
@@ -27,12 +29,35 @@ export function fitTransport(samples: readonly TransportSample[]): TransportCost
   const deliveries = samples.flatMap(({ emittedAt, receivedAt }) =>
     receivedAt.slice(0, emittedAt.length).map((received, i) => received - (emittedAt[i] as number)),
   );
+  const delivery = deliveries.length === 0 ? 0 : Math.max(0, median(deliveries));
   return {
     arrival,
     arrivalPerToken,
-    delivery: deliveries.length === 0 ? 0 : Math.max(0, median(deliveries)),
+    delivery,
+    arrivalSpread: spreadOf(
+      delays.map((delay, i) => delay - arrival - arrivalPerToken * (sizes[i] as number)),
+    ),
+    deliverySpread: spreadOf(deliveries.map((one) => one - delivery)),
+    addedTokens: Math.max(0, mostFrequent(samples.map((s) => s.promptTokens - s.askedTokens))),
     requests: samples.length,
   };
+}
+
+function mostFrequent(values: readonly number[]): number {
+  const counts = new Map<number, number>();
+  for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 0;
+}
+
+/** Values kept of a spread. */
+const LEVELS = 101;
+
+function spreadOf(deviations: readonly number[]): readonly number[] {
+  if (deviations.length === 0) return [0];
+  const sorted = Float64Array.from(deviations).sort();
+  return Array.from({ length: LEVELS }, (_, i) =>
+    Number(quantileSorted(sorted, i / (LEVELS - 1)).toPrecision(4)),
+  );
 }
 
 /** Median of the slopes of pairs (Theil and Sen): single slow requests do not move it. 0 where all x are equal. */

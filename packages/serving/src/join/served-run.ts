@@ -31,6 +31,14 @@ export interface ServedRun {
   readonly kv: { readonly meanPages: number; readonly peakPages: number; readonly pages: number };
 }
 
+/** A part of a run, seconds on its clock. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
+const ALWAYS: Span = { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY };
+
 /** Watches a replica and keeps what a ServedRun tells. */
 export class ServedRecorder implements ReplicaObserver {
   private readonly byHandle: (handle: number) => ServedRequest;
@@ -39,23 +47,28 @@ export class ServedRecorder implements ReplicaObserver {
   private preemptions = 0;
   private pages = 0;
   private peak = 0;
+  private readonly span: Span;
 
-  /** `byHandle` finds a request by the table's handle. */
-  constructor(kv: KvManager, byHandle: (handle: number) => ServedRequest) {
+  /** `byHandle` finds a request by the table's handle; steps and pages are counted within `span`. */
+  constructor(kv: KvManager, byHandle: (handle: number) => ServedRequest, span: Span = ALWAYS) {
     this.kv = kv;
     this.byHandle = byHandle;
+    this.span = span;
   }
 
   planned(plan: StepPlan, table: SeqTable): void {
-    this.steps++;
-    this.pages += this.kv.usedPages;
-    this.peak = Math.max(this.peak, this.kv.usedPages);
+    const counts = plan.now >= this.span.from && plan.now <= this.span.to;
+    if (counts) {
+      this.steps++;
+      this.pages += this.kv.usedPages;
+      this.peak = Math.max(this.peak, this.kv.usedPages);
+    }
     for (let i = 0; i < plan.admitted.n; i++) {
       const request = this.byHandle(table.request[plan.admitted.data[i] as number] as number);
       if (Number.isNaN(request.scheduledAt)) request.scheduledAt = plan.now;
     }
     for (let i = 0; i < plan.preempted.n; i++) {
-      this.preemptions++;
+      if (counts) this.preemptions++;
       this.byHandle(table.request[plan.preempted.data[i] as number] as number).preemptions++;
     }
   }
@@ -91,8 +104,12 @@ export interface EngineRun extends ServedRun {
   readonly head: DecisionHead;
 }
 
-/** Replays a decision log. `cost` is needed for schedulers with chunking slo. */
-export function engineRun(lines: readonly DecisionLine[], cost: StepCostModel): EngineRun {
+/** Replays a decision log; `cost` is needed for schedulers with chunking slo. Steps and pages are counted within `span`. */
+export function engineRun(
+  lines: readonly DecisionLine[],
+  cost: StepCostModel,
+  span: Span = ALWAYS,
+): EngineRun {
   const requests: ServedRequest[] = [];
   const known = new Map<number, ServedRequest>();
   for (const line of lines) {
@@ -103,7 +120,7 @@ export function engineRun(lines: readonly DecisionLine[], cost: StepCostModel): 
   }
   let recorder: ServedRecorder | null = null;
   const replay = replayDecisions(lines, cost, (kv) => {
-    recorder = new ServedRecorder(kv, (handle) => known.get(handle) as ServedRequest);
+    recorder = new ServedRecorder(kv, (handle) => known.get(handle) as ServedRequest, span);
     return recorder;
   });
   const run = (recorder as ServedRecorder | null)?.run(requests) as ServedRun;

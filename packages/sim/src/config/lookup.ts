@@ -18,6 +18,8 @@ export interface ResolveContext {
   readonly locate?: (path: KeyPath) => Place | undefined;
   /** Turns the path of a file that the configuration names into one that can be opened. */
   readonly filePath?: (path: string) => string;
+  /** What a predictor says of its own error, percent; null when it says nothing. */
+  readonly predictorErrorPercent?: (of: z.output<typeof predictor>) => number | null;
   /** Longest request of the run in tokens, prompt and output; null when unknown. */
   readonly longestRequest: number | null;
 }

@@ -82,8 +82,10 @@ const search = z
       .number()
       .min(0)
       .max(90)
-      .default(10)
-      .describe("Would the winner change if predicted times were off by this much?"),
+      .optional()
+      .describe(
+        "Would the winner change if predicted times were off by this much? Default: what the profile says of itself, else 10.",
+      ),
   })
   .describe("How hard the search looks.");
 
@@ -106,7 +108,6 @@ export const planSchema = z
       screening: { requests: 1000 },
       confirmation: { requests: 20_000, seeds: 3, finalists: 20 },
       resolution: 0.02,
-      predictorErrorPercent: 10,
     }),
     ...shared,
     slo: slo

@@ -23,6 +23,9 @@ import {
 } from "./scheduler.ts";
 import { resolveFluidity, resolveSlo, tailLimit } from "./slo.ts";
 
+/** Error of predictors that say nothing of their own, percent. */
+const PREDICTOR_ERROR_PERCENT = 10;
+
 /** The space that is searched when plan.yaml does not say. */
 export const defaultSpace = {
   devices: ["a100-80gb", "h100"],
@@ -81,7 +84,10 @@ export function resolvePlan(
     screening: input.search.screening,
     confirmation: input.search.confirmation,
     resolution: input.search.resolution,
-    predictorErrorPercent: input.search.predictorErrorPercent,
+    predictorErrorPercent:
+      input.search.predictorErrorPercent ??
+      context.predictorErrorPercent?.(input.predictor) ??
+      PREDICTOR_ERROR_PERCENT,
     predictor: resolvePredictor(input.predictor, context),
     overheads: resolveOverheads(input.overheads, input.compatibility),
     compatibility: input.compatibility,

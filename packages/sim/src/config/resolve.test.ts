@@ -276,6 +276,20 @@ test("a scheduler is listed once", () => {
   expect(() => resolvePlan(input, {}, context)).toThrow(/vllm-v0 is listed twice/);
 });
 
+test("the error of a predictor is what the question says, else what the profile says of itself, else 10 %", () => {
+  const errorOf = (search: object, own: number | null) => {
+    const input = planSchema.parse({
+      ...{ model: "llama-3-8b", load: { qps: 1 }, search },
+      predictor: { type: "profile", path: "p.json" },
+    });
+    return resolvePlan(input, {}, { ...context, predictorErrorPercent: () => own })
+      .predictorErrorPercent;
+  };
+  expect(errorOf({ predictorErrorPercent: 3 }, 6)).toBe(3);
+  expect(errorOf({}, 6)).toBe(6);
+  expect(errorOf({}, null)).toBe(10);
+});
+
 test("a plan needs a load or a fleet, and an SLO", () => {
   const of = (value: object) => problems(value, planSchema as never);
   expect(of({ model: "llama-3-8b" })[0]).toContain("load: missing");

@@ -45,6 +45,7 @@ function profileOf(noise: number): StepProfile {
     date: "2026-11-23",
     units: { time: "s", length: "token" },
     tileTokens: 1,
+    geometry: null,
     points,
     operators: [],
     loop: null,

@@ -77,7 +77,7 @@ export async function robustness(
   const errorPercent = spec.predictorErrorPercent;
   const winner = ranked[0];
   if (winner === undefined || errorPercent === 0)
-    return { errorPercent, sameWinner: true, rivals: [] };
+    return { errorPercent, sameWinner: true, rivals: [], capacityQps: null };
   const error = errorPercent / 100;
   const others = bestOfHardware(ranked).filter(
     (s) => hardwareKey(s.config) !== hardwareKey(winner.config),
@@ -86,6 +86,9 @@ export async function robustness(
   const fast = { timeScale: 1 - error };
   const [worst] = await rescreened(spec, [winner], runs, workload, slow, progress);
   const best = await rescreened(spec, others, runs, workload, fast, progress);
+  // A profile of one's own knows its error: then the answer is a range, not a number.
+  const own = spec.predictor.type === "profile";
+  const [fastest] = own ? await rescreened(spec, [winner], runs, workload, fast, progress) : [];
   const order = compareCandidates(spec);
   const rivals = best
     .filter(
@@ -93,7 +96,10 @@ export async function robustness(
         worst === undefined || order({ ...s, confirmed: true }, { ...worst, confirmed: true }) < 0,
     )
     .map((s) => s.name);
-  return { errorPercent, sameWinner: rivals.length === 0, rivals };
+  const capacityQps = own
+    ? { low: worst?.capacity.value ?? 0, high: fastest?.capacity.value ?? winner.capacity.value }
+    : null;
+  return { errorPercent, sameWinner: rivals.length === 0, rivals, capacityQps };
 }
 
 /** The same candidates with capacities under a change; those that meet the SLO at no rate any more are left out. */

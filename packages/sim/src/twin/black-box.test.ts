@@ -8,7 +8,7 @@ import {
   type StepPlan,
 } from "@millrace/serving";
 import { expect, test } from "vitest";
-import { clientView, runTwin, type TwinSettings } from "./index.ts";
+import { predictRun, type TwinSettings } from "./index.ts";
 
 const truth = (tokens: number, context: number): number => 8e-3 + 6e-5 * tokens + 2e-7 * context;
 const cost: StepCostModel = {
@@ -49,10 +49,10 @@ test.each(["sarathi-serve", "orca"] as const)("%s: step times within 8 % of the 
     },
     7,
   );
-  const run = runTwin(settings(type), requests, { cost, transport: null });
+  const { clients } = predictRun(settings(type), requests, { cost, transport: null });
   const rng = new Rng(3);
   const jitter = (): number => 4e-4 * rng.next();
-  const streams = clientView(run, requests, null).map(({ arrivedAt, tokenAt }, i) => ({
+  const streams = clients.map(({ arrivedAt, tokenAt }, i) => ({
     startedAt: arrivedAt,
     promptTokens: requests.promptTokens[i] as number,
     tokenAt: tokenAt.map((at) => at + jitter()),
@@ -61,6 +61,10 @@ test.each(["sarathi-serve", "orca"] as const)("%s: step times within 8 % of the 
   expect(fit.steps).toBeGreaterThan(1000);
   expect(fit.heldOut).toBeLessThan(0.08);
   if (type === "sarathi-serve") expect(fit.chunkTokens).toBe(256);
+  // The server does not drift: steps are known within a few percent, and the profile says so.
+  expect(fit.uncertainty).toBeLessThan(0.08);
+  expect(fit.uncertainty).toBeGreaterThanOrEqual(fit.heldOut);
+  expect(fit.profile.uncertainty).toBe(fit.uncertainty);
   const fitted = new ProfileCost(fit.profile);
   for (const { work, seconds, low, high } of fit.bands) {
     const real = truth(work.prefillTokens + work.decodeRows, work.decodeContext);

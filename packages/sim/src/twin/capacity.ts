@@ -1,8 +1,8 @@
 /** The highest rate at which a twin keeps its promises: one schedule stretched and squeezed, so that rates compare like with like. */
-import type { RequestTable, StepCostModel, TransportCost } from "@millrace/serving";
-import { clientView } from "./client-view.ts";
-import { type FluidityTargets, figuresOf, quantilesOf } from "./figures.ts";
-import { runTwin, type TwinSettings } from "./run-twin.ts";
+import type { RequestTable, StepCostModel, StepJitter, TransportCost } from "@millrace/serving";
+import { predictRun } from "./client-view.ts";
+import { quantilesOf } from "./figures.ts";
+import type { TwinSettings } from "./run-twin.ts";
 
 /** A promise: a quantile of TTFT or TBT within a limit. */
 export interface TwinSlo {
@@ -13,7 +13,10 @@ export interface TwinSlo {
 
 export interface TwinCost {
   readonly cost: StepCostModel;
+  /** What HTTP and tokenisation add; null = nothing. */
   readonly transport: TransportCost | null;
+  /** How steps scatter; absent = every step takes its mean. */
+  readonly jitter?: StepJitter | null;
 }
 
 export interface TwinCapacity {
@@ -40,12 +43,11 @@ export function atRate(requests: RequestTable, qps: number): RequestTable {
 export function brokenPromise(
   settings: TwinSettings,
   requests: RequestTable,
-  { cost, transport }: TwinCost,
+  cost: TwinCost,
   slo: readonly TwinSlo[],
 ): string | null {
-  const run = runTwin(settings, requests, { cost, transport });
-  if (run.refused > 0) return `${run.refused} requests refused`;
-  const view = clientView(run, requests, transport);
+  const { twin, clients: view } = predictRun(settings, requests, cost);
+  if (twin.refused > 0) return `${twin.refused} requests refused`;
   const samples = {
     ttft: view.map((r) => (r.tokenAt[0] as number) - r.arrivedAt),
     e2e: view.map((r) => (r.tokenAt.at(-1) as number) - r.arrivedAt),
@@ -87,23 +89,10 @@ export function twinCapacity(
 export function saturationQps(
   settings: TwinSettings,
   requests: RequestTable,
-  { cost, transport }: TwinCost,
+  cost: TwinCost,
 ): number {
   const all = { ...requests, arrivedAt: new Float64Array(requests.count) };
   const open = { ...settings, maxWaiting: requests.count };
-  const run = runTwin(open, all, { cost, transport });
-  return (requests.count - run.refused) / run.busySeconds;
-}
-
-/** Figures of a predicted run, for those who need no more. */
-export function predictFigures(
-  settings: TwinSettings,
-  requests: RequestTable,
-  { cost, transport }: TwinCost,
-  targets: FluidityTargets,
-) {
-  return figuresOf(
-    clientView(runTwin(settings, requests, { cost, transport }), requests, transport),
-    targets,
-  );
+  const { twin } = predictRun(open, all, { ...cost, jitter: null });
+  return (requests.count - twin.refused) / twin.busySeconds;
 }

@@ -18,10 +18,10 @@ import {
   type ServedRequest,
   type ServedRun,
   type StepCostModel,
-  type TransportCost,
 } from "@millrace/serving";
 import { runFleet } from "../fleet/run-fleet.ts";
 import { VirtualBackend } from "../fleet/virtual-backend.ts";
+import type { Chance } from "./chance.ts";
 
 /** How the engine is made, in the words of its decision log. */
 export interface TwinSettings {
@@ -33,9 +33,10 @@ export interface TwinSettings {
 }
 
 export interface TwinOptions {
+  /** What schedulers are told of step times. */
   readonly cost: StepCostModel;
-  /** What HTTP and tokenisation add; null = nothing. */
-  readonly transport: TransportCost | null;
+  /** What steps really take, and when requests arrive. */
+  readonly chance: Chance;
   /** Asked now and then; true ends the run early. */
   readonly stop?: (now: number) => boolean;
 }
@@ -54,9 +55,9 @@ export interface TwinRun extends ServedRun {
 export function runTwin(
   settings: TwinSettings,
   requests: RequestTable,
-  { cost, transport, stop }: TwinOptions,
+  { cost, chance, stop }: TwinOptions,
 ): TwinRun {
-  const offers = offersOf(requests, transport);
+  const offers = offersOf(requests, chance);
   const { table: arrivals, rowOf } = offers;
   const heap = new EventHeap();
   const table = new SeqTable(settings.tableCapacity);
@@ -66,7 +67,14 @@ export function runTwin(
     (prompt, i) => prompt + (arrivals.outputTokens[i] as number),
   );
   const lengths = { totalTokens };
-  const backend = new VirtualBackend({ stages: 1, heap, replica: 0, cost, table, lengths });
+  const backend = new VirtualBackend({
+    stages: 1,
+    heap,
+    replica: 0,
+    cost: chance.cost,
+    table,
+    lengths,
+  });
   const served = Array.from({ length: arrivals.count }, (_, i) =>
     offeredRequest(arrivals.arrivedAt[i] as number, arrivals.promptTokens[i] as number),
   );
@@ -107,12 +115,11 @@ export function runTwin(
 /** Requests as the scheduler sees them arrive, and the row of each in the table they came from. */
 function offersOf(
   requests: RequestTable,
-  transport: TransportCost | null,
+  chance: Chance,
 ): { readonly table: RequestTable; readonly rowOf: Int32Array } {
-  const at = Float64Array.from(requests.arrivedAt, (time, i) =>
-    transport === null
-      ? time
-      : time + transport.arrival + transport.arrivalPerToken * (requests.promptTokens[i] as number),
+  const at = Float64Array.from(
+    requests.arrivedAt,
+    (time, i) => time + chance.arrival(requests.promptTokens[i] as number),
   );
   const rowOf = Int32Array.from(at.keys()).sort(
     (a, b) => (at[a] as number) - (at[b] as number) || a - b,

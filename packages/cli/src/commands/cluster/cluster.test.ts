@@ -118,6 +118,24 @@ test("the house's own simulator: generated jobs, every allocator, jobs.csv and a
   expect(lines).toHaveLength(3);
   expect(lines[0]).toMatchObject({ allocator: "proportional", ratio: 1 });
   expect(lines[2].ratio).toBeGreaterThan(1);
+  const swept = await millrace(
+    "cluster",
+    "compare",
+    ...jobs,
+    ...["--seeds", "1", "--policies", "fifo", "--workers", "1", "--allocators", "tune,waterfill"],
+    ...["--sweep", "restart-cost=0,60", "--sweep", "gpu-counts=single,multi"],
+    ...["--out", join(folder, "compared")],
+  );
+  expect(swept.exit, swept.err).toBe(0);
+  const settings = JSON.parse(swept.out).lines.map((line: { settings: object }) => line.settings);
+  expect(settings).toHaveLength(8);
+  expect(settings.at(-1)).toEqual({ "restart-cost": "60", "gpu-counts": "multi" });
+  const page = readFileSync(join(folder, "compared", "report.html"), "utf8");
+  for (const text of ["Paired differences to tune", "Jobs on GPUs, waterfill", "Jobs waiting"])
+    expect(page).toContain(text);
+  expect((await millrace("cluster", "compare", ...jobs, "--sweep", "restart-cots=1")).err).toMatch(
+    /did you mean.*restart-cost/i,
+  );
   expect((await millrace("cluster", "compare", ...jobs, "--allocators", "tunes")).err).toMatch(
     /did you mean.*tune/i,
   );

@@ -2,6 +2,7 @@
 import { InvariantError, MillraceError } from "@millrace/core";
 import { loadGgml, ThreadPool } from "@millrace/ggml";
 import type { TrainingGraph } from "../../graph/graph.ts";
+import { tileMemory } from "../../kernels/memory.ts";
 import { loadCheckpoint, saveCheckpoint } from "../checkpoint.ts";
 import { type BatchData, TrainingExecutor } from "../executor.ts";
 import { exportGguf } from "../export-gguf.ts";
@@ -44,6 +45,8 @@ export class TrainerHost {
   readonly #handlers: Handlers = {
     open: ({ graph, threads }) => {
       const { library } = loadGgml();
+      // Part of the program, whatever the plan: there before its memory is counted.
+      tileMemory();
       // Threads that spin between two small operators would take the core from whatever else runs.
       this.#machine = { library, pool: new ThreadPool(library, threads, { poll: 10 }) };
       this.#graph = graph;

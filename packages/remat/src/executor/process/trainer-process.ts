@@ -15,6 +15,9 @@ import type {
 
 const source = import.meta.url.endsWith(".ts");
 
+/** The process is there for the plan's memory; what a step allocates on the heap lives no longer than a call. */
+const heapFlags = ["--max-semi-space-size=1"];
+
 /** Lines of the child's stderr that an error carries: an assertion of native code stands there. */
 const lastLines = 6;
 
@@ -45,7 +48,7 @@ export class TrainerProcess implements AsyncDisposable {
   private constructor(options: TrainerOptions) {
     const program = new URL(source ? "./child.ts" : "./child.js", import.meta.url);
     this.#child = fork(fileURLToPath(program), [], {
-      execArgv: source ? sourceFlags() : [],
+      execArgv: [...heapFlags, ...(source ? sourceFlags() : [])],
       serialization: "advanced",
       stdio: ["ignore", "ignore", "pipe", "ipc"],
     });

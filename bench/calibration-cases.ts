@@ -1,0 +1,105 @@
+/** Cases of the validation of predictions, and what is kept of each run. */
+import type { LengthSpec, SchedulerName } from "@millrace/serving";
+import type { CalibratedRun } from "../packages/cli/src/calibration/result.ts";
+import type { ModelOf } from "./calibrated.ts";
+
+export interface CalibrationCase {
+  readonly name: string;
+  readonly lengths: LengthSpec;
+  readonly scheduler: SchedulerName;
+  /** Share of the predicted rate at saturation. */
+  readonly load: number;
+  /** A model that was not profiled: the profile is carried over to its geometry. */
+  readonly model?: ModelOf;
+}
+
+const range = (
+  prompt: readonly [number, number],
+  output: readonly [number, number],
+): LengthSpec => ({
+  type: "range",
+  prompt: { min: prompt[0], max: prompt[1] },
+  output: { min: output[0], max: output[1] },
+});
+/** Short questions; many tokens of answer; long prompts. The load to learn from has prompts of 4 to 320 and answers of 2 to 48. */
+export const mixes = {
+  brief: range([8, 48], [3, 10]),
+  chatty: range([4, 16], [16, 40]),
+  wordy: range([96, 224], [2, 6]),
+} as const;
+
+const sarathi = "sarathi-serve" as const;
+export const calibrationCases: readonly CalibrationCase[] = [
+  { name: "brief at 20 %", lengths: mixes.brief, scheduler: sarathi, load: 0.2 },
+  { name: "brief at 50 %", lengths: mixes.brief, scheduler: sarathi, load: 0.5 },
+  { name: "brief at 85 %", lengths: mixes.brief, scheduler: sarathi, load: 0.85 },
+  { name: "brief at 95 %", lengths: mixes.brief, scheduler: sarathi, load: 0.95 },
+  { name: "chatty at 70 %", lengths: mixes.chatty, scheduler: sarathi, load: 0.7 },
+  { name: "wordy at 70 %", lengths: mixes.wordy, scheduler: sarathi, load: 0.7 },
+  { name: "brief at 70 %, vllm-v0", lengths: mixes.brief, scheduler: "vllm-v0", load: 0.7 },
+  {
+    name: "brief at 70 %, other geometry",
+    lengths: mixes.brief,
+    scheduler: sarathi,
+    load: 0.7,
+    model: { preset: "broad", type: "q8_0" },
+  },
+];
+
+/** One run of a case: a line of a results file. Errors are predicted / measured - 1. */
+export interface KeptRun {
+  readonly schema: "millrace.calibration-run/1";
+  readonly case: string;
+  readonly model: string;
+  /** Day of the run, and of the profile. */
+  readonly date: string;
+  readonly machine: string;
+  readonly load: number;
+  readonly rateQps: number;
+  readonly seed: number;
+  readonly requests: number;
+  readonly stepBias: CalibratedRun["stepBias"];
+  readonly foreignCores: number | null;
+  readonly stolenCores: number | null;
+  /** What steps of another load took against the profile, right before and after. */
+  readonly before: number | null;
+  readonly after: number | null;
+  readonly doubts: readonly string[];
+  readonly decisionsEqual: boolean;
+  readonly figures: CalibratedRun["figures"];
+  /** Predicted and measured of each request, in units of 10 µs: for quantiles over all runs of a case. */
+  readonly ttft: readonly (readonly [number, number])[];
+  readonly e2e: readonly (readonly [number, number])[];
+}
+
+/** A rate, or a bound of it where the loads tried do not enclose it. */
+export interface FoundRate {
+  readonly qps: number;
+  readonly bound: "at least" | "at most" | null;
+}
+
+/** Capacity of one scheduler: a line of a results file. */
+export interface KeptCapacity {
+  readonly schema: "millrace.capacity-run/1";
+  readonly scheduler: SchedulerName;
+  readonly model: string;
+  readonly machine: string;
+  readonly date: string;
+  readonly seed: number;
+  readonly requests: number;
+  readonly slo: string;
+  /** By bisection at the speed of the profile: around it the loads were chosen. */
+  readonly asProfiledQps: number;
+  /** At the speeds right before each load, and measured. */
+  readonly predictedQps: FoundRate;
+  readonly measuredQps: FoundRate;
+  /** Of each load: the worst promised figure over its limit. */
+  readonly probes: readonly {
+    readonly rateQps: number;
+    readonly predicted: number;
+    readonly measured: number;
+    readonly stepBias: number;
+    readonly before: number | null;
+    readonly doubts: readonly string[];
+  }[];
+}

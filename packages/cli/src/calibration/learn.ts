@@ -1,0 +1,119 @@
+/** What a step costs here: the grid of batches through the executor, then a load on a real server for what serving adds. */
+import { join } from "node:path";
+import type { KvGeometry } from "@millrace/engine";
+import { measureGrid, openProfiled, type Profiled, profileGrid } from "@millrace/engine/profile";
+import { fitLoop, fitTransport, ProfileCost, type StepProfile } from "@millrace/serving";
+import type { TwinSettings } from "@millrace/sim/twin";
+import { type OpenedConfig, readServeConfig } from "../engine/serve-config.ts";
+import { stepProfile } from "../engine/step-profile.ts";
+import type { Session } from "../session.ts";
+import { type Knobs, serveFlags, twinOf } from "./candidates.ts";
+import { transportSamples } from "./measured.ts";
+import { runStage, wordsOf } from "./stage.ts";
+import { probeWorkload } from "./workloads.ts";
+
+/** Settings that the serving loop is learnt with. */
+export const LEARN_KNOBS: Knobs = {
+  scheduler: "sarathi-serve",
+  chunkSize: 128,
+  batchSizeCap: 32,
+  pageBytes: null,
+};
+
+export interface GridChoice {
+  readonly quick: boolean;
+  readonly rounds: number;
+  /** Seconds after which no further round of the grid begins. */
+  readonly budgetSeconds: number;
+  readonly seed: number;
+}
+
+/** A model that was measured or is to be: how it is opened, and the shape of its KV cache. */
+export interface OpenedModel {
+  readonly config: OpenedConfig;
+  readonly geometry: KvGeometry;
+}
+
+/** Runs the grid. */
+export async function measureProfile(
+  session: Session,
+  flags: Readonly<Record<string, unknown>>,
+  grid: GridChoice,
+  signal: AbortSignal,
+): Promise<OpenedModel & { readonly profile: StepProfile }> {
+  const config = readServeConfig(flags);
+  const progress = session.progress();
+  using profiled = await opened(session, config);
+  const batches = profileGrid(profiled.limits, grid.quick);
+  const points = await measureGrid(profiled.executor, batches, {
+    ...grid,
+    now: () => performance.now() / 1000,
+    provide: profiled.provide,
+    signal,
+    onProgress: (done, total) =>
+      progress.update({ phase: "profiling", done, total, note: `${batches.length} batches` }),
+  });
+  progress.end();
+  return {
+    config,
+    geometry: profiled.executor.kv,
+    profile: stepProfile(config, profiled, points),
+  };
+}
+
+/** Opens a model for the shape of its KV cache alone. */
+export async function openModel(
+  session: Session,
+  flags: Readonly<Record<string, unknown>>,
+): Promise<OpenedModel> {
+  const config = readServeConfig(flags);
+  using profiled = await opened(session, config);
+  return { config, geometry: profiled.executor.kv };
+}
+
+async function opened(session: Session, config: OpenedConfig): Promise<Profiled> {
+  const progress = session.progress();
+  const profiled = await openProfiled(config.engine, (phase) =>
+    progress.update({ phase, done: 0, total: 0 }),
+  );
+  progress.end();
+  return profiled;
+}
+
+/** Sends a load to `millrace serve` and returns the profile with what its loop and its transport add. */
+export async function learnLoop(
+  session: Session,
+  profile: StepProfile,
+  model: OpenedModel,
+  options: {
+    readonly engine: Readonly<Record<string, unknown>>;
+    readonly seconds: number;
+    /** For the engine's logs. */
+    readonly folder: string;
+    readonly signal: AbortSignal;
+  },
+): Promise<StepProfile> {
+  const progress = session.progress();
+  const flags = serveFlags(LEARN_KNOBS, options.engine);
+  const { engine, card } = readServeConfig(flags);
+  const settings: TwinSettings = twinOf(engine, model.geometry, card.contextTokens);
+  const { run } = await runStage({
+    serve: wordsOf(flags),
+    modelPath: engine.modelPath,
+    modelName: card.name,
+    folder: join(options.folder, "learn"),
+    requests: probeWorkload(profile, settings, options.seconds),
+    seed: "calibrate/probe",
+    cost: new ProfileCost(profile),
+    anchor: null,
+    signal: options.signal,
+    onProgress: (done, total, note) =>
+      progress.update({ phase: "learning the serving loop", done, total, note }),
+  });
+  progress.end();
+  return {
+    ...profile,
+    loop: fitLoop(profile, run.steps),
+    transport: fitTransport(transportSamples(run)),
+  };
+}

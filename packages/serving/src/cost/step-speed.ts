@@ -1,0 +1,106 @@
+/**
+ * How fast a machine is at a moment against the moment of its profile: steps of some load, measured over predicted. Shared
+ * machines drift by some percent within minutes; a prediction for now starts from now.
+ */
+import { quantileSorted } from "@millrace/core";
+import type { StepProfile } from "./profile.ts";
+import type { ProfileCost } from "./profile-cost.ts";
+import { interrupted, type StepTimed } from "./step-timings.ts";
+
+/** Measured over predicted seconds of one kind of steps; 1 = as profiled. */
+export interface KindSpeed {
+  readonly ratio: number;
+  /** Standard error of the ratio, from blocks of steps in a row; single disturbances do not count. */
+  readonly error: number;
+  readonly steps: number;
+}
+
+/** Of all steps, of those of decodes alone, and of those with chunks; null for kinds with fewer than 20 steps. */
+export interface StepSpeed {
+  readonly all: KindSpeed;
+  readonly decode: KindSpeed | null;
+  readonly prefill: KindSpeed | null;
+}
+
+const FEWEST = 20;
+/** Blocks of steps in a row, which share what the machine does just then; the middle half of them counts. */
+const BLOCKS = 12;
+/** Standard deviations in the distance between quartiles. */
+const QUARTILES = 1.349;
+/**
+ * By how much machines drift between profile and run, and how much they wander within a minute, roughly: a speed is trusted
+ * by the one against the other and its own error.
+ */
+const DRIFT = 0.02;
+const WANDER = 0.015;
+
+/** The speed at which steps ran; null for fewer than 20. */
+export function stepSpeed(cost: ProfileCost, steps: readonly StepTimed[]): StepSpeed | null {
+  const known = steps.filter((step) => !interrupted(step.periodSeconds, cost.workSeconds(step)));
+  const all = speedOf(cost, known);
+  if (all === null) return null;
+  const kind = (chunks: boolean): KindSpeed | null =>
+    speedOf(
+      cost,
+      known.filter((step) => step.prefillRows > 0 === chunks),
+    );
+  return { all, decode: kind(false), prefill: kind(true) };
+}
+
+function speedOf(cost: ProfileCost, steps: readonly StepTimed[]): KindSpeed | null {
+  if (steps.length < FEWEST) return null;
+  const ratio = (of: readonly StepTimed[]): number =>
+    of.reduce((sum, step) => sum + step.periodSeconds, 0) /
+    of.reduce((sum, step) => sum + cost.workSeconds(step), 0);
+  const blocks = Float64Array.from({ length: BLOCKS }, (_, i) =>
+    ratio(
+      steps.slice(
+        Math.floor((i * steps.length) / BLOCKS),
+        Math.floor(((i + 1) * steps.length) / BLOCKS),
+      ),
+    ),
+  ).sort();
+  const middle = blocks.subarray(BLOCKS / 4, BLOCKS - BLOCKS / 4);
+  const wide = quantileSorted(blocks, 0.75) - quantileSorted(blocks, 0.25);
+  return {
+    ratio: middle.reduce((sum, x) => sum + x, 0) / middle.length,
+    error: wide / QUARTILES / Math.sqrt(BLOCKS),
+    steps: steps.length,
+  };
+}
+
+/** The speed of a time between two moments; null when neither is known. */
+export function speedBetween(before: StepSpeed | null, after: StepSpeed | null): StepSpeed | null {
+  if (before === null || after === null) return before ?? after;
+  const both = (a: KindSpeed | null, b: KindSpeed | null): KindSpeed | null =>
+    a === null || b === null
+      ? (a ?? b)
+      : {
+          ratio: Math.sqrt(a.ratio * b.ratio),
+          error: Math.hypot(a.error, b.error) / 2,
+          steps: a.steps + b.steps,
+        };
+  return {
+    all: both(before.all, after.all) as KindSpeed,
+    decode: both(before.decode, after.decode),
+    prefill: both(before.prefill, after.prefill),
+  };
+}
+
+/** A profile as of a moment: its steps take what the speed says, as far as that is known better than it drifts. */
+export function atSpeed(profile: StepProfile, speed: StepSpeed): StepProfile {
+  const { loop } = profile;
+  if (loop === null) return profile;
+  const trusted = ({ ratio, error }: KindSpeed): number =>
+    ratio ** (DRIFT ** 2 / (DRIFT ** 2 + WANDER ** 2 + error ** 2));
+  const decode = trusted(speed.decode ?? speed.all);
+  const prefill = trusted(speed.prefill ?? speed.all);
+  return {
+    ...profile,
+    loop: {
+      ...loop,
+      decode: loop.decode.map((factor) => factor * decode),
+      prefill: loop.prefill.map((factor) => factor * prefill),
+    },
+  };
+}
