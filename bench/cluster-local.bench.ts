@@ -154,6 +154,7 @@ function predict(allocator: "proportional" | "tune"): number {
       refillSeconds,
       dataset: null,
       spanFactor: 1,
+      curve: null,
     };
   });
   const result = simulate(
