@@ -8,6 +8,15 @@ import type { GrantedSlice, Observed, Runner, RunnerJob } from "./runner.ts";
  */
 export type Behaviour = "ends" | "fails" | "stays" | "deaf" | "missing";
 
+/** The behaviours as programs of a shell; each start leaves a line in the file that replaces MARK. */
+export const shellPrograms: Readonly<Record<Behaviour, string>> = {
+  ends: "echo >> MARK",
+  fails: "echo >> MARK; exit 3",
+  stays: "echo >> MARK; exec sleep 1000",
+  deaf: "trap '' TERM; echo >> MARK; while :; do sleep 0.05; done",
+  missing: "",
+};
+
 /** One engine with at least two servers of at least 2 GPUs, 4 CPUs and 8 GB that holds no jobs yet. */
 export interface RunnerRig extends AsyncDisposable {
   /** A runner on the engine, as every new scheduler makes one; the rig disposes of all. */

@@ -7,20 +7,12 @@ import {
   type RunnerRig,
   runnerConformance,
   settled,
+  shellPrograms,
 } from "../runner.conformance.ts";
 import type { GrantedSlice, RunnerJob } from "../runner.ts";
 import { type BoundKind, offeredBounds } from "./bounds.ts";
 import { LocalRunner } from "./local-runner.ts";
 import { attemptFolder, readAttempt } from "./records.ts";
-
-/** What a test job does, as a shell's program; each start leaves a mark. */
-const programs: Readonly<Record<Behaviour, string>> = {
-  ends: "echo >> MARK",
-  fails: "echo >> MARK; exit 3",
-  stays: "echo >> MARK; exec sleep 1000",
-  deaf: "trap '' TERM; echo >> MARK; while :; do sleep 0.05; done",
-  missing: "",
-};
 
 async function localRig(bound: BoundKind) {
   const dir = mkdtempSync(join(tmpdir(), "millrace-local-"));
@@ -49,7 +41,7 @@ async function localRig(bound: BoundKind) {
       argv:
         behaviour === "missing"
           ? [join(dir, "no-such-program")]
-          : ["sh", "-c", programs[behaviour].replace("MARK", join(dir, `${id}.mark`))],
+          : ["sh", "-c", shellPrograms[behaviour].replace("MARK", join(dir, `${id}.mark`))],
       directory: dir,
       environment: {},
       user: null,

@@ -6,19 +6,12 @@ import {
   type RunnerRig,
   runnerConformance,
   settled,
+  shellPrograms,
 } from "../runner.conformance.ts";
 import type { RunnerJob } from "../runner.ts";
 import { nodeNames } from "./queue.ts";
 import { SlurmRunner } from "./slurm-runner.ts";
 import { slurmInstalled, VirtualSlurm } from "./virtual-slurm.conformance.ts";
-
-const programs: Readonly<Record<Behaviour, string>> = {
-  ends: "echo >> MARK",
-  fails: "echo >> MARK; exit 3",
-  stays: "echo >> MARK; exec sleep 1000",
-  deaf: "trap '' TERM; echo >> MARK; while :; do sleep 0.05; done",
-  missing: "",
-};
 
 test("names of nodes are read as Slurm folds them", () => {
   expect(nodeNames("")).toEqual([]);
@@ -61,7 +54,7 @@ describe.runIf(slurmInstalled())("Slurm", () => {
         argv:
           behaviour === "missing"
             ? [join(dir, "no-such-program")]
-            : ["sh", "-c", programs[behaviour].replace("MARK", join(dir, `${id}.mark`))],
+            : ["sh", "-c", shellPrograms[behaviour].replace("MARK", join(dir, `${id}.mark`))],
         directory: dir,
         environment: {},
         user: null,
