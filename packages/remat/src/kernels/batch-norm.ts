@@ -3,9 +3,18 @@ import { MillraceError } from "@millrace/core";
 import { eachTile, floatsOf, gradientOf, type Operands, Row, roundUp } from "./host.ts";
 import { places, tileMemory } from "./memory.ts";
 
+/** Rows of so few elements are computed in double precision: their gradients are differences of nearly equal numbers. */
+const few = 64;
+
 /** Mean and mean square deviation of a row of n elements. */
 function moments(row: Row, place: number, n: number): readonly [mean: number, variance: number] {
-  const { kernels } = tileMemory();
+  const { kernels, floats } = tileMemory();
+  if (n <= few) {
+    row.hold(0, n);
+    const values = floats(place, n);
+    const mean = values.reduce((total, x) => total + x, 0) / n;
+    return [mean, values.reduce((total, x) => total + (x - mean) ** 2, 0) / n];
+  }
   let sum = 0;
   eachTile(n, (first, size) => {
     row.hold(first, size);
@@ -138,6 +147,24 @@ function normGradients(
     v.begin(c * n);
     dy.begin(c * n);
     const { centre, unit, inverse } = scaleOf(c, v, n);
+    const p = (scale[c] as number) * inverse;
+    if (n <= few) {
+      v.hold(0, n);
+      dy.hold(0, n);
+      const [values, gradients] = [floats(places.first, n), floats(places.second, n)];
+      const total = gradients.reduce((all, d) => all + d, 0);
+      const crossed = gradients.reduce(
+        (all, d, i) => all + d * ((values[i] as number) - centre),
+        0,
+      );
+      dShift[c] = total;
+      dScale[c] = crossed * unit;
+      const [mean, slope] = [total / n, (unit * unit * crossed) / n];
+      for (let i = 0; i < n; i++)
+        dx[c * n + i] =
+          p * ((gradients[i] as number) - mean - slope * ((values[i] as number) - centre));
+      continue;
+    }
     let sum = 0;
     let products = 0;
     eachTile(n, (first, size) => {
@@ -149,7 +176,6 @@ function normGradients(
     });
     dShift[c] = sum;
     dScale[c] = products * unit;
-    const p = (scale[c] as number) * inverse;
     const q = (-p * unit * unit * products) / n;
     const mean = sum / n;
     eachTile(n, (first, size) => {
