@@ -121,9 +121,9 @@ export class DataService implements AsyncDisposable {
     }
   }
 
-  /** Process ids of the producers that run now. */
-  producerPids(): number[] {
-    return this.crew.pids;
+  /** Process ids of the producers that run now, or of those that prepare already. */
+  producerPids(ready = false): number[] {
+    return this.crew.pids(ready);
   }
 
   status(): ServiceStatus {
