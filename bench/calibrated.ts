@@ -93,15 +93,7 @@ async function prepared(
     learn: "60s",
     out: join(folder, "runs"),
   });
-  const session = new Session(
-    {
-      stdout: process.stdout,
-      stderr: { write: () => true },
-      environment: { CI: "1" },
-      now: () => performance.now(),
-    },
-    { quiet: true },
-  );
+  const session = Session.silent();
   const context = { session, options, signal: new AbortController().signal };
   const learnt = await learn(context);
   const { profile, config, geometry } = learnt;
