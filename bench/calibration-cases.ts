@@ -74,19 +74,6 @@ export interface KeptRun {
   readonly e2e: readonly (readonly [number, number])[];
 }
 
-/** Lengths and promises that capacity is compared under; a pause of twice a chunk of 128 and its decodes is a stall. */
-export const capacityQuestion = {
-  lengths: range([16, 256], [8, 32]),
-  slo: [
-    { metric: "ttft", quantile: 0.9, limitSeconds: 2 },
-    { metric: "tbt", quantile: 0.99, limitSeconds: 0.4 },
-  ],
-  seconds: 22,
-  // Below it a 90th percentile has no ten samples beyond it.
-  leastRequests: 101,
-  rounds: 2,
-} as const;
-
 /** Capacity of one scheduler: a line of a results file. */
 export interface KeptCapacity extends SchedulerCapacity {
   readonly schema: "millrace.capacity-run/2";

@@ -9,11 +9,12 @@ import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { saturationQps } from "@millrace/sim/twin";
+import { usualKnobs } from "../packages/cli/src/calibration/candidates.ts";
 import { runDoubts } from "../packages/cli/src/calibration/doubts.ts";
 import { measureAndCompare } from "../packages/cli/src/calibration/measure.ts";
 import type { CalibratedRun } from "../packages/cli/src/calibration/result.ts";
 import { userWorkload, withOverhead } from "../packages/cli/src/calibration/workloads.ts";
-import { calibrated, carriedOver, usualKnobs } from "./calibrated.ts";
+import { calibrated, carriedOver } from "./calibrated.ts";
 import { type CalibrationCase, calibrationCases, type KeptRun } from "./calibration-cases.ts";
 import { report } from "./harness.ts";
 

@@ -8,10 +8,15 @@
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { SchedulerName } from "@millrace/serving";
+import { usualKnobs } from "../packages/cli/src/calibration/candidates.ts";
 import { compareCapacities } from "../packages/cli/src/calibration/capacity.ts";
-import { calibrated, usualKnobs } from "./calibrated.ts";
-import { capacityQuestion, type KeptCapacity } from "./calibration-cases.ts";
+import {
+  capacityQuestion,
+  comparedSchedulers,
+  promised,
+} from "../packages/cli/src/calibration/reproduce-capacity.ts";
+import { calibrated } from "./calibrated.ts";
+import type { KeptCapacity } from "./calibration-cases.ts";
 import { report } from "./harness.ts";
 
 const results =
@@ -22,8 +27,7 @@ const seed = Number(process.env.MILLRACE_SEED ?? 9100);
 const wanted = process.argv.slice(2);
 using calibration = await calibrated();
 const { context, learnt, folder } = calibration;
-const schedulers: readonly SchedulerName[] = ["sarathi-serve", "vllm-v0", "orca"];
-const knobs = schedulers
+const knobs = comparedSchedulers
   .filter((name) => wanted.length === 0 || wanted.includes(name))
   .map(usualKnobs);
 const at = join(folder, "runs", `capacity-${seed}-${Date.now()}`);
@@ -40,7 +44,7 @@ for (const one of await compareCapacities(
     machine: learnt.profile.machine,
     date: new Date().toISOString().slice(0, 10),
     seed,
-    slo: "ttft.p90<=2s,tbt.p99<=400ms",
+    slo: promised(capacityQuestion.slo),
   };
   appendFileSync(results, `${JSON.stringify(line)}\n`);
   const { scheduler, predictedQps, measuredQps } = one;

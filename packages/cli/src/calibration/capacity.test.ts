@@ -1,5 +1,5 @@
 /** Capacity of two schedulers on real servers of a tiny model: structure and consistency; how near it comes is a bench. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { makeModel } from "@millrace/ggml/gguf";
@@ -16,10 +16,25 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
+/** Steps of the tiny model, roughly: what is tested does not depend on how well they are known. */
+const roughProfile = {
+  ...{ schema: "millrace.profile/1", model: "tiny", machine: "any", threads: 1 },
+  ...{ engine: "none", date: "2026-01-01", units: { time: "s", length: "token" } },
+  points: [1, 2, 8, 32, 64].flatMap((tokens) => [
+    { decodeRows: tokens, decodeContext: 20 * tokens, seconds: 3e-3 + 1e-4 * tokens },
+    {
+      ...{ prefillTokens: 2 * tokens, prefillRows: 1, prefillPairs: 2 * tokens * tokens },
+      seconds: 3e-3 + 2e-4 * tokens,
+    },
+  ]),
+};
+
 test("schedulers are measured in turn, and predicted for the same requests", async () => {
   const engine = { threads: 1, context: 512, kvMemory: "64MiB" };
+  const profile = join(folder, "profile.json");
+  writeFileSync(profile, JSON.stringify(roughProfile));
   const options = calibrateOptionsOf({
-    ...{ ...engine, model: join(folder, "tiny.gguf"), quick: true },
+    ...{ ...engine, model: join(folder, "tiny.gguf"), profile },
     ...{ learn: "1s", out: folder },
   });
   const context = { session: Session.silent(), options, signal: new AbortController().signal };

@@ -7,18 +7,13 @@ import type { TwinSettings } from "@millrace/sim/twin";
 import { type OpenedConfig, readServeConfig } from "../engine/serve-config.ts";
 import { stepProfile } from "../engine/step-profile.ts";
 import type { Session } from "../session.ts";
-import { type Knobs, serveFlags, twinOf } from "./candidates.ts";
+import { type Knobs, serveFlags, twinOf, usualKnobs } from "./candidates.ts";
 import { transportSamples } from "./measured.ts";
 import { ownSeconds, runOf, Stage, wordsOf } from "./stage.ts";
 import { probeWorkload, warmUpWorkload } from "./workloads.ts";
 
 /** Settings that the serving loop is learnt with. */
-export const LEARN_KNOBS: Knobs = {
-  scheduler: "sarathi-serve",
-  chunkSize: 128,
-  batchSizeCap: 32,
-  pageBytes: null,
-};
+export const LEARN_KNOBS: Knobs = usualKnobs("sarathi-serve");
 
 export interface GridChoice {
   readonly quick: boolean;
