@@ -9,7 +9,8 @@ import {
   writeNumber,
 } from "@millrace/report";
 import type { EpochEstimate, Stage } from "../stall-model/epoch.ts";
-import type { Resource, Sufficient } from "../stall-model/what-if.ts";
+import type { CachePolicy } from "../stall-model/hit-rate.ts";
+import { mostJobs, type Resource, type Sufficient } from "../stall-model/what-if.ts";
 import type { DataAnalysis } from "./analysis.ts";
 
 /** What an epoch waits for, in words. */
@@ -25,12 +26,25 @@ export const resourceNames: Readonly<Record<Resource, string>> = {
   storage: "storage",
   network: "network",
   accelerator: "accelerators",
+  jobs: "jobs",
+};
+
+/** Policies in words. */
+export const policyNames: Readonly<Record<CachePolicy, string>> = {
+  minio: "MinIO",
+  lru: "LRU",
+  sequential: "LRU, read in file order",
+  none: "no cache",
 };
 
 /** An amount of a resource, for people. */
 export function writeAmount(resource: Resource, value: number): string {
   if (resource === "cores")
     return `${writeNumber(value, "whole")} ${value === 1 ? "core" : "cores"}`;
+  if (resource === "jobs")
+    return value >= mostJobs
+      ? "any number of jobs"
+      : `${writeNumber(value, "whole")} ${value === 1 ? "job" : "jobs"}`;
   if (resource === "cacheBytes") return writeNumber(value, "bytes");
   if (resource === "accelerator") return `${writeNumber(value)} samples/s`;
   return `${writeNumber(value, "bytes")}/s`;
@@ -40,6 +54,10 @@ export function writeAmount(resource: Resource, value: number): string {
 export function sufficientSentence({ resource, value, now, estimate }: Sufficient): string {
   if (resource === "accelerator")
     return `data keeps up with accelerators of up to ${writeAmount(resource, value ?? 0)}`;
+  if (resource === "jobs")
+    return value === null
+      ? "data does not keep up with one job"
+      : `data keeps up with ${value < mostJobs && value > 1 ? "up to " : ""}${writeAmount(resource, value)}`;
   if (value === null) return `no amount of ${resourceNames[resource]} is enough`;
   if (value <= now) return `${writeAmount(resource, value)} of ${resourceNames[resource]} would do`;
   return `${writeAmount(resource, value)} would be enough: then an epoch takes ${writeNumber(estimate.epochSeconds, "seconds")} and waits for ${stageNames[estimate.bottleneck]}`;
@@ -237,8 +255,10 @@ function whatIfSection({ sufficient, questions, now }: DataAnalysis): Section {
               resourceNames[answer.resource],
               writeAmount(answer.resource, answer.now),
               answer.value === null
-                ? "no amount suffices"
-                : `${writeAmount(answer.resource, answer.value)} suffices`,
+                ? answer.resource === "jobs"
+                  ? "not one is fed"
+                  : "no amount suffices"
+                : `${writeAmount(answer.resource, answer.value)} ${answer.resource === "jobs" ? "are fed" : "suffices"}`,
               ...estimateCells(answer.estimate),
             ],
           })),
@@ -251,13 +271,13 @@ function whatIfSection({ sufficient, questions, now }: DataAnalysis): Section {
             ],
           })),
         ],
-        note: "All else as it is. Of accelerators: the fastest that data keeps up with.",
+        note: "All else as it is. Of accelerators: the fastest that data keeps up with; of jobs: as many as it keeps up with.",
       },
     ],
   };
 }
 
-function cacheSection({ cacheCurve, setting, dataset }: DataAnalysis): Section {
+function cacheSection({ cacheCurve, policies, setting, dataset }: DataAnalysis): Section {
   return {
     id: "cache",
     heading: "Cache size and policy",
@@ -274,7 +294,7 @@ function cacheSection({ cacheCurve, setting, dataset }: DataAnalysis): Section {
               title: "Throughput over cached share, by policy",
               width: 860,
               series: cacheCurve.map(({ policy, points }) => ({
-                name: policy === "minio" ? "MinIO" : policy === "lru" ? "LRU" : policy,
+                name: policyNames[policy],
                 points: points.map(({ share, samplesPerSecond }) => ({
                   x: share,
                   y: samplesPerSecond,
@@ -285,6 +305,28 @@ function cacheSection({ cacheCurve, setting, dataset }: DataAnalysis): Section {
             }),
           },
         ],
+      },
+      {
+        kind: "table",
+        columns: [
+          { header: "Policy", kind: "text" },
+          { header: "Hits", kind: "number", format: "percent" },
+          { header: "Epoch", kind: "number", format: "seconds" },
+          { header: "Stall", kind: "number", format: "percent" },
+          { header: "Enough cache", kind: "text" },
+        ],
+        rows: policies.map(({ policy, estimate, sufficientCacheBytes }) => ({
+          cells: [
+            policyNames[policy],
+            1 - estimate.hits.storage,
+            estimate.epochSeconds,
+            estimate.stallShare,
+            sufficientCacheBytes === null
+              ? "no amount suffices"
+              : writeNumber(sufficientCacheBytes, "bytes"),
+          ],
+        })),
+        note: `With ${writeNumber(setting.cacheBytes, "bytes")}. Enough: fetching takes no longer than computing or preparing.`,
       },
     ],
   };

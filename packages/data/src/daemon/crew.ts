@@ -31,7 +31,7 @@ const stillbornMost = 3;
 export class Crew implements AsyncDisposable {
   /** Producers that ended unasked and were replaced. */
   replaced = 0;
-  private readonly wanted: number;
+  private wanted: number;
   private readonly events: CrewEvents;
   private setup: ProducerSetup;
   private readonly all = new Map<number, Producer>();
@@ -70,9 +70,10 @@ export class Crew implements AsyncDisposable {
     this.all.get(name)?.child.kill("SIGKILL");
   }
 
-  /** Ends all producers, which hold no leases, and starts as many with another setup when the last has ended. */
-  restart(setup: ProducerSetup): void {
+  /** Ends all producers, which hold no leases, and starts so many with another setup when the last has ended. */
+  restart(setup: ProducerSetup, wanted: number): void {
     this.setup = setup;
+    this.wanted = wanted;
     this.restarting = true;
     for (const { name, child } of this.all.values()) {
       this.events.gone(name);

@@ -5,6 +5,7 @@ export * from "../analyze/measure-rates.ts";
 export { type ProfileOptions, profileOf } from "../analyze/profile.ts";
 export {
   dataAnalysisReport,
+  policyNames,
   resourceNames,
   stageNames,
   sufficientSentence,

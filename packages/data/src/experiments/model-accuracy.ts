@@ -14,7 +14,8 @@ export interface AccuracyOptions {
   /** Cached shares, 0 … 1. */
   readonly shares: readonly number[];
   readonly storages: readonly StorageModel[];
-  readonly ingestionRate: number;
+  /** Speed of the accelerator over what one core prepares; above 1, so that it waits for data in most of the jobs. */
+  readonly speedOverPrep: number;
   readonly seed: number;
   /** Epochs of each point, default 1, the first of which fills the cache and is not among them. */
   readonly epochs?: number;
@@ -31,17 +32,29 @@ export interface AccuracyPoint {
   readonly measured: number;
   /** predicted / measured - 1. */
   readonly error: number;
+  /** Share of the epoch in which the accelerator waited, 0 … 1. */
+  readonly stalled: number;
   readonly bottleneck: string;
 }
 
 export interface Accuracy {
   readonly rates: MeasuredRates;
+  /** Of the accelerator, samples/s. */
+  readonly ingestionRate: number;
   readonly points: readonly AccuracyPoint[];
+}
+
+/**
+ * The jobs that say something of the model: it says that they wait, or they do. A job that never waits runs at the
+ * accelerator's speed, and an error of 0 is no merit.
+ */
+export function telling(points: readonly AccuracyPoint[]): readonly AccuracyPoint[] {
+  return points.filter(({ bottleneck, stalled }) => bottleneck !== "compute" || stalled > 0.01);
 }
 
 /** Storage is emulated over the real one, so that three speeds can be had in one process. */
 export async function modelAccuracy(options: AccuracyOptions): Promise<Accuracy> {
-  const { dataset, items, cores, seed, signal, ingestionRate, epochs = 1 } = options;
+  const { dataset, items, cores, seed, signal, speedOverPrep, epochs = 1 } = options;
   const job = {
     dataset: { path: dataset, kind: "folder" },
     items,
@@ -57,6 +70,8 @@ export async function modelAccuracy(options: AccuracyOptions): Promise<Accuracy>
     ...(signal && { signal }),
     ...(options.onProgress && { onProgress: options.onProgress }),
   });
+  const oneCore = rates.prep.reduce((a, b) => (b.cores < a.cores ? b : a));
+  const ingestionRate = (speedOverPrep * oneCore.samplesPerSecond.value) / oneCore.cores;
   const points: AccuracyPoint[] = [];
   const total = cores.length * options.shares.length * options.storages.length;
   for (const count of cores)
@@ -93,10 +108,12 @@ export async function modelAccuracy(options: AccuracyOptions): Promise<Accuracy>
         await process.epoch(ingestionRate);
         let seconds = 0;
         let samples = 0;
+        let stalled = 0;
         for (let i = 0; i < epochs; i++) {
           const report = await process.epoch(ingestionRate);
           seconds += report.seconds;
           samples += report.samples;
+          stalled += report.stallSeconds;
         }
         const measured = samples / seconds;
         points.push({
@@ -106,9 +123,10 @@ export async function modelAccuracy(options: AccuracyOptions): Promise<Accuracy>
           predicted: estimate.samplesPerSecond,
           measured,
           error: estimate.samplesPerSecond / measured - 1,
+          stalled: stalled / seconds,
           bottleneck: estimate.bottleneck,
         });
       }
     }
-  return { rates, points };
+  return { rates, ingestionRate, points };
 }

@@ -15,7 +15,7 @@ import { speedUps } from "./bench-result.ts";
 import { type Bounds, probeBounds } from "./bounds.ts";
 import { type CacheExperiment, runCacheExperiment } from "./cache-experiment.ts";
 import { runCoordinatedExperiment } from "./coordinated-experiment.ts";
-import { modelAccuracy } from "./model-accuracy.ts";
+import { modelAccuracy, telling } from "./model-accuracy.ts";
 import { runPartitionedExperiment } from "./partitioned-experiment.ts";
 
 type Row = Omit<ReproduceRow, "kind" | "seed">;
@@ -212,10 +212,11 @@ async function modelRows(options: ReproduceOptions, dataset: string): Promise<Ro
     cores: options.quick ? [1] : [1, Math.min(2, availableParallelism())],
     shares: options.quick ? [0.5] : [0.2, 0.6, 1],
     storages: [{ bytesPerSecond: 20e6 }, { bytesPerSecond: 80e6 }],
-    ingestionRate: 900,
+    speedOverPrep: 1.5,
     seed: options.seed,
   });
-  const errors = points.map(({ error }) => 100 * Math.abs(error)).sort((a, b) => a - b);
+  const waiting = telling(points);
+  const errors = waiting.map(({ error }) => 100 * Math.abs(error)).sort((a, b) => a - b);
   return [
     {
       claim: "error of throughputs that the analyzer predicts",
@@ -224,8 +225,8 @@ async function modelRows(options: ReproduceOptions, dataset: string): Promise<Ro
       low: errors[0] ?? Number.NaN,
       high: errors.at(-1) ?? Number.NaN,
       unit: "%",
-      n: points.length,
-      note: "jobs on other numbers of cores, caches and (emulated) storages than were measured; the range is that of the points; theirs is 4 % as summaries of the paper give it",
+      n: waiting.length,
+      note: `jobs on other numbers of cores, caches and (emulated) storages than were measured; those of ${points.length} whose accelerator (1.5 times as fast as one core prepares) waits; the range is that of the jobs; theirs is 4 % as summaries of the paper give it`,
     },
   ];
 }
