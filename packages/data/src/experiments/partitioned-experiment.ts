@@ -52,6 +52,7 @@ export interface ServersRun {
 export interface PartitionedRow {
   readonly servers: number;
   readonly prep: JobSpec["prep"];
+  readonly store: "redis" | "memcached";
   readonly storage: StorageUsed;
   /** Every item from the server's disk. */
   readonly alone: ServersRun;
@@ -87,6 +88,7 @@ export async function runPartitionedExperiment(
       rows.push({
         servers: count,
         prep: options.prep,
+        store: options.store,
         storage: { ...options.storage, kind: throttled(options) ? "throttled" : "emulated" },
         alone,
         partitioned,
