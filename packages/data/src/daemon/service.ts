@@ -279,6 +279,7 @@ export class DataService implements AsyncDisposable {
       transform,
       badSamples,
       cacheBytes: this.resources.cacheBytes,
+      cacheOrLess: this.resources.cacheBytes !== (this.options.cacheBytes ?? 0),
       cacheFolder,
       inFlight: this.options.inFlight ?? 8,
       arenaBytes: this.options.arenaBytes ?? 64 * 2 ** 20,
