@@ -42,8 +42,14 @@ export const blockSolver: PlanSolver = {
     // Cuts that ignore the plan are sometimes better: the border tensors that it keeps are not all there is.
     for (const wanted of [first, ...rest.slice(0, 1)]) await bound(search, wanted, amount, false);
     if (gapOf(search) < 1) windows(search, amount.patience, amount.bits);
+    // Where much is still open, for want of blocks or near the smallest budget, larger windows find more and take longer.
+    if (search.effort !== "low" && gapOf(search) > wide)
+      windows(search, 4 * amount.patience, amount.bits + 1, 1);
   },
 };
+
+/** Gap above which a search goes on with larger windows. */
+const wide = 0.01;
 
 function done(search: Search): boolean {
   return search.stop() || gapOf(search) <= goodEnough[search.effort];
@@ -60,14 +66,14 @@ export function planFromBlocks(search: Search, largest: number): void {
   }
 }
 
-function windows(search: Search, patience: number, bits: number): void {
+function windows(search: Search, patience: number, bits: number, draw = 0): void {
   const { problem, layout, budget, seed } = search;
   const { plan } = search.best();
   if (plan === null || done(search)) return;
   windowSearch(problem, layout, budget, plan, {
     patience: Math.ceil(patience * layout.count) + 20,
-    seed,
-    bits: [Math.min(8, bits), bits],
+    seed: seed + draw,
+    bits: [Math.min(draw === 0 ? 8 : 10, bits), bits],
     stop: () => done(search),
     onBetter: (better) => search.offer(better, "windows"),
   });
