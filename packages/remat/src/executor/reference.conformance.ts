@@ -238,13 +238,15 @@ function image(values: Float32Array, dims: Extents): Operand {
 
 /**
  * The loss of a batch; `parameters` in the graph's order, each in the order of its file. `step` and `seed` are those of
- * dropout's masks, which are taken from the kernel: whether they are random enough is another test's business.
+ * dropout's masks, which are taken from the kernel: whether they are random enough is another test's business. With the
+ * running statistics of batch norms by operator, the loss is that of the network once training is over.
  */
 export function referenceLoss(
   graph: TrainingGraph,
   parameters: readonly Values[],
   batch: BatchData,
   { seed, step }: { readonly seed: number; readonly step: number },
+  trained: ReadonlyMap<string, { readonly mean: Values; readonly variance: Values }> | null = null,
 ): number {
   const outputs: Operand[] = [];
   let taken = 0;
@@ -279,12 +281,22 @@ export function referenceLoss(
           });
           return out;
         }
-        case "batchNorm":
-          return normalise(x.values, planeSize, operation.epsilon, true).map(
+        case "batchNorm": {
+          const running = trained?.get(op.name);
+          const unit =
+            running === undefined
+              ? normalise(x.values, planeSize, operation.epsilon, true)
+              : x.values.map((v, i) => {
+                  const c = Math.floor(i / planeSize);
+                  const variance = (running.variance[c] as number) + operation.epsilon;
+                  return (v - (running.mean[c] as number)) / Math.sqrt(variance);
+                });
+          return unit.map(
             (v, i) =>
               v * (w?.[Math.floor(i / planeSize)] as number) +
               (bias?.[Math.floor(i / planeSize)] as number),
           );
+        }
         case "layerNorm":
         case "rmsNorm": {
           const n = ne[0] as number;
@@ -322,6 +334,7 @@ export function referenceLoss(
         case "linear":
           return linear(operation, x, w as Values, bias, ne);
         case "dropout": {
+          if (trained !== null) return x.values;
           const mask = new Float32Array(out.length).fill(1);
           const bytes = new Uint8Array(mask.buffer);
           dropout(new Map([["m", bytes]]), "m", "m", operation.rate, {

@@ -68,7 +68,7 @@ export async function memoryRunCommand(
         if (index !== 0) return;
         if (flags.save !== undefined) await model.save(flags.save);
         if (flags.export !== undefined)
-          await model.process.call("exportGguf", { path: flags.export, type: "f16" });
+          await model.process.call("export", { path: flags.export, type: "f16" });
       },
     );
     progress.end();
