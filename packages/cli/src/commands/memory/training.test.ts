@@ -34,7 +34,8 @@ test("a run that a scheduler stops has a checkpoint acknowledged, and goes on bi
   const [socket, dir, costs] = ["lease", "checkpoints", "shared.json"].map((n) => join(folder, n));
   const flags = (steps: number): string[] => [
     ...["memory", "run", "--model", "gpt-small", ...small, "--no-compare", "--json"],
-    ...["--steps", String(steps), "--costs", costs!, "--dropout", "0.1"],
+    ...["--layers", "1", "--budget", "100%", "--dropout", "0.1"],
+    ...["--steps", String(steps), "--costs", costs!],
   ];
   const checkpoints: { step: number; dir: string }[] = [];
   const server = await LeaseServer.listen({
@@ -61,7 +62,7 @@ test("a run that a scheduler stops has a checkpoint acknowledged, and goes on bi
   expect(existsSync(join(last.dir, "state.json"))).toBe(true);
 
   const again = await millrace(...flags(last.step + 5), "--checkpoint", dir!);
-  expect(again.exit).toBe(1);
+  expect(again.exit).toBe(4);
   expect(again.err).toMatch(/holds a checkpoint of step \d+ of another run/);
   const steps = last.step + 5;
   const resumed = JSON.parse(
