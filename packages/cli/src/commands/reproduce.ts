@@ -50,6 +50,7 @@ const papers: ReadonlyMap<string, Paper> = new Map([
         withMeasured(
           (await import("@millrace/sim/reproduce")).reproduceSarathiServe,
           (await import("@millrace/engine/reproduce")).measureSarathiServe,
+          (await import("../calibration/reproduce-capacity.ts")).measureCapacities,
         ),
     },
   ],
@@ -100,11 +101,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
 /** The simulated experiments of a paper, then those on the engine of this machine. */
 function withMeasured(
   simulate: Reproduce,
-  measure: (options: ReproduceOptions) => Promise<readonly ReproduceRow[]>,
+  ...measured: readonly ((options: ReproduceOptions) => Promise<readonly ReproduceRow[]>)[]
 ): Reproduce {
   return async (options) => {
     const simulated = await simulate(options);
-    return { ...simulated, rows: [...simulated.rows, ...(await measure(options))] };
+    const rows = [...simulated.rows];
+    for (const measure of measured) rows.push(...(await measure(options)));
+    return { ...simulated, rows };
   };
 }
 
@@ -113,6 +116,7 @@ interface ReproduceFlags {
   readonly out?: string;
   readonly data?: string;
   readonly seed?: number;
+  readonly kept?: boolean;
 }
 
 export async function reproduceCommand(
@@ -126,7 +130,11 @@ export async function reproduceCommand(
     throw new MillraceError("USAGE", `no reproduction is called ${name}`, {
       hint: suggestion(name, papers.keys()) ?? `there are ${[...papers.keys()].join(", ")}`,
     });
-  const { quick = false, seed = 42, out, data } = given as ReproduceFlags;
+  const { quick = false, seed = 42, out, data, kept = false } = given as ReproduceFlags;
+  if (kept && (name !== "astra" || out === undefined))
+    throw new MillraceError("USAGE", "--kept: only astra keeps its runs, in --out", {
+      hint: "millrace reproduce astra --kept --out DIR",
+    });
   if (data !== undefined && name !== "astra")
     throw new MillraceError("USAGE", `--data: ${name} runs on its own experiments`, {
       hint: "only astra takes a data set",
@@ -142,6 +150,7 @@ export async function reproduceCommand(
       onProgress,
       ...(data === undefined ? {} : { data }),
       ...(out === undefined ? {} : { out }),
+      ...(kept ? { keptOnly: true } : {}),
     });
   });
   progress.end();

@@ -20,7 +20,7 @@ export const stageNames: Readonly<Record<Stage, string>> = {
   fetch: "fetching",
 };
 
-export const resourceNames: Readonly<Record<Resource, string>> = {
+const resourceNames: Readonly<Record<Resource, string>> = {
   cacheBytes: "cache",
   cores: "cores",
   storage: "storage",
@@ -37,6 +37,14 @@ export const policyNames: Readonly<Record<CachePolicy, string>> = {
   none: "no cache",
 };
 
+/** A resource at an amount, for people: `4 jobs`, `cache of 64 GB`. */
+export function writeSetting(resource: Resource, value: number): string {
+  const amount = writeAmount(resource, value);
+  return resource === "cores" || resource === "jobs"
+    ? amount
+    : `${resourceNames[resource]} of ${amount}`;
+}
+
 /** An amount of a resource, for people. */
 export function writeAmount(resource: Resource, value: number): string {
   if (resource === "cores")
@@ -50,6 +58,15 @@ export function writeAmount(resource: Resource, value: number): string {
   return `${writeNumber(value, "bytes")}/s`;
 }
 
+function answerInBrief({ resource, value }: Sufficient): string {
+  if (resource === "jobs" || resource === "accelerator")
+    return value === null
+      ? "not one is fed"
+      : `${value < mostJobs || resource !== "jobs" ? "up to " : ""}${writeAmount(resource, value)} fed`;
+  if (value === null) return "no amount suffices";
+  return value === 0 ? "none is needed" : `${writeAmount(resource, value)} suffices`;
+}
+
 /** One sentence about what would be enough. */
 export function sufficientSentence({ resource, value, now, estimate }: Sufficient): string {
   if (resource === "accelerator")
@@ -59,6 +76,8 @@ export function sufficientSentence({ resource, value, now, estimate }: Sufficien
       ? "data does not keep up with one job"
       : `data keeps up with ${value < mostJobs && value > 1 ? "up to " : ""}${writeAmount(resource, value)}`;
   if (value === null) return `no amount of ${resourceNames[resource]} is enough`;
+  if (value === 0) return `no ${resourceNames[resource]} is needed`;
+  if (value <= now && resource === "cores") return `${writeAmount(resource, value)} would do`;
   if (value <= now) return `${writeAmount(resource, value)} of ${resourceNames[resource]} would do`;
   return `${writeAmount(resource, value)} would be enough: then an epoch takes ${writeNumber(estimate.epochSeconds, "seconds")} and waits for ${stageNames[estimate.bottleneck]}`;
 }
@@ -243,7 +262,7 @@ function whatIfSection({ sufficient, questions, now }: DataAnalysis): Section {
         columns: [
           { header: "Resource", kind: "text" },
           { header: "Now", kind: "text" },
-          { header: "", kind: "text" },
+          { header: "Answer", kind: "text" },
           { header: "Epoch", kind: "number", format: "seconds" },
           { header: "Faster by", kind: "number" },
           { header: "Stall", kind: "number", format: "percent" },
@@ -254,11 +273,7 @@ function whatIfSection({ sufficient, questions, now }: DataAnalysis): Section {
             cells: [
               resourceNames[answer.resource],
               writeAmount(answer.resource, answer.now),
-              answer.value === null
-                ? answer.resource === "jobs"
-                  ? "not one is fed"
-                  : "no amount suffices"
-                : `${writeAmount(answer.resource, answer.value)} ${answer.resource === "jobs" ? "are fed" : "suffices"}`,
+              answerInBrief(answer),
               ...estimateCells(answer.estimate),
             ],
           })),
@@ -289,7 +304,7 @@ function cacheSection({ cacheCurve, policies, setting, dataset }: DataAnalysis):
         charts: [
           {
             title: "Samples per second over the cached share of the data set",
-            caption: `now ${writeNumber(Math.min(1, setting.cacheBytes / dataset.bytes), "percent")}; sequential: shuffled after reading in file order`,
+            caption: `now ${writeNumber(Math.min(1, setting.cacheBytes / dataset.bytes), "percent")}`,
             svg: lineChart({
               title: "Throughput over cached share, by policy",
               width: 860,
@@ -323,7 +338,9 @@ function cacheSection({ cacheCurve, policies, setting, dataset }: DataAnalysis):
             estimate.stallShare,
             sufficientCacheBytes === null
               ? "no amount suffices"
-              : writeNumber(sufficientCacheBytes, "bytes"),
+              : sufficientCacheBytes === 0
+                ? "none is needed"
+                : writeNumber(sufficientCacheBytes, "bytes"),
           ],
         })),
         note: `With ${writeNumber(setting.cacheBytes, "bytes")}. Enough: fetching takes no longer than computing or preparing.`,

@@ -121,9 +121,9 @@ export class DataService implements AsyncDisposable {
     }
   }
 
-  /** Process ids of the producers that run now. */
-  producerPids(): number[] {
-    return this.crew.pids;
+  /** Process ids of the producers that run now, or of those that prepare already. */
+  producerPids(ready = false): number[] {
+    return this.crew.pids(ready);
   }
 
   status(): ServiceStatus {
@@ -279,6 +279,7 @@ export class DataService implements AsyncDisposable {
       transform,
       badSamples,
       cacheBytes: this.resources.cacheBytes,
+      cacheOrLess: this.resources.cacheBytes !== (this.options.cacheBytes ?? 0),
       cacheFolder,
       inFlight: this.options.inFlight ?? 8,
       arenaBytes: this.options.arenaBytes ?? 64 * 2 ** 20,

@@ -6,10 +6,10 @@ export { type ProfileOptions, profileOf } from "../analyze/profile.ts";
 export {
   dataAnalysisReport,
   policyNames,
-  resourceNames,
   stageNames,
   sufficientSentence,
   writeAmount,
+  writeSetting,
 } from "../analyze/report.ts";
 export { dataBenchReport, variantNames } from "./bench-report.ts";
 export * from "./bench-result.ts";

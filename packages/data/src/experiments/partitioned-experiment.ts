@@ -29,6 +29,10 @@ export interface PartitionedExperimentOptions {
   /** Speed of each server's link, bits per second; default that of the machine. */
   readonly linkBitsPerSecond?: number;
   readonly seed: number;
+  /** From memory an epoch is over in a fraction of a second: so long until compilers are warm, default 3 s. */
+  readonly settleSeconds?: number;
+  /** So much of epochs per figure at least, default 1 s. */
+  readonly leastSeconds?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
@@ -52,6 +56,7 @@ export interface ServersRun {
 export interface PartitionedRow {
   readonly servers: number;
   readonly prep: JobSpec["prep"];
+  readonly store: "redis" | "memcached";
   readonly storage: StorageUsed;
   /** Every item from the server's disk. */
   readonly alone: ServersRun;
@@ -87,6 +92,7 @@ export async function runPartitionedExperiment(
       rows.push({
         servers: count,
         prep: options.prep,
+        store: options.store,
         storage: { ...options.storage, kind: throttled(options) ? "throttled" : "emulated" },
         alone,
         partitioned,
@@ -103,9 +109,6 @@ export async function runPartitionedExperiment(
   return rows;
 }
 
-/** From memory an epoch is over in a fraction of a second: so long until compilers are warm, and so long per figure. */
-const settleSeconds = 3;
-const leastSeconds = 1;
 const mean = (values: readonly number[]): number =>
   values.reduce((a, b) => a + b, 0) / values.length;
 const throttled = ({ bounds }: PartitionedExperimentOptions): boolean => bounds.device !== null;
@@ -166,7 +169,7 @@ async function measureRanks(
   jobs: readonly JobProcess[],
   stores: readonly ChildProcess[],
 ): Promise<ServersRun> {
-  const { storage, bounds } = options;
+  const { storage, bounds, settleSeconds = 3, leastSeconds = 1 } = options;
   const epoch = async (): Promise<readonly EpochReport[]> => {
     options.signal?.throwIfAborted();
     return await Promise.all(jobs.map((job) => job.epoch(Number.POSITIVE_INFINITY)));

@@ -138,7 +138,7 @@ export async function dataAnalyzeCommand(
 
 async function print(session: Session, analysis: DataAnalysis): Promise<void> {
   const { now, split, measuredRates, dataset, setting, sufficient, questions } = analysis;
-  const { policyNames, sufficientSentence, stageNames, resourceNames, writeAmount } = await import(
+  const { policyNames, sufficientSentence, stageNames, writeAmount, writeSetting } = await import(
     "@millrace/data/experiments"
   );
   const { paint } = session;
@@ -217,7 +217,7 @@ async function print(session: Session, analysis: DataAnalysis): Promise<void> {
         policyNames[policy],
         formatPercent(1 - estimate.hits.storage),
         formatSeconds(estimate.epochSeconds),
-        enough === null ? "no amount" : formatBytes(enough),
+        enough === null ? "no amount" : enough === 0 ? "none is needed" : formatBytes(enough),
       ]),
       session,
     ),
@@ -228,7 +228,7 @@ async function print(session: Session, analysis: DataAnalysis): Promise<void> {
           paint("strong", "what if"),
           ...questions.map(
             ({ resource, value, estimate }) =>
-              `  ${resourceNames[resource]} ${writeAmount(resource, value)}: ${formatSeconds(estimate.epochSeconds)} an epoch, ${formatNumber(now.epochSeconds / estimate.epochSeconds)}× as fast, waits for ${stageNames[estimate.bottleneck]}`,
+              `  ${writeSetting(resource, value)}: ${formatSeconds(estimate.epochSeconds)} an epoch, ${formatNumber(now.epochSeconds / estimate.epochSeconds)}× as fast, waits for ${stageNames[estimate.bottleneck]}`,
           ),
         ]),
   ]);
