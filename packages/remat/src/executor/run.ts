@@ -169,6 +169,7 @@ export async function trainUnder(
   const { graph, table, optimizer, seed, steps, batch, signal, onStep } = options;
   const { from = null, checkpoints } = options;
   const first = from?.step ?? 0;
+  const stopped = (): boolean => signal?.aborted === true;
   const models: GraphTrainable[] = [];
   try {
     for (const plan of plans)
@@ -179,7 +180,7 @@ export async function trainUnder(
       seconds: [] as number[],
     }));
     if (from !== null) for (const model of models) await model.load(from.dir);
-    for (let step = first; step < steps && signal?.aborted !== true; step++) {
+    for (let step = first; step < steps && !stopped(); step++) {
       for (const [index, run] of runs.entries()) {
         const { loss, seconds } = await run.model.step(batch(step));
         run.losses.push(loss);
@@ -188,7 +189,7 @@ export async function trainUnder(
       }
       const [model] = models;
       if (checkpoints === undefined || model === undefined) continue;
-      const last = step + 1 === steps || signal?.aborted === true;
+      const last = step + 1 === steps || stopped();
       if (last || (step + 1) % checkpoints.every === 0)
         checkpoints.onSaved?.(await checkpoints.folder.save(model, step + 1));
     }
