@@ -37,7 +37,12 @@ for (const count of [20, 50, 100, 200])
         }
         // Without a bound there is no gap to report.
         if (result.gap !== null)
-          report(`${name}: gap`, 100 * result.gap, "%", count <= 100 ? bar : undefined);
+          report(
+            `${name}: gap`,
+            result.proof === "optimal" ? 0 : 100 * result.gap,
+            "%",
+            count <= 100 ? bar : undefined,
+          );
         report(`${name}: overhead`, 100 * (result.time / time - 1), "%");
         const first = 1000 * (result.firstPlanSeconds ?? Number.NaN);
         report(`${name}: first plan`, first, "ms", count === 200 ? 500 : undefined);
