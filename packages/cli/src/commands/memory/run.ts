@@ -2,7 +2,10 @@
 import { join, resolve } from "node:path";
 import { formatBytes, formatNumber, formatSeconds, MillraceError } from "@millrace/core";
 import {
+  type BatchData,
   CheckpointFolder,
+  type EvaluationReport,
+  type GraphTrainable,
   medianOf,
   type PlanRun,
   type StepCheckpoint,
@@ -84,6 +87,7 @@ export async function memoryRunCommand(
     const { graph, optimizer, seed, run } = prepared;
     const progress = session.progress();
     if (from !== null) session.note(`going on after step ${from.step}`);
+    let evaluation: EvaluationReport | null = null;
     const plans = compare ? [run.plan, run.keepAll.plan] : [run.plan];
     const runs = await trainUnder(
       plans,
@@ -115,6 +119,7 @@ export async function memoryRunCommand(
       },
       async (model, index) => {
         if (index !== 0) return;
+        evaluation = await evaluate(session, model, syntheticBatch(graph, seed, steps));
         if (flags.save !== undefined) await model.save(flags.save);
         if (flags.export !== undefined)
           await model.process.call("export", { path: flags.export, type: "f16" });
@@ -143,6 +148,7 @@ export async function memoryRunCommand(
           proof: run.result.proof,
         },
         interrupted: signal.aborted,
+        evaluation,
         planned: figures(planned, run.problem.fixed),
         keepAll: kept === undefined ? null : figures(kept, run.problem.fixed),
         overhead: kept === undefined ? null : stepOf(planned) / stepOf(kept) - 1,
@@ -151,13 +157,34 @@ export async function memoryRunCommand(
             ? null
             : (kept.peakBytes - run.problem.fixed) / (planned.peakBytes - run.problem.fixed),
       });
-    else print(session, prepared, planned, kept);
+    else print(session, prepared, planned, kept, evaluation);
     return signal.aborted ? 130 : 0;
   };
   return await session.interruptible((signal) => underLease(signal, train));
 }
 
-function print(session: Session, { graph, run }: Prepared, planned: PlanRun, kept?: PlanRun): void {
+/** The trained network on a batch that it was not trained on; null where the plan's memory is too small for a forward pass. */
+async function evaluate(
+  session: Session,
+  model: GraphTrainable,
+  batch: BatchData,
+): Promise<EvaluationReport | null> {
+  try {
+    return await model.evaluate(batch);
+  } catch (error) {
+    if (!(error instanceof MillraceError && error.code === "NOTHING_FITS")) throw error;
+    session.warn(error.message);
+    return null;
+  }
+}
+
+function print(
+  session: Session,
+  { graph, run }: Prepared,
+  planned: PlanRun,
+  kept: PlanRun | undefined,
+  evaluation: EvaluationReport | null,
+): void {
   const right = (title: string) => ({ title, align: "right" }) as const;
   const row = (name: string, r: PlanRun): string[] => [
     name,
@@ -201,4 +228,8 @@ function print(session: Session, { graph, run }: Prepared, planned: PlanRun, kep
   session.note(
     `loss ${formatNumber(first)} at first, ${formatNumber(last)} after ${planned.losses.length} steps`,
   );
+  if (evaluation !== null)
+    session.note(
+      `a batch that it was not trained on: loss ${formatNumber(evaluation.loss)}, ${formatNumber(100 * evaluation.accuracy)} % right`,
+    );
 }

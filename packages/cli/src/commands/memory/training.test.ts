@@ -21,6 +21,7 @@ test("run trains under a plan beside keeping everything, and keeps to the predic
   expect(report.planned.measured.peakBytes).toBeLessThanOrEqual(report.budgetBytes);
   expect(report.activationRatio).toBeGreaterThanOrEqual(2);
   expect(report.planned.losses).toHaveLength(3);
+  expect(report.evaluation.loss).toBeGreaterThan(0);
   // Dropout and recomputation included, both plans compute one and the same function.
   report.planned.losses.forEach((loss: number, i: number) => {
     expect(Math.abs(loss - report.keepAll.losses[i])).toBeLessThan(1e-3);
