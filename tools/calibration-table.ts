@@ -1,5 +1,5 @@
 /**
- * Writes the tables of docs/benchmarks.md from the runs that `bench/calibration.bench.ts` and `scheduler-capacity.bench.ts`
+ * Writes the tables of docs/benchmarks.md and docs/papers/03-sarathi-serve.md from the runs that `bench/calibration.bench.ts` and `scheduler-capacity.bench.ts`
  * have kept under bench/results: per case the median error over its runs beside lowest and highest, and quantiles over the
  * requests of all runs together where single runs have too few. Runs beside other programs are counted and left out; runs
  * before and after which the machine was not equally fast are counted and kept.
@@ -163,20 +163,26 @@ function markdown(head: readonly string[], rows: readonly (readonly string[])[])
   return [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.join(" | ")} |`);
 }
 
-const page = join(root, "docs/benchmarks.md");
-for (const [name, lines] of [
-  ["calibration", calibrationTable(kept("calibration"))],
-  ["scheduler-capacity", capacityTable(kept("scheduler-capacity"))],
+for (const [name, lines, pages] of [
+  ["calibration", calibrationTable(kept("calibration")), ["docs/benchmarks.md"]],
+  [
+    "scheduler-capacity",
+    capacityTable(kept("scheduler-capacity")),
+    ["docs/benchmarks.md", "docs/papers/03-sarathi-serve.md"],
+  ],
 ] as const) {
   if (lines.length === 0) continue;
   const table = [`<!-- runs ${name} -->`, ...lines, "<!-- /runs -->"].join("\n");
-  const text = readFileSync(page, "utf8");
   const marks = new RegExp(`<!-- runs ${name} -->[\\s\\S]*?<!-- /runs -->`);
-  if (!marks.test(text)) throw new Error(`docs/benchmarks.md has no marks for ${name}`);
-  writeFileSync(
-    page,
-    text.replace(marks, () => table),
-  );
+  for (const file of pages) {
+    const page = join(root, file);
+    const text = readFileSync(page, "utf8");
+    if (!marks.test(text)) throw new Error(`${file} has no marks for ${name}`);
+    writeFileSync(
+      page,
+      text.replace(marks, () => table),
+    );
+  }
   console.log(table);
 }
 

@@ -81,9 +81,12 @@ export async function compareCapacities(
   folder: string,
 ): Promise<readonly SchedulerCapacity[]> {
   const contenders: Contender[] = [];
+  const stages: Stage[] = [];
   try {
     for (const knobs of question.knobs) {
       const served = await serveKnobs(context, learnt, knobs, join(folder, knobs.scheduler));
+      // Before anything else can fail: a server is never left behind.
+      stages.push(served.stage);
       contenders.push(new Contender(knobs.scheduler, served, question));
     }
     for (let round = 0; round < question.rounds; round++)
@@ -94,7 +97,7 @@ export async function compareCapacities(
     return capacities;
   } finally {
     context.session.progress().end();
-    for (const { stage } of contenders) await stage[Symbol.asyncDispose]();
+    for (const stage of stages) await stage[Symbol.asyncDispose]();
   }
 }
 

@@ -79,10 +79,13 @@ export async function serveKnobs(
     stage.send(requests, seed, (done, total) =>
       progress.update({ phase: "how fast is the machine now?", done, total }),
     );
-  await own(
-    warmUpWorkload(profile, settings, ownSeconds("warmUp", options.learnSeconds)),
-    "calibrate/warm-up",
-  );
+  try {
+    const seconds = ownSeconds("warmUp", options.learnSeconds);
+    await own(warmUpWorkload(profile, settings, seconds), "calibrate/warm-up");
+  } catch (error) {
+    await stage[Symbol.asyncDispose]();
+    throw error;
+  }
   return {
     stage,
     settings,

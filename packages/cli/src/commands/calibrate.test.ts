@@ -118,7 +118,7 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
   // A plan that rests on it is a range, and a wider one for lengths that it has not seen.
   const { uncertainty, uncertaintyBeyond } = fit;
   expect(uncertainty).toBeGreaterThan(0);
-  expect(uncertaintyBeyond).toBeGreaterThanOrEqual(1);
+  expect(uncertaintyBeyond).toBeGreaterThanOrEqual(2);
   for (const [prompt, error] of [
     ["{ min: 8, max: 100 }", uncertainty],
     ["{ min: 300, max: 600 }", uncertaintyBeyond],
@@ -128,14 +128,15 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
     const plan = await millrace("plan", "--config", config, "--workers", "1", "--json");
     expect(plan.err).not.toContain("error[");
     const { robust, notModelled } = JSON.parse(plan.out) as PlanResult;
-    expect(robust.errorPercent).toBe(Math.min(100, Number((100 * error).toPrecision(2))));
+    expect(robust.errorPercent).toBe(Math.min(300, Number((100 * error).toPrecision(2))));
     const { low, high } = robust.capacityQps ?? { low: 0, high: 0 };
     expect(low).toBeGreaterThan(0);
     expect(high).toBeGreaterThan(low);
     const unseen = notModelled.filter((text) => text.includes("the profile has not seen"));
     expect(unseen).toHaveLength(error === uncertaintyBeyond ? 1 : 0);
     const shown = await millrace("plan", "--config", config, "--workers", "1");
-    expect(shown.out).toContain(`if step times are off by ${robust.errorPercent}% either way`);
+    expect(shown.out).toContain("requests/s if step times are");
+    expect(shown.out).toContain(error > 0.9 ? "times as long, or as short" : "% either way");
   }
 }, 60_000);
 

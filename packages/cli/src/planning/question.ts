@@ -73,7 +73,7 @@ function ownProfile(
 
 /** Share of requests of lengths that the profile has not seen, from which they count. */
 const UNSEEN = 0.25;
-const MOST_PERCENT = 100;
+const MOST_PERCENT = 300;
 
 /** That share; 0 where so few are unseen that the load is one like those seen. */
 function unseenOf(profile: StepProfile | null, requests: RequestTable): number {

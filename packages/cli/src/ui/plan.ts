@@ -211,9 +211,14 @@ function closing(result: PlanResult, width: number, paint: Paint): readonly stri
     ]);
   if (robust.capacityQps !== null) {
     const { low, high } = robust.capacityQps;
+    const { errorPercent } = robust;
+    const off =
+      errorPercent > 90
+        ? `${formatNumber(1 + errorPercent / 100)} times as long, or as short`
+        : `off by ${errorPercent}% either way`;
     pairs.push([
       "a replica carries",
-      `${formatNumber(low)} to ${formatNumber(high)} requests/s if step times are off by ${robust.errorPercent}% either way`,
+      `${formatNumber(low)} to ${formatNumber(high)} requests/s if step times are ${off}`,
     ]);
   }
   for (const { target, command } of launch) pairs.push([`run it (${target})`, command]);

@@ -23,8 +23,8 @@ export interface ReadRun {
 
 /** Standard deviation of how fast shared machines are from one moment to another: a single run does not show it. */
 const BETWEEN_RUNS = 0.035;
-/** Least share for other lengths: twice or half as long. */
-const BEYOND = 1;
+/** Least share for other lengths: three times as long or a third. What one mix says of another is hardly more. */
+const BEYOND = 2;
 /** Stretches of time that a run is cut into. */
 const STRETCHES = 4;
 /** Steps in a row that count as one load. */

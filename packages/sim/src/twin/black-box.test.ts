@@ -65,7 +65,7 @@ test.each(["sarathi-serve", "orca"] as const)("%s: step times within 8 % of the 
   // But one run does not show how fast the machine is at another moment, nor what other lengths take.
   expect(fit.uncertainty).toBeGreaterThan(0.05);
   expect(fit.uncertainty).toBeLessThan(0.12);
-  expect(fit.uncertaintyBeyond).toBeGreaterThanOrEqual(1);
+  expect(fit.uncertaintyBeyond).toBeGreaterThanOrEqual(2);
   const { uncertainty, uncertaintyBeyond, seen } = fit.profile;
   expect([uncertainty, uncertaintyBeyond]).toEqual([fit.uncertainty, fit.uncertaintyBeyond]);
   expect(seen?.promptTokens[0]).toBeGreaterThanOrEqual(50);
@@ -109,7 +109,7 @@ test("what is left out of several runs tells how far off another load may be", (
   expect(restless.uncertainty).toBeGreaterThan(0.2);
   // Runs of other lengths say nothing of loads like those recorded, but of what lies beyond.
   const apart = fitBlackBox([...steady, run(1, [1000, 3000], 4, 9)], about);
-  expect(apart.uncertaintyBeyond).toBeGreaterThan(1);
+  expect(apart.uncertaintyBeyond).toBeGreaterThanOrEqual(2);
   expect(apart.profile.seen?.promptTokens[1]).toBeGreaterThan(2000);
 });
 
