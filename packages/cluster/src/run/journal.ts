@@ -12,6 +12,7 @@ import {
   writeSync,
 } from "node:fs";
 import { MillraceError } from "@millrace/core";
+import type { Doubt, Observation } from "../profile/refine.ts";
 import type { GrantedSlice, Outcome, RunnerJob } from "../runners/runner.ts";
 import type { JobEntry } from "./jobs-file.ts";
 
@@ -42,6 +43,13 @@ export type JournalEvent = { readonly at: number } & (
       readonly id: string;
       readonly step: number;
       readonly samples: number;
+    }
+  /** A stretch of a job's running, and why it is not believed; null when it is. */
+  | {
+      readonly kind: "observed";
+      readonly id: string;
+      readonly observation: Observation;
+      readonly doubt: Doubt | null;
     }
   | {
       readonly kind: "checkpointed";

@@ -1,4 +1,5 @@
 /** What the journal's events add up to: every job with what was ordered for it. Pure: the same events give the same state. */
+import type { Doubt, Observation } from "../profile/refine.ts";
 import type { GrantedSlice, Outcome, RunnerJob } from "../runners/runner.ts";
 import type { JobEntry } from "./jobs-file.ts";
 import type { JournalEvent, Verdict } from "./journal.ts";
@@ -26,6 +27,11 @@ export interface JobRecord {
   } | null;
   step: number;
   samples: number;
+  /** What was observed of its speed, over all starts, oldest first. */
+  readonly observations: Observation[];
+  /** Observations in a row that were not believed, and why the last one was not. */
+  doubts: number;
+  doubt: Doubt | null;
   /** Seconds of work at speed 1 that starts before this one did, for jobs that do not report. */
   workedSeconds: number;
   attainedGpuSeconds: number;
@@ -98,6 +104,11 @@ export class RunState {
         job.step = event.step;
         job.samples = event.samples;
         break;
+      case "observed":
+        job.observations.push(event.observation);
+        job.doubt = event.doubt;
+        job.doubts = event.doubt === null ? 0 : job.doubts + 1;
+        break;
       case "checkpointed": {
         const { step, dir, samples } = event;
         job.checkpoint = { attempt: job.attempt, step, dir, samples };
@@ -158,6 +169,9 @@ function newRecord(entry: JobEntry, job: RunnerJob, arrivedAt: number): JobRecor
     checkpoint: null,
     step: 0,
     samples: 0,
+    observations: [],
+    doubts: 0,
+    doubt: null,
     workedSeconds: 0,
     attainedGpuSeconds: 0,
     lastRanAt: null,

@@ -2,6 +2,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SpeedProfile } from "../profile/speed-profile.ts";
+import { nodeNames } from "../runners/slurm/queue.ts";
 import { SlurmRunner } from "../runners/slurm/slurm-runner.ts";
 import { slurmInstalled, VirtualSlurm } from "../runners/slurm/virtual-slurm.conformance.ts";
 import { jobsFileSchema } from "./jobs-file.ts";
@@ -35,10 +36,11 @@ function queueOf(slurm: VirtualSlurm): ReadonlyMap<string, string> {
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => {
-        const [id = "", node, cpus, memory, tres, comment] = line.split("|").map((w) => w.trim());
+        const [id = "", list, cpus, memory, tres, comment] = line.split("|").map((w) => w.trim());
         const attempt = comment?.split(":")[3];
         const gpus = /gpu:(\d+)/.exec(tres ?? "")?.[1];
-        return [id, `${node} ${cpus} CPUs ${memory} ${gpus} GPUs start ${attempt}`];
+        const nodes = nodeNames(list ?? "").join("+");
+        return [id, `${nodes} ${cpus} CPUs ${memory} ${gpus} GPUs start ${attempt}`];
       }),
   );
 }
@@ -48,10 +50,12 @@ const wantedOf = (status: ClusterStatus): ReadonlyMap<string, string> =>
     status.jobs
       .filter((job) => job.state === "running")
       .map(({ id, slices, attempt }) => {
-        const [slice] = slices;
-        const { server, gpus, cpus, hostBytes } = slice as (typeof slices)[number];
+        // Memory and GPUs are those of each node, cores those of all.
+        const { gpus, hostBytes } = slices[0] as (typeof slices)[number];
+        const nodes = slices.map(({ server }) => server).sort();
+        const cpus = slices.reduce((sum, slice) => sum + slice.cpus, 0);
         const mib = Math.floor(hostBytes / 2 ** 20);
-        return [id, `${server} ${cpus} CPUs ${mib}M ${gpus.length} GPUs start ${attempt}`];
+        return [id, `${nodes.join("+")} ${cpus} CPUs ${mib}M ${gpus.length} GPUs start ${attempt}`];
       }),
   );
 
@@ -68,7 +72,8 @@ describe.runIf(slurmInstalled())("a run under Slurm", () => {
       id: `job-${i}`,
       model: i % 2 === 0 ? "hungry" : "modest",
       command: ["sleep", String(i % 3 === 0 ? 4 : 2)],
-      gpus: [1, 2, 4, 1][i % 4],
+      // The first is larger than a server.
+      gpus: i === 0 ? 16 : [1, 2, 4, 1][i % 4],
       samples: 40,
       arrive: i < 16 ? 0 : 1.5,
       grace: 1,
@@ -84,6 +89,7 @@ describe.runIf(slurmInstalled())("a run under Slurm", () => {
       pollSeconds: { busy: 0.1, idle: 0.1 },
     });
     let compared = 0;
+    let wide = 0;
     let lost = false;
     const differences: string[] = [];
     const widths = new Set<number>();
@@ -107,6 +113,7 @@ describe.runIf(slurmInstalled())("a run under Slurm", () => {
           compared++;
           if (plan !== shown) differences.push(`${id}: plan ${plan}, squeue ${shown}`);
           widths.add(Number(plan.split(" ")[1]));
+          if (plan.includes("+")) wide++;
         }
         if (!lost && queue.size > 8) {
           lost = true;
@@ -117,6 +124,7 @@ describe.runIf(slurmInstalled())("a run under Slurm", () => {
     expect(ended).toBe("finished");
     expect(differences).toEqual([]);
     expect(compared).toBeGreaterThan(40);
+    expect(wide).toBeGreaterThan(0);
     // Not everybody got the same: the plan is Synergy's, not Slurm's.
     expect(widths.size).toBeGreaterThan(2);
     expect(status.jobs.filter((job) => job.state !== "done")).toEqual([]);
