@@ -27,16 +27,21 @@ import time
 import numpy as np
 
 from millrace_cache import ByteCache, open  # noqa: A004
+from millrace_steps import instrument
 
 __all__ = ["Batch", "Batches", "ByteCache", "ServiceError", "instrument", "open"]
 
-_PROTOCOL = 2
+_PROTOCOL = 3
 _TYPES = {"u8": np.dtype(np.uint8), "f32": np.dtype(np.float32), "i32": np.dtype(np.int32)}
 _INT32 = np.dtype(np.int32)
 _SLOT_HEADERS = 4096
-_SLOT_HEADER_BYTES = 64
-_parse = json.JSONDecoder().raw_decode
-_slot_header = struct.Struct("<4I").unpack_from
+_MAIL_BYTES = 16384
+# Layouts: daemon/ring.ts (state, generation, sequence) and daemon/mailbox.ts (serial and ticket as one number, slot,
+# generation, samples, planned, session, error, sequence, when fetched).
+_slot_header = struct.Struct("<IIQ").unpack_from
+_mail = struct.Struct("<Q6IQd").unpack_from
+_READY = 2
+_DRAIN_EVERY = 32
 
 
 class ServiceError(RuntimeError):
@@ -49,15 +54,15 @@ class Batch:
     With ``copy=False`` the arrays are views of shared memory until ``release()``.
     """
 
-    __slots__ = ("data", "labels", "_items", "epoch", "position", "_release", "_used")
+    __slots__ = ("data", "labels", "_items", "epoch", "position", "_owner", "_used")
 
-    def __init__(self, data, labels, items, epoch, position, release=None, used=()):
+    def __init__(self, data, labels, items, epoch, position, owner=None, used=None):
         self.data = data
         self.labels = labels
         self._items = items
         self.epoch = epoch
         self.position = position
-        self._release = release
+        self._owner = owner
         self._used = used
 
     @property
@@ -75,10 +80,14 @@ class Batch:
 
     def release(self):
         """Gives the slot back, once; the arrays of a view must not be touched afterwards."""
-        if self._release is not None:
-            release, self._release = self._release, None
+        if self._owner is not None:
+            owner, self._owner = self._owner, None
             self.data = self.labels = self._items = None
-            release(*self._used)
+            owner._use(self._used)
+
+    def lasting(self):
+        """The same arrays in a batch whose release does nothing: for who holds this one on loan."""
+        return Batch(self.data, self.labels, self.items, self.epoch, self.position)
 
     def __enter__(self):
         return self
@@ -92,11 +101,11 @@ def _aligned(size, to):
 
 
 class _Ring:
-    """The staging ring of a service, mapped. Layout: daemon/ring.ts."""
+    """The staging ring of a service, mapped."""
 
     def __init__(self, welcome):
         spec = welcome["spec"]
-        batch = welcome["batchSize"]
+        batch = self.batch = welcome["batchSize"]
         slots = welcome["slots"]
         self.dtype = _TYPES[spec["type"]]
         self.shape = tuple(spec["shape"])
@@ -104,30 +113,31 @@ class _Ring:
         self.labels_at = _aligned(batch * sample, 64)
         self.items_at = self.labels_at + _aligned(4 * batch, 64)
         self.slot_bytes = _aligned(self.items_at + 4 * batch, 4096)
-        self.first_at = _SLOT_HEADERS + _aligned(slots * _SLOT_HEADER_BYTES, 4096)
+        self.first_at = _SLOT_HEADERS + _aligned(slots * 64, 4096) + _MAIL_BYTES
         size = self.first_at + slots * self.slot_bytes
         with builtins.open(welcome["ring"], "r+b") as file:
             if os.fstat(file.fileno()).st_size < size:
                 raise ServiceError(f"{welcome['ring']} is shorter than the {size} bytes of its slots")
             self.memory = mmap.mmap(file.fileno(), size, mmap.MAP_SHARED, mmap.PROT_READ)
-        if self.memory[:8] != b"MLRRING1":
+        if self.memory[:8] != b"MLRRING2":
             raise ServiceError(f"{welcome['ring']} is no staging ring")
-
-    def check(self, slot, generation, sequence):
-        at = _SLOT_HEADERS + slot * _SLOT_HEADER_BYTES
-        state, is_generation, low, high = _slot_header(self.memory, at)
-        if state != 2 or is_generation != generation or low + (high << 32) != sequence:
-            raise ServiceError(f"slot {slot} does not hold batch {sequence}")
+        self.whole = [None] * slots
 
     def views(self, slot, samples):
-        # Every call counts here: between batches of other processes' work, each runs from cold caches.
-        at = self.first_at + slot * self.slot_bytes
-        memory = self.memory
-        return (
-            np.ndarray((samples, *self.shape), self.dtype, memory, at),
-            np.ndarray(samples, _INT32, memory, at + self.labels_at),
-            lambda: np.ndarray(samples, _INT32, memory, at + self.items_at),
-        )
+        """Data, labels, and what makes items."""
+        # Those of whole batches are made once per slot: between batches of other work every call runs from cold caches.
+        views = self.whole[slot]
+        if views is None or samples != self.batch:
+            at = self.first_at + slot * self.slot_bytes
+            memory = self.memory
+            views = (
+                np.ndarray((samples, *self.shape), self.dtype, memory, at),
+                np.ndarray(samples, _INT32, memory, at + self.labels_at),
+                lambda: np.ndarray(samples, _INT32, memory, at + self.items_at),
+            )
+            if samples == self.batch:
+                self.whole[slot] = views
+        return views
 
 
 class Batches:
@@ -146,12 +156,14 @@ class Batches:
 
             self._torch = torch
         self._reconnect_seconds = reconnect_seconds
-        self._place = dict(state) if state is not None else None
         self._welcome = None
         self._expect = None
         self._socket = None
         self._batches = self._samples = 0
         self._waited = self._fetched = 0.0
+        self._place = state is not None
+        if self._place:
+            self._go(state)
         self._connect()
 
     def stalls(self):
@@ -166,18 +178,21 @@ class Batches:
 
     # The place.
 
+    def _go(self, state):
+        self._seed, self._epoch, self._position = (int(state[name]) for name in ("seed", "epoch", "position"))
+
     def state_dict(self):
         """{seed, epoch, position} of the next batch; plain data."""
-        return dict(self._place)
+        return {"seed": self._seed, "epoch": self._epoch, "position": self._position}
 
     def load_state_dict(self, state):
-        self._place = {name: int(state[name]) for name in ("seed", "epoch", "position")}
+        self._go(state)
         self.close()
         self._connect()
 
     def __len__(self):
         """Batches of an epoch."""
-        return -(-self._welcome["length"] // self._welcome["batchSize"])
+        return -(-self._length // self._welcome["batchSize"])
 
     def __iter__(self):
         """The rest of this epoch; the next iteration is the next epoch."""
@@ -189,32 +204,31 @@ class Batches:
 
     def next(self):
         """The next batch, or None at the end of an epoch."""
-        began = time.monotonic()
         while True:
-            if self._place["position"] >= self._welcome["length"]:
-                self._place["epoch"] += 1
-                self._place["position"] = 0
+            epoch, position = self._epoch, self._position
+            if position >= self._length:
+                self._epoch = epoch + 1
+                self._position = 0
                 return None
-            # A delivery has no names, so that taking it apart costs little (PackedDelivery of daemon/protocol.ts).
-            _, session, slot, generation, seed, sequence, epoch, position, samples, planned, fetched, *error = (
-                self._head()
-            )
-            if error:
-                raise ServiceError(error[0])
-            self._place["position"] += planned
-            used = (self._socket, session, seed, sequence)
+            mail = _mail(self._memory, self._mail_at[self._serial & 3])
+            if mail[0] != self._serial << 32 | self._ticket:
+                mail = self._wait()
+            _, slot, generation, samples, planned, _, failed, sequence, _ = mail
+            if failed:
+                raise ServiceError(self._reason(sequence))
+            self._serial = self._serial + 1 & 0xFFFFFFFF
+            self._position = position + planned
             if samples == 0:
-                self._used(*used)
+                self._use((self._socket, sequence))
                 continue
-            # Until the batch's last item was there, the wait was for bytes; the rest was for preparation.
-            waited = time.monotonic() - began
-            self._waited += waited
-            if fetched > began:
-                self._fetched += min(fetched - began, waited)
+            if _slot_header(self._memory, _SLOT_HEADERS + slot * 64) != (_READY, generation, sequence):
+                raise ServiceError(f"slot {slot} does not hold batch {sequence}")
             self._batches += 1
             self._samples += samples
-            self._ring.check(slot, generation, sequence)
-            return self._lend(slot, samples, epoch, position, used)
+            data, labels, items = self._ring.views(slot, samples)
+            if self._copy or self._torch is not None:
+                return self._convert(data, labels, items, epoch, position, sequence)
+            return Batch(data, labels, items, epoch, position, self, (self._socket, sequence))
 
     def close(self):
         if self._socket is not None:
@@ -234,30 +248,42 @@ class Batches:
         connection = sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM)
         try:
             connection.connect(self._path)
-            self._lines = b""
             join = {"kind": "join", "version": _PROTOCOL}
-            if self._place is not None:
-                join["at"] = self._place
+            if self._place:
+                join["at"] = self.state_dict()
             if self._expect is not None:
                 join["expect"] = self._expect
             connection.sendall(json.dumps(join).encode() + b"\n")
-            self._socket = connection
-            welcome = self._message()
+            said = b""
+            while b"\n" not in said:
+                chunk = connection.recv(4096)
+                if not chunk:
+                    raise EOFError("the service closed the connection")
+                said += chunk
         except (OSError, EOFError) as error:
             connection.close()
-            self._socket = None
             raise ServiceError(f"no service answers on {self._path}: {error}") from error
+        first, self._lines = said.split(b"\n", 1)
+        welcome = json.loads(first)
         if welcome["kind"] != "welcome":
             connection.close()
-            self._socket = None
             refusal = ServiceError(welcome.get("message", str(welcome)))
             refusal.refused = True
             raise refusal
         self._welcome = welcome
+        self._length = welcome["length"]
         self._expect = {name: welcome[name] for name in ("identity", "transform", "batchSize")}
         self._ring = _Ring(welcome)
-        if self._place is None:
-            self._place = dict(welcome["at"])
+        self._memory = self._ring.memory
+        self._mail_at = [welcome["mail"]["at"] + 64 * i for i in range(4)]
+        self._ticket = welcome["mail"]["ticket"]
+        self._serial = 1
+        self._reasons = {}
+        self._socket = connection
+        if not self._place:
+            self._go(welcome["at"])
+            self._place = True
+        self._hear(b"")
 
     def _reconnect(self):
         until = time.monotonic() + self._reconnect_seconds
@@ -272,51 +298,69 @@ class Batches:
             time.sleep(pause)
             pause = min(0.5, 2 * pause)
 
-    def _message(self):
-        while (end := self._lines.find(b"\n")) < 0:
-            # Messages are short; a larger buffer would be taken from the system and given back each time.
-            chunk = self._socket.recv(4096)
-            if not chunk:
-                raise EOFError("the service closed the connection")
-            if not self._lines and chunk.find(b"\n") == len(chunk) - 1:
-                return _parse(chunk.decode())[0]
-            self._lines += chunk
-        line, self._lines = self._lines[:end], self._lines[end + 1 :]
-        return _parse(line.decode())[0]
-
-    def _head(self):
+    def _wait(self):
+        """Until the next delivery is in the mail; gives it. What is said on the socket wakes, and the mail tells."""
+        began = time.monotonic()
         while True:
+            mail = _mail(self._memory, self._mail_at[self._serial & 3])
+            if mail[0] == self._serial << 32 | self._ticket:
+                break
             try:
-                if self._socket is None:
-                    raise EOFError("not connected")
-                message = self._message()
-            except (OSError, EOFError):
+                # Messages are short; a larger buffer would be taken from the system and given back each time.
+                said = b"" if self._socket is None else self._socket.recv(4096)
+            except OSError:
+                said = b""
+            if said:
+                self._hear(said)
+            else:
                 self._reconnect()
-                continue
-            if isinstance(message, list):
-                return message
-            if message["kind"] == "refused":
-                raise ServiceError(message["message"])
+        # Until the batch's last item was there, the wait was for bytes; the rest was for preparation.
+        waited = time.monotonic() - began
+        self._waited += waited
+        if mail[-1] > began:
+            self._fetched += min(mail[-1] - began, waited)
+        return mail
 
-    def _used(self, connection, session, seed, sequence):
+    def _hear(self, said):
+        """Messages, which may end in the next piece. Deliveries are in the mail as well, but for reasons of failures."""
+        *lines, self._lines = (self._lines + said).split(b"\n")
+        for line in lines:
+            if line.endswith(b'"]'):
+                delivery = json.loads(line)
+                self._reasons[delivery[5]] = delivery[-1]
+            elif line.startswith(b"{"):
+                raise ServiceError(json.loads(line).get("message", line.decode()))
+
+    def _reason(self, sequence):
+        while sequence not in self._reasons:
+            said = self._socket.recv(4096)
+            if not said:
+                return f"batch {sequence} could not be prepared"
+            self._hear(said)
+        return self._reasons[sequence]
+
+    def _use(self, used):
+        connection, sequence = used
         if connection is None or connection is not self._socket:
             return
-        used = {"kind": "used", "session": session, "seed": seed, "sequence": sequence}
         try:
-            connection.sendall(json.dumps(used).encode() + b"\n")
+            connection.sendall(b'{"kind":"used","session":0,"seed":%d,"sequence":%d}\n' % (self._seed, sequence))
+            if sequence % _DRAIN_EVERY == 0:
+                self._hear(connection.recv(65536, sockets.MSG_DONTWAIT))
         except OSError:
-            # The service is gone; the next call joins another one at this place.
+            # Nothing was said, or the service is gone; the next call joins another one at this place.
             pass
 
-    def _lend(self, slot, samples, epoch, position, used):
-        data, labels, items = self._ring.views(slot, samples)
+    def _convert(self, data, labels, items, epoch, position, sequence):
+        owner, used = self, (self._socket, sequence)
         if self._copy:
             data, labels, items = data.copy(), labels.copy(), items().copy()
-            self._used(*used)
+            self._use(used)
+            owner = None
         if self._torch is not None:
             data, labels = self._as_torch(data), self._as_torch(labels)
             items = self._as_torch(items() if callable(items) else items)
-        return Batch(data, labels, items, epoch, position, None if self._copy else self._used, used)
+        return Batch(data, labels, items, epoch, position, owner, used)
 
     def _as_torch(self, array):
         # torch warns of arrays that may not be written to, which views of the ring are on purpose.
@@ -325,77 +369,3 @@ class Batches:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return self._torch.from_numpy(array)
-
-
-# Steps, for the analyzer.
-
-
-def instrument(batches):
-    """``batches`` itself, unless the program runs under ``millrace data analyze``: then an iterable that plays its part.
-
-    Each step's samples and seconds go to the file that the analyzer named; with synthetic input the first batch is given
-    again and again; after as many samples as it wants an epoch ends. ``batches`` gives a ``Batch``, or a tuple, list or
-    dict whose first entry has one element per sample.
-    """
-    phase, out = os.environ.get("MILLRACE_ANALYZE"), os.environ.get("MILLRACE_ANALYZE_OUT")
-    if not phase or not out:
-        return batches
-    most = float(os.environ.get("MILLRACE_ANALYZE_SAMPLES", "inf"))
-    return _Instrumented(batches, phase == "synthetic", out, most)
-
-
-class _Instrumented:
-    def __init__(self, batches, synthetic, out, most):
-        self._batches = batches
-        self._synthetic = synthetic
-        self._out = out
-        self._most = most
-        self._first = None
-        self._done = 0
-
-    def __len__(self):
-        return len(self._batches)
-
-    def __getattr__(self, name):
-        return getattr(self._batches, name)
-
-    def __iter__(self):
-        source = iter(self._batches)
-        handed = None
-        while self._done < self._most:
-            batch = self._again(source) if self._synthetic else next(source, None)
-            self._step(handed)
-            if batch is None:
-                return
-            samples = _samples(batch)
-            self._done += samples
-            handed = (time.perf_counter(), samples)
-            yield batch
-        self._step(handed)
-        self._done = 0
-
-    def _again(self, source):
-        if self._first is None:
-            self._first = next(source, None)
-        first = self._first
-        if isinstance(first, Batch):
-            # The first one stays on loan; what is handed out may be released.
-            return Batch(first.data, first.labels, first.items, first.epoch, first.position)
-        return first
-
-    def _step(self, handed):
-        """A step reaches from one batch to the next."""
-        if handed is None:
-            return
-        at, samples = handed
-        line = json.dumps({"samples": samples, "seconds": time.perf_counter() - at})
-        with builtins.open(self._out, "a", encoding="utf8") as file:
-            file.write(line + "\n")
-
-
-def _samples(batch):
-    if isinstance(batch, dict):
-        return len(next(iter(batch.values())))
-    if isinstance(batch, (tuple, list)):
-        return len(batch[0])
-    return len(batch)

@@ -35,6 +35,8 @@ export interface ChaosOptions {
   readonly events: number;
   /** Without it stores are left out. */
   readonly redis: boolean;
+  /** One job more, in Python. */
+  readonly numpy: boolean;
 }
 
 export interface ChaosOutcome {
@@ -68,6 +70,7 @@ export async function chaos(options: ChaosOptions): Promise<ChaosOutcome> {
     const { socket } = run;
     const steady = await Promise.all([0, 1].map(() => CoordinatedSource.join({ socket, at })));
     run.hire(at);
+    const inPython = options.numpy ? pythonJob(socket, at, total) : null;
     const plan = drawPlan(rng, options, total);
     await Promise.all(
       steady.map(async (job, which) => {
@@ -81,6 +84,9 @@ export async function chaos(options: ChaosOptions): Promise<ChaosOutcome> {
         await job[Symbol.asyncDispose]();
       }),
     );
+    const seen = (await inPython) ?? reference;
+    if (seen.join() !== reference.join())
+      wrong.push(`the job in Python saw ${seen.slice(-3).join("; ")} at the end`);
     wrong.push(...(await run.judge(reference)));
   } finally {
     await run.close();
@@ -264,6 +270,43 @@ async function alone(path: string, at: SourceState, count: number): Promise<stri
   const seen: string[] = [];
   await use(loader, count, seen);
   return seen;
+}
+
+const program = `
+import hashlib, json, sys, time
+import millrace_loader as m
+def join():
+    while True:
+        # The service may be gone before it was ever seen.
+        try: return m.Batches(sys.argv[1], state=json.loads(sys.argv[2]), copy=False)
+        except m.ServiceError: time.sleep(0.02)
+left = int(sys.argv[3])
+batches = join()
+while left:
+    for batch in batches:
+        h = hashlib.sha1()
+        for a in (batch.data, batch.labels, batch.items): h.update(a.tobytes())
+        print(batch.epoch, batch.position, h.hexdigest())
+        batch.release()
+        left -= 1
+        if not left: break
+`;
+
+/** What a job in Python sees that nobody ends; its last words when it ends with an error. */
+async function pythonJob(socket: string, at: SourceState, count: number): Promise<string[]> {
+  const child = spawn(
+    "/usr/bin/python3",
+    ["-c", program, socket, JSON.stringify(at), String(count)],
+    {
+      env: { ...process.env, PYTHONPATH: fileURLToPath(new URL("../../python", import.meta.url)) },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
+  const said = ["", ""];
+  child.stdout.on("data", (chunk) => (said[0] += chunk));
+  child.stderr.on("data", (chunk) => (said[1] += chunk));
+  const [code] = await once(child, "close");
+  return (said[code === 0 ? 0 : 1] as string).trim().split("\n");
 }
 
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;

@@ -1,8 +1,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { sharedFolder } from "@millrace/system";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -131,6 +131,51 @@ with m.Batches(sys.argv[1], state=start, copy=False) as batches:
             batch.release()
 `;
     expect(await run(program, service.socket)).toEqual(reference);
+  });
+
+  test("keeps its place over many batches, in what another job left of its place", async () => {
+    const program = `${print}
+for _ in range(2):
+    with m.Batches(sys.argv[1], state=start, copy=False) as batches:
+        for epoch in range(14):
+            positions = []
+            for batch in batches:
+                assert batch.epoch == epoch
+                positions.append(batch.position)
+                batch.release()
+            assert positions == [0, 4, 8, 12, 16, 20], positions
+with m.Batches(sys.argv[1], state=start) as batches:
+    for _ in range(2):
+        for batch in batches: show(batch)
+`;
+    expect(await run(program, service.socket)).toEqual(reference);
+  });
+
+  test("says which sample was bad where the service is to fail", async () => {
+    const bad = mkdtempSync(join(tmpdir(), "millrace-python-"));
+    makeJpegSet(bad, { count: 8, classes: 1, width: 48 });
+    const { path } = openFolder(bad).extent(5);
+    writeFileSync(path, "no image");
+    await using failing = await startService({
+      source: { path: bad },
+      transform,
+      batchSize: 4,
+      producers: 1,
+      shuffle: false,
+      badSamples: "fail",
+      socket: join(shared, "failing"),
+      sharedFolder: shared,
+    });
+    const program = `${print}
+with m.Batches(sys.argv[1], state=start) as batches:
+    print(len(batches.next()))
+    for _ in range(2):
+        try: batches.next()
+        except m.ServiceError as error: print(error)
+`;
+    const lines = await run(program, failing.socket);
+    expect(lines).toEqual(["4", expect.stringContaining(basename(path)), lines[1]]);
+    rmSync(bad, { recursive: true });
   });
 
   test.runIf(has("torch"))("gives tensors", async () => {

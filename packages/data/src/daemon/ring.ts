@@ -2,9 +2,10 @@
  * The staging ring: prepared batches in one shared memory file that consumers map (Node and Python alike). Its layout,
  * little endian:
  *
- *     0      header of 4096 bytes: magic "MLRRING1", then u32 version, slots, batch size, and u64 slot bytes
+ *     0      header of 4096 bytes: magic "MLRRING2", then u32 version, slots, batch size, and u64 slot bytes
  *     4096   one header of 64 bytes per slot, u32 words:
  *            [state 0 free 1 leased 2 ready, generation, sequence low, sequence high, samples, mask low, mask high, pid]
+ *     …      16 KiB of deliveries (mailbox.ts), from the next page on
  *     …      slots, each whole pages: the samples' data, then i32 labels, then i32 item numbers
  *
  * A slot's mask has one bit per job that has not used the batch yet. The service alone writes headers; a producer writes
@@ -23,6 +24,7 @@ import {
 } from "@millrace/system";
 import type { Area } from "../batch/area.ts";
 import { type SampleSpec, sampleBytes } from "../batch/batch.ts";
+import { mailBytes } from "./mailbox.ts";
 
 export interface RingLayout {
   readonly slots: number;
@@ -32,15 +34,17 @@ export interface RingLayout {
   /** Of labels and items inside a slot. */
   readonly labelsAt: number;
   readonly itemsAt: number;
+  /** Of the deliveries in the file. */
+  readonly mailAt: number;
   /** Of slot 0 in the file. */
   readonly firstAt: number;
   readonly fileBytes: number;
 }
 
-const magic = "MLRRING1";
+const magic = "MLRRING2";
 const slotHeadersAt = 4096;
 const slotHeaderBytes = 64;
-const version = 1;
+const version = 2;
 const aligned = (bytes: number, to: number): number => Math.ceil(bytes / to) * to;
 
 /** The layout of a ring of so many slots. */
@@ -48,9 +52,10 @@ export function ringLayout(spec: SampleSpec, batchSize: number, slots: number): 
   const labelsAt = aligned(batchSize * sampleBytes(spec), 64);
   const itemsAt = labelsAt + aligned(4 * batchSize, 64);
   const slotBytes = aligned(itemsAt + 4 * batchSize, 4096);
-  const firstAt = slotHeadersAt + aligned(slots * slotHeaderBytes, 4096);
+  const mailAt = slotHeadersAt + aligned(slots * slotHeaderBytes, 4096);
+  const firstAt = mailAt + mailBytes;
   const fileBytes = firstAt + slots * slotBytes;
-  return { slots, batchSize, spec, slotBytes, labelsAt, itemsAt, firstAt, fileBytes };
+  return { slots, batchSize, spec, slotBytes, labelsAt, itemsAt, mailAt, firstAt, fileBytes };
 }
 
 /** The most slots that fit into so many bytes. Throws MillraceError CONFIG_INVALID below two. */

@@ -13,9 +13,11 @@ import { Sampler } from "../sampler/sampler.ts";
 import type { Source } from "../source/source.ts";
 import { type BatchId, Coordinator, type Lease } from "./coordinator.ts";
 import { Crew, type CrewEvents } from "./crew.ts";
+import { Mailbox, mailJobs } from "./mailbox.ts";
 import { Places } from "./places.ts";
 import type { ProducerSetup } from "./producer-protocol.ts";
 import {
+  type Delivery,
   type FromService,
   LineReader,
   type Place,
@@ -32,10 +34,9 @@ import { Tally } from "./tally.ts";
 interface JobConnection {
   readonly socket: Socket;
   readonly name: number;
+  readonly mail: Mailbox;
   session: number;
 }
-
-const mostJobs = 64;
 
 /** Use `startService`. Disposal ends producers and removes socket and ring. */
 export class DataService implements AsyncDisposable {
@@ -60,6 +61,7 @@ export class DataService implements AsyncDisposable {
   private closing = false;
   private readonly end: { resolve: () => void; reject: (error: Error) => void };
   private readonly tally = new Tally();
+  private tickets = 0;
   private pendingCache: { readonly bytes: number; readonly afterEpoch: number } | null = null;
 
   constructor(options: ServiceOptions, source: Source, socket: string) {
@@ -206,24 +208,27 @@ export class DataService implements AsyncDisposable {
         throw new Error(`the job's ${name} is ${wanted}, the service's ${is}`);
     let name = 0;
     while (this.jobs.has(name)) name++;
-    if (name >= mostJobs) throw new Error(`${mostJobs} jobs have joined, which is the most`);
+    if (name >= mailJobs) throw new Error(`${mailJobs} jobs have joined, which is the most`);
     const at = message.at ?? this.front();
     const id = this.at.batchAt(at);
+    const { layout, buffer } = this.ring;
+    const mail = new Mailbox(buffer, layout.mailAt, name, ++this.tickets);
     const welcome: Welcome = {
       kind: "welcome",
       version: protocolVersion,
       job: name,
       ring: this.ring.path,
-      slots: this.ring.layout.slots,
+      slots: layout.slots,
       batchSize,
-      spec: this.ring.layout.spec,
+      spec: layout.spec,
       length: this.at.length,
       identity,
       transform: this.transform,
       at,
+      mail: { at: mail.at, ticket: mail.ticket },
     };
     send(socket, welcome);
-    const job = { socket, name, session: 0 };
+    const job = { socket, name, mail, session: 0 };
     this.jobs.set(name, job);
     this.places.set(name, id);
     this.coordinator.join(name, id, this.now());
@@ -339,7 +344,7 @@ export class DataService implements AsyncDisposable {
         if (job === undefined) continue;
         const { slot, generation, id, outcome } = action;
         const place = this.at.placeOf(id);
-        const delivery = packDelivery({
+        const delivery: Delivery = {
           kind: "batch",
           session: job.session,
           slot,
@@ -348,8 +353,9 @@ export class DataService implements AsyncDisposable {
           ...place,
           planned: this.at.planned(place.position),
           ...("error" in outcome ? { samples: 0, fetchedAt: 0, error: outcome.error } : outcome),
-        });
-        job.socket.write(`${JSON.stringify(delivery)}\n`);
+        };
+        job.mail.post(delivery);
+        job.socket.write(`${JSON.stringify(packDelivery(delivery))}\n`);
       }
     }
   }
