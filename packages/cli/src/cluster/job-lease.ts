@@ -4,6 +4,8 @@ import type { JobLease } from "@millrace/core/job";
 
 /** Reports of a trainer's progress, as callbacks of the trainers give it. */
 export interface ProgressReports {
+  /** Work begins, or goes on from a checkpoint: what was done before, and the time until now, are no progress of this start. */
+  begun(step: number, samples: number): void;
   /** A stretch of work is done: units of work since the beginning, at the trainer's own count of steps. */
   worked(step: number, samples: number): void;
   /** A checkpoint is durable in `dir`. */
@@ -18,23 +20,35 @@ export async function underLease<T>(
   signal: AbortSignal,
   work: (signal: AbortSignal, reports: ProgressReports) => Promise<T>,
 ): Promise<T> {
-  if (process.env["MILLRACE_LEASE"] === undefined)
-    return await work(signal, { worked: () => {}, saved: () => {} });
+  if (process.env["MILLRACE_LEASE"] === undefined) return await work(signal, toNobody);
   const { openLease } = await import("@millrace/core/node");
   await using lease = await openLease();
-  if (lease === null) return await work(signal, { worked: () => {}, saved: () => {} });
+  if (lease === null) return await work(signal, toNobody);
   const stop = new AbortController();
   const asked = (): void =>
     stop.abort(new MillraceError("INTERRUPTED", `the scheduler said: ${lease.stop.reason}`));
   if (lease.stop.aborted) asked();
   else lease.stop.addEventListener("abort", asked);
-  return await work(AbortSignal.any([signal, stop.signal]), reportsTo(lease));
+  const either = (): void => stop.abort(signal.reason);
+  if (signal.aborted) either();
+  else signal.addEventListener("abort", either, { once: true });
+  try {
+    return await work(stop.signal, reportsTo(lease));
+  } finally {
+    signal.removeEventListener("abort", either);
+  }
 }
+
+const toNobody: ProgressReports = { begun: () => {}, worked: () => {}, saved: () => {} };
 
 function reportsTo(lease: JobLease): ProgressReports {
   let at = performance.now();
   let before = 0;
   return {
+    begun(_step, samples) {
+      at = performance.now();
+      before = samples;
+    },
     worked(step, samples) {
       const now = performance.now();
       lease.report(step, (now - at) / 1000, 0, Math.max(0, samples - before));

@@ -3,6 +3,7 @@
 export type { CurveOfModel } from "./beliefs.ts";
 export { askScheduler, type ControlRequest } from "./control.ts";
 export { type JobsFile, jobsFileSchema } from "./jobs-file.ts";
+export type { JournalEvent } from "./journal.ts";
 export { jobsJsonSchema } from "./json-schema.ts";
 export {
   type RunOptions,

@@ -3,10 +3,12 @@ import { changeKind } from "../changes.ts";
 import type { ServerState } from "../contracts.ts";
 import type { GrantedSlice, Observed, Outcome, Runner } from "../runners/runner.ts";
 import type { Books } from "./books.ts";
+import { verdictOf } from "./endings.ts";
 import type { Leases } from "./parts.ts";
 import { type Desired, mayStop, type Planner } from "./planning.ts";
 import { Room } from "./room.ts";
 import type { JobRecord } from "./run-state.ts";
+import { together } from "./together.ts";
 
 /** What the orders are given on: a look at the engine, and a plan. */
 export interface View {
@@ -104,7 +106,7 @@ export class Orders {
 
   private async start(job: JobRecord, signal: AbortSignal): Promise<void> {
     const { books } = this;
-    const { id, retries } = job.entry;
+    const { id } = job.entry;
     const { attempt, slices } = job;
     try {
       await this.runner.start({ id, attempt, slices }, signal);
@@ -112,12 +114,12 @@ export class Orders {
     } catch (error) {
       books.refused(job, error);
       if (!books.tooOften(id)) return;
-      const { message } = error as Error;
-      const outcome: Outcome = { kind: "not-started", reason: message };
-      books.record({ at: books.now(), kind: "ended", id, attempt, outcome, as: "failure" });
+      const outcome: Outcome = { kind: "not-started", reason: (error as Error).message };
+      const as = "failure";
+      const given = verdictOf(job, as, outcome);
+      books.record({ at: books.now(), kind: "ended", id, attempt, outcome, as, ...given });
       books.accepted(id);
       books.dirty = true;
-      if (job.failures > retries) books.finish(id, "failed", `it did not start: ${message}`);
     }
   }
 
@@ -174,11 +176,4 @@ function leaseGrant(slices: readonly GrantedSlice[]) {
     cacheBytes: slices.reduce((n, s) => n + s.cacheBytes, 0),
     gpus: slices.flatMap((slice) => slice.gpus),
   };
-}
-
-/** All, also when one rejects; then the first rejection. */
-export async function together(orders: readonly Promise<void>[]): Promise<void> {
-  const settled = await Promise.allSettled(orders);
-  const failed = settled.find((result) => result.status === "rejected");
-  if (failed !== undefined) throw failed.reason;
 }

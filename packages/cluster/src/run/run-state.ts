@@ -69,7 +69,9 @@ export class RunState {
       return;
     }
     if (event.kind === "arrived") {
-      this.jobs.set(event.entry.id, newRecord(event.entry, event.job, at));
+      const job = newRecord(event.entry, event.job, at);
+      this.jobs.set(event.entry.id, job);
+      finish(job, event);
       return;
     }
     if (event.kind === "drain") {
@@ -128,14 +130,13 @@ export class RunState {
         if (event.as === "lost") job.losses++;
         if (event.as === "failure" || event.as === "lost")
           job.notBefore = at + retrySeconds * 2 ** Math.min(8, job.failures + job.losses - 1);
+        finish(job, event);
         break;
       case "cancel":
         job.cancelled = true;
         break;
       case "finished":
-        job.verdict = event.verdict;
-        job.reason = event.reason;
-        job.finishedAt = at;
+        finish(job, event);
         break;
     }
   }
@@ -144,6 +145,16 @@ export class RunState {
   open(): readonly JobRecord[] {
     return [...this.jobs.values()].filter((job) => job.verdict === null);
   }
+}
+
+function finish(
+  job: JobRecord,
+  { at, verdict, reason }: { at: number; verdict: Verdict | null; reason: string },
+): void {
+  if (verdict === null) return;
+  job.verdict = verdict;
+  job.reason = reason;
+  job.finishedAt = at;
 }
 
 /** Counts the time since the start, or the last change of what is granted. */

@@ -126,9 +126,11 @@ export class Scheduler {
     if (conditions !== this.conditions) this.books.dirty = true;
     this.conditions = conditions;
     this.admit();
-    const engine = new Map(seen.map((job) => [job.id, job]));
+    let engine = new Map(seen.map((job) => [job.id, job]));
     this.endings.settle(engine);
-    await this.endings.clear(engine, signal);
+    // What was submitted now may start in this very step.
+    if (await this.endings.clear(engine, signal))
+      engine = new Map((await runner.observe(signal)).map((job) => [job.id, job]));
     this.learn(engine);
     await this.plan();
     await this.orders.give({ engine, servers: this.servers, desired: this.desired }, signal);
@@ -148,14 +150,12 @@ export class Scheduler {
       this.arrived++;
       next = arrivals[this.arrived];
       if (state.jobs.has(entry.id)) continue;
-      books.record({ at: books.now(), kind: "arrived", entry, job });
       const reason = planner.impossible(entry, this.servers);
-      if (reason === null) {
-        books.dirty = true;
-        continue;
-      }
-      books.finish(entry.id, "rejected", reason);
-      books.note(`job ${entry.id} is rejected: ${reason}`);
+      const verdict = reason === null ? null : "rejected";
+      const at = books.now();
+      books.record({ at, kind: "arrived", entry, job, verdict, reason: reason ?? "" });
+      if (reason === null) books.dirty = true;
+      else books.note(`job ${entry.id} is rejected: ${reason}`);
     }
   }
 

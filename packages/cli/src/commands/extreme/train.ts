@@ -85,7 +85,7 @@ export async function extremeTrainCommand(
       hint: "add --held-out 1000",
     });
   const progress = session.progress();
-  let saved = 0;
+  let begun = false;
   const train = async (signal: AbortSignal, reports: ProgressReports) => {
     progress.update({ phase: "reading", done: 0, total: 0, note: data });
     const dataset = await readDataset(data, {
@@ -112,10 +112,11 @@ export async function extremeTrainCommand(
       resume,
       signal,
       onProgress: ({ epoch, phase, done, total, last }) => {
-        if (phase === "train") reports.worked(epoch - 1, (epoch - 1) * total + done);
-        // Every epoch ends with a snapshot.
-        if (saved < epoch - 1) reports.saved(epoch - 1, out);
-        saved = epoch - 1;
+        if (phase === "train") {
+          if (!begun) reports.begun(epoch - 1, (epoch - 1) * total);
+          begun = true;
+          reports.worked(epoch - 1, (epoch - 1) * total + done);
+        }
         progress.update({
           phase: `epoch ${epoch}/${options.epochs} ${phase}`,
           done,
@@ -123,6 +124,7 @@ export async function extremeTrainCommand(
           ...(last === null ? {} : { note: noteOf(last) }),
         });
       },
+      onSnapshot: (epoch, folder) => reports.saved(epoch, folder),
     });
     progress.update({ phase: "testing", done: 0, total: 0 });
     return { dataset, options, result };
