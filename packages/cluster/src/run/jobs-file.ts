@@ -44,6 +44,8 @@ const clusterSchema = z.strictObject({
   partition: z.string().min(1).optional(),
   /** Kubernetes. */
   namespace: z.string().min(1).optional(),
+  /** Kubernetes: pods of a node that does not answer are given up after this. */
+  lostAfter: secondsField.default(30),
 });
 
 const jobSchema = z.strictObject({

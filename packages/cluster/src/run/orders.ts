@@ -73,6 +73,10 @@ export class Orders {
     growing: [JobRecord, Wanted][],
     signal: AbortSignal,
   ): void {
+    const down = (name: string) =>
+      servers.some((server) => server.name === name && server.condition === "down");
+    // Nobody there hears a request; the engine says when the start is lost, or the server comes back with it.
+    if (job.slices.some(({ server }) => down(server))) return;
     const wanted = desired.get(job.entry.id);
     const kind = this.kindOf(job, wanted?.slices ?? [], servers);
     if (kind === "resize" && wanted !== undefined) {
