@@ -1,8 +1,8 @@
 /**
  * What a profile is worth that was fitted to nothing but the token times of clients: our own server as a stranger, beside the
- * truth of its timing log. Uses the runs that `calibration` has kept under MILLRACE_CALIBRATION: a profile is fitted to one
- * run each and predicts all runs of other cases. Reports errors of step-time sums and of latencies, and how many of the sums
- * lie within the uncertainty that the profile states.
+ * truth of its timing log. Uses the runs that `calibration` has kept under MILLRACE_CALIBRATION: profiles are fitted to one
+ * run or two and predict all runs of other cases. Reports errors of step-time sums and of latencies, and how many of the
+ * sums lie within the uncertainty that the profile states, which should be nine in ten.
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -31,49 +31,57 @@ interface Run {
 const folder = process.env.MILLRACE_CALIBRATION;
 if (folder === undefined || !existsSync(join(folder, "runs")))
   throw new Error("set MILLRACE_CALIBRATION to the folder of `calibration`, and run that first");
+const STREAMS = ".streams.jsonl";
 const runs = readdirSync(join(folder, "runs"))
   .sort()
-  .flatMap((name): Run[] => {
-    const file = (of: string): string => join(folder, "runs", name, of);
-    // vLLM's scheduler and models of other geometry have other steps: one server is one stranger.
-    if (!existsSync(file("streams.jsonl")) || /learn|vllm|orca|geometry|capacity/.test(name))
-      return [];
-    const streams = readFileSync(file("streams.jsonl"), "utf8")
-      .trim()
-      .split("\n")
-      .map((line) => JSON.parse(line) as ObservedStream);
-    const lines = parseDecisions(readFileSync(file("decisions.jsonl"), "utf8"), name);
-    const from = Math.min(...streams.map(({ startedAt }) => startedAt));
-    const to = Math.max(...streams.map(({ tokenAt }) => tokenAt.at(-1) as number));
-    const steps = parseStepTimings(readFileSync(file("timings.jsonl"), "utf8"), name).filter(
-      (step) => step.at >= from && step.at <= to && Number.isFinite(step.periodSeconds),
-    );
-    const head = lines[0] as DecisionHead;
-    const scheduler = lines.find((line) => line.kind === "scheduler");
-    if (scheduler === undefined) return [];
-    const { kv, tableCapacity, maxRequestTokens, maxWaiting } = head;
-    const settings: TwinSettings = {
-      scheduler: scheduler.settings,
-      ...{ kv, tableCapacity, maxRequestTokens, maxWaiting },
-    };
-    return [{ name, streams, steps, settings }];
+  // vLLM's scheduler and models of other geometry have other steps: one server is one stranger.
+  .filter((server) => /^sarathi-serve-\d/.test(server))
+  .flatMap((server): readonly Run[] => {
+    const at = join(folder, "runs", server);
+    const names = readdirSync(at).filter((file) => file.endsWith(STREAMS));
+    return names.flatMap((file) => runOf(at, file));
   });
-const caseOf = ({ name }: Run): string => name.replace(/-\d+(-\d+)?$/, "");
 
-const mixOf = (run: Run): string => caseOf(run).split("-")[0] as string;
+function runOf(at: string, file: string): readonly Run[] {
+  const name = file.slice(0, -STREAMS.length);
+  const streams = readFileSync(join(at, file), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line) as ObservedStream);
+  const lines = parseDecisions(readFileSync(join(at, "decisions.jsonl"), "utf8"), name);
+  const from = Math.min(...streams.map(({ startedAt }) => startedAt));
+  const to = Math.max(...streams.map(({ tokenAt }) => tokenAt.at(-1) as number));
+  const steps = parseStepTimings(readFileSync(join(at, "timings.jsonl"), "utf8"), name)
+    .filter((step) => step.at >= from && step.at <= to && Number.isFinite(step.periodSeconds))
+    // As the fit sees them: pairs of all chunks count alike.
+    .map((step) => ({ ...step, tilePairs: step.prefillPairs, shortPairs: 0 }));
+  const head = lines[0] as DecisionHead;
+  const scheduler = lines.find((line) => line.kind === "scheduler");
+  if (scheduler === undefined) return [];
+  const { kv, tableCapacity, maxRequestTokens, maxWaiting } = head;
+  const settings: TwinSettings = {
+    scheduler: scheduler.settings,
+    ...{ kv, tableCapacity, maxRequestTokens, maxWaiting },
+  };
+  return [{ name, streams, steps, settings }];
+}
+
+const mixOf = ({ name }: Run): string => name.split("-")[0] as string;
 
 /** What profiles of one run say of others. */
 class Tally {
   readonly sums: number[] = [];
+  readonly stated: number[] = [];
   readonly latencies = new Map<string, number[]>();
   within = 0;
 
-  add(fit: BlackBoxFit, cost: ProfileCost, other: Run): void {
+  /** `stated`: by how much the fit says that the sum may be off, either way. */
+  add(cost: ProfileCost, stated: number, other: Run): void {
     const measured = other.steps.reduce((sum, step) => sum + step.periodSeconds, 0);
     const predicted = other.steps.reduce((sum, step) => sum + cost.computeSeconds(step), 0);
-    const off = Math.abs(predicted / measured - 1);
-    this.sums.push(off);
-    if (off <= fit.uncertainty) this.within++;
+    this.sums.push(Math.abs(predicted / measured - 1));
+    this.stated.push(stated);
+    if (Math.abs(Math.log(predicted / measured)) <= Math.log(1 + stated)) this.within++;
     for (const [name, error] of latencyErrors(cost, other)) {
       const known = this.latencies.get(name);
       if (known === undefined) this.latencies.set(name, [error]);
@@ -87,34 +95,60 @@ class Tally {
     report(`${what}: predictions`, sums.length, "");
     report(`${what}: sum of step times, error p50`, 100 * at(sums, 0.5), "%");
     report(`${what}: sum of step times, error p90`, 100 * at(sums, 0.9), "%");
-    report(`${what}: sums within the uncertainty stated`, (100 * within) / sums.length, "%");
+    report(`${what}: uncertainty stated, p50`, 100 * at(this.stated, 0.5), "%");
+    report(`${what}: sums within the uncertainty stated, of 90`, (100 * within) / sums.length, "%");
     for (const [name, errors] of latencies)
       report(`${what}: ${name}, error p50`, 100 * at(errors, 0.5), "%");
   }
 }
 
-const load = new Tally();
-const mix = new Tally();
-const uncertainties: number[] = [];
-for (const seen of runs) {
-  let fit: BlackBoxFit;
+const about = { model: "?", machine: "?", date: "2026-01-01" };
+const [load, mix, two, three] = [new Tally(), new Tally(), new Tally(), new Tally()];
+
+/** The fit to some runs; null where they hold too few steps in a row, as at light load. */
+function fitted(seen: readonly Run[]): (BlackBoxFit & { readonly cost: ProfileCost }) | null {
   try {
-    fit = fitBlackBox(seen.streams, { model: "?", machine: "?", date: "2026-01-01" });
+    const fit = fitBlackBox(
+      seen.map(({ streams }) => streams),
+      about,
+    );
+    return { ...fit, cost: new ProfileCost(fit.profile) };
   } catch {
-    // Too few steps in a row: a run at light load.
-    continue;
+    return null;
   }
-  uncertainties.push(fit.uncertainty);
-  const cost = new ProfileCost(fit.profile);
-  for (const other of runs)
-    if (caseOf(other) !== caseOf(seen))
-      (mixOf(other) === mixOf(seen) ? load : mix).add(fit, cost, other);
 }
-report("runs that a profile could be fitted to", uncertainties.length, "");
-report("runs with too few steps in a row", runs.length - uncertainties.length, "");
-report("uncertainty stated, p50", 100 * at(uncertainties, 0.5), "%");
+
+let fits = 0;
+for (const seen of runs) {
+  const fit = fitted([seen]);
+  if (fit === null) continue;
+  fits++;
+  for (const other of runs) {
+    if (other.name === seen.name) continue;
+    if (mixOf(other) === mixOf(seen)) load.add(fit.cost, fit.uncertainty, other);
+    else mix.add(fit.cost, fit.uncertaintyBeyond, other);
+  }
+}
+report("runs that a profile could be fitted to", fits, "");
+report("runs with too few steps in a row", runs.length - fits, "");
+// Two loads of one mix, and one load each of two mixes.
+for (const [i, a] of runs.entries())
+  for (const b of runs.slice(i + 1)) {
+    if (a.name === b.name) continue;
+    const fit = fitted([a, b]);
+    if (fit === null) continue;
+    for (const other of runs) {
+      if (other.name === a.name || other.name === b.name) continue;
+      if (mixOf(a) === mixOf(b) && mixOf(other) === mixOf(a))
+        two.add(fit.cost, fit.uncertainty, other);
+      else if (mixOf(a) !== mixOf(b) && mixOf(other) !== mixOf(a) && mixOf(other) !== mixOf(b))
+        three.add(fit.cost, fit.uncertaintyBeyond, other);
+    }
+  }
 load.tell("another load");
+two.tell("a third load from two");
 mix.tell("another mix");
+three.tell("a third mix from two");
 
 function at(values: readonly number[], q: number): number {
   return quantileSorted(Float64Array.from(values).sort(), q);

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type MadeType, makeModel, type PresetName } from "@millrace/ggml/gguf";
-import { ProfileCost, type SchedulerName } from "@millrace/serving";
+import { ProfileCost } from "@millrace/serving";
 import type { TwinCost, TwinSettings } from "@millrace/sim/twin";
 import { type Knobs, serveFlags, twinOf } from "../packages/cli/src/calibration/candidates.ts";
 import {
@@ -36,16 +36,6 @@ export interface ModelOf {
   readonly type: MadeType;
 }
 export const usualModel: ModelOf = { preset: "medium", type: "q8_0" };
-
-/** Sarathi-Serve with chunks of 128, the others with whole prompts; up to 32 sequences. */
-export function usualKnobs(scheduler: SchedulerName): Knobs {
-  return {
-    scheduler,
-    chunkSize: scheduler === "sarathi-serve" ? 128 : null,
-    batchSizeCap: 32,
-    pageBytes: null,
-  };
-}
 
 /** Makes the model where it is not there yet. */
 export function modelFile(folder: string, { preset, type }: ModelOf): string {
@@ -93,15 +83,7 @@ async function prepared(
     learn: "60s",
     out: join(folder, "runs"),
   });
-  const session = new Session(
-    {
-      stdout: process.stdout,
-      stderr: { write: () => true },
-      environment: { CI: "1" },
-      now: () => performance.now(),
-    },
-    { quiet: true },
-  );
+  const session = Session.silent();
   const context = { session, options, signal: new AbortController().signal };
   const learnt = await learn(context);
   const { profile, config, geometry } = learnt;

@@ -1,5 +1,6 @@
 /** Cases of the validation of predictions, and what is kept of each run. */
 import type { LengthSpec, SchedulerName } from "@millrace/serving";
+import type { SchedulerCapacity } from "../packages/cli/src/calibration/capacity.ts";
 import type { CalibratedRun } from "../packages/cli/src/calibration/result.ts";
 import type { ModelOf } from "./calibrated.ts";
 
@@ -37,6 +38,7 @@ export const calibrationCases: readonly CalibrationCase[] = [
   { name: "chatty at 70 %", lengths: mixes.chatty, scheduler: sarathi, load: 0.7 },
   { name: "wordy at 70 %", lengths: mixes.wordy, scheduler: sarathi, load: 0.7 },
   { name: "brief at 70 %, vllm-v0", lengths: mixes.brief, scheduler: "vllm-v0", load: 0.7 },
+  { name: "brief at 70 %, orca", lengths: mixes.brief, scheduler: "orca", load: 0.7 },
   {
     name: "brief at 70 %, other geometry",
     lengths: mixes.brief,
@@ -72,34 +74,12 @@ export interface KeptRun {
   readonly e2e: readonly (readonly [number, number])[];
 }
 
-/** A rate, or a bound of it where the loads tried do not enclose it. */
-export interface FoundRate {
-  readonly qps: number;
-  readonly bound: "at least" | "at most" | null;
-}
-
 /** Capacity of one scheduler: a line of a results file. */
-export interface KeptCapacity {
-  readonly schema: "millrace.capacity-run/1";
-  readonly scheduler: SchedulerName;
+export interface KeptCapacity extends SchedulerCapacity {
+  readonly schema: "millrace.capacity-run/2";
   readonly model: string;
   readonly machine: string;
   readonly date: string;
   readonly seed: number;
-  readonly requests: number;
   readonly slo: string;
-  /** By bisection at the speed of the profile: around it the loads were chosen. */
-  readonly asProfiledQps: number;
-  /** At the speeds right before each load, and measured. */
-  readonly predictedQps: FoundRate;
-  readonly measuredQps: FoundRate;
-  /** Of each load: the worst promised figure over its limit. */
-  readonly probes: readonly {
-    readonly rateQps: number;
-    readonly predicted: number;
-    readonly measured: number;
-    readonly stepBias: number;
-    readonly before: number | null;
-    readonly doubts: readonly string[];
-  }[];
 }

@@ -9,11 +9,13 @@ import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { saturationQps } from "@millrace/sim/twin";
+import { usualKnobs } from "../packages/cli/src/calibration/candidates.ts";
 import { runDoubts } from "../packages/cli/src/calibration/doubts.ts";
 import { measureAndCompare } from "../packages/cli/src/calibration/measure.ts";
+import type { CalibratedRun } from "../packages/cli/src/calibration/result.ts";
 import { userWorkload, withOverhead } from "../packages/cli/src/calibration/workloads.ts";
-import { calibrated, carriedOver, usualKnobs } from "./calibrated.ts";
-import { calibrationCases, type KeptRun } from "./calibration-cases.ts";
+import { calibrated, carriedOver } from "./calibrated.ts";
+import { type CalibrationCase, calibrationCases, type KeptRun } from "./calibration-cases.ts";
 import { report } from "./harness.ts";
 
 const SECONDS = 24;
@@ -29,33 +31,54 @@ const seed = Number(process.env.MILLRACE_SEED ?? HELD_OUT_SEED);
 const wanted = process.argv.slice(2);
 using calibration = await calibrated();
 const { folder } = calibration;
-for (const { name, lengths, scheduler, load, model } of calibrationCases) {
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
+const small = (pairs: readonly (readonly [number, number])[]) =>
+  pairs.map(([p, m]) => [Math.round(1e5 * p), Math.round(1e5 * m)] as const);
+// Cases of one scheduler and model follow each other on one server.
+const servers = new Map<string, CalibrationCase[]>();
+for (const one of calibrationCases) {
+  if (wanted.length > 0 && !wanted.includes(one.name)) continue;
+  const server = `${one.scheduler}${one.model === undefined ? "" : `-${one.model.preset}`}`;
+  const others = servers.get(server);
+  if (others === undefined) servers.set(server, [one]);
+  else others.push(one);
+}
+for (const [server, cases] of servers) {
+  const [{ scheduler, model }] = cases as [CalibrationCase, ...CalibrationCase[]];
   const served = model === undefined ? calibration : await carriedOver(calibration, model);
   const { context, learnt, cost, addedTokens } = served;
   const knobs = usualKnobs(scheduler);
   const settings = served.settings(knobs);
   const longest = settings.maxRequestTokens - addedTokens;
-  const shape = withOverhead(userWorkload(lengths, 500, 1, seed + 500, longest), addedTokens);
-  const rateQps = load * saturationQps(settings, shape, cost);
-  const requests = userWorkload(lengths, Math.ceil(SECONDS * rateQps), rateQps, seed, longest);
-  const run = await measureAndCompare(context, learnt, knobs, requests, [], {
-    folder: join(folder, "runs", `${name.replaceAll(/[ ,%]+/g, "-")}-${seed}-${Date.now()}`),
-    seed: String(seed),
-    phase: name,
+  const loads = cases.map(({ name, lengths, load }) => {
+    const shape = withOverhead(userWorkload(lengths, 500, 1, seed + 500, longest), addedTokens);
+    const rateQps = load * saturationQps(settings, shape, cost);
+    const requests = userWorkload(lengths, Math.ceil(SECONDS * rateQps), rateQps, seed, longest);
+    const streams = `${name.replaceAll(/[ ,%]+/g, "-")}.streams.jsonl`;
+    return { rateQps, requests, seed: String(seed), phase: name, streams };
   });
-  const small = (pairs: readonly (readonly [number, number])[]) =>
-    pairs.map(([p, m]) => [Math.round(1e5 * p), Math.round(1e5 * m)] as const);
+  const at = join(folder, "runs", `${server}-${seed}-${Date.now()}`);
+  const runs = await measureAndCompare(context, learnt, knobs, loads, [], at);
+  const { model: name, machine } = learnt.profile;
+  runs.forEach((run, i) => {
+    const { rateQps, requests } = loads[i] as (typeof loads)[number];
+    const about = { model: name, machine, rateQps, requests: requests.count };
+    keep(cases[i] as CalibrationCase, run, about);
+  });
+}
+
+/** Appends a run to the results and prints its figures. */
+function keep(
+  { name, load }: CalibrationCase,
+  run: CalibratedRun,
+  of: Pick<KeptRun, "model" | "machine" | "rateQps" | "requests">,
+): void {
   const line: KeptRun = {
     schema: "millrace.calibration-run/1",
     case: name,
-    model: learnt.profile.model,
+    ...of,
     date: new Date().toISOString().slice(0, 10),
-    machine: learnt.profile.machine,
     load,
-    rateQps,
     seed,
-    requests: requests.count,
     stepBias: run.stepBias,
     foreignCores: run.machine.foreignCores,
     stolenCores: run.machine.stolenCores,

@@ -1,6 +1,6 @@
 /**
- * What searches the label vectors for hard negatives cheapest, by the number of labels: the exact scan, lists by direction, the
- * graph of usearch (where the package is installed). Made-up data, vectors after two epochs at 128 dimensions, the best 64 of
+ * What searches the label vectors for hard negatives cheapest, by the number of labels: the exact scan, lists by direction,
+ * codes of 4 bits, the graph of usearch (where the package is installed). Made-up data, vectors after two epochs at 128 dimensions, the best 64 of
  * each point, one thread. Environment: BENCH_LABELS (4096,35000,131072).
  */
 import {
@@ -10,7 +10,6 @@ import {
   floats,
   makeData,
   presets,
-  recallOf,
   Trainer,
   type TrainOptions,
 } from "@millrace/extreme";
@@ -37,7 +36,7 @@ for (const labels of sizes) {
   const { heap, dim, classifier } = model;
   const sample = trainer.sample(queries);
   const some = sample.subarray(0, 256 * dim);
-  for (const kind of ["exact", "ivf", "hnsw"] as const) {
+  for (const kind of ["exact", "ivf", "codes", "hnsw"] as const) {
     const mark = heap.used;
     const z = floats(heap, sample.length);
     z.view.set(sample);
@@ -46,13 +45,22 @@ for (const labels of sizes) {
       const index = createIndex(heap, labels, dim, kind);
       report(
         `${what}: build`,
-        cpuSeconds(() => index.build(classifier)),
+        cpuSeconds(() => index.build(classifier, { queries: some })),
         "CPU s",
       );
-      const { recall } =
-        kind === "ivf"
-          ? calibrate(heap, index, classifier, labels, dim, some, k, options.indexRecall)
-          : { recall: recallOf(heap, index, classifier, labels, dim, some, k) };
+      const most = 4 * (index.effort?.value ?? 0);
+      const { recall } = calibrate(
+        heap,
+        index,
+        classifier,
+        labels,
+        dim,
+        some,
+        k,
+        options.indexRecall,
+        undefined,
+        most,
+      );
       const points = sample.length / dim;
       const search = cpuSeconds(() => index.search(z, points, classifier, k, { spare: 0 }));
       report(`${what}: search of 1,000 points`, (1e3 * search) / points, "CPU s");

@@ -1,7 +1,7 @@
 /**
  * Extreme classification at a million labels. A sampled step at a million labels against one at 131,072 (256 dimensions); an epoch
- * over 1.3 million labels at 128 dimensions with what the process occupies, and a refresh, measured on a part of the points; the
- * serving index over the vectors of that epoch. Environment: BENCH_PARTS (step,epoch), BENCH_LABELS (1300000), BENCH_POINTS
+ * over 1.3 million labels at 128 dimensions with what the process occupies, and a refresh, measured on a part of the points.
+ * Environment: BENCH_PARTS (step,epoch), BENCH_LABELS (1300000), BENCH_POINTS
  * (all), BENCH_REFRESH_POINTS (20000).
  */
 import {
@@ -10,11 +10,9 @@ import {
   defaultTrainOptions,
   floats,
   makeData,
-  Predictor,
   presets,
   Trainer,
   type TrainOptions,
-  takeRows,
 } from "@millrace/extreme";
 import { median, report } from "./harness.ts";
 
@@ -94,31 +92,5 @@ if (parts.includes("epoch")) {
   report("a whole refresh, from these", perPoint * trainer.points, "CPU s");
   report("shortfall of recall of the best 32", 1 - recall, "", 0.3);
   heap.release(mark);
-  const serving = cpuNow();
-  const predictor = new Predictor(
-    {
-      model,
-      vectorizer: null,
-      labelTexts: null,
-      removed: new Set(),
-      sample: sample.slice(0, 512 * dim),
-    },
-    { index: "ivf", recall: 0.95 },
-  );
-  report("serving index with its check at 1.3M x 128", cpuNow() - serving, "CPU s", 600);
-  report("shortfall of recall@5 when serving", 1 - predictor.check.recall, "", 0.05);
-  report("lists that an answer looks into", predictor.check.probes ?? 0, "");
-  const test = dataset.test?.features;
-  if (test !== undefined) {
-    const times = Array.from({ length: 1500 }, (_, i) => {
-      const row = takeRows(test, [i % test.rows]);
-      const start = performance.now();
-      predictor.rankRows(row, 5);
-      return performance.now() - start;
-    });
-    const sorted = times.slice(500).sort((a, b) => a - b);
-    report("answer at 1.3M x 128, p50", sorted[500] ?? Number.NaN, "ms");
-    report("answer at 1.3M x 128, p99", sorted[990] ?? Number.NaN, "ms", 5);
-  }
   report("memory of the process at the end", gigabytes(), "GB");
 }

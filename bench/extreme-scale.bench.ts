@@ -1,13 +1,11 @@
 /**
  * Extreme classification at size: 131,072 made-up labels at 256 dimensions, 300,000 points. A sampled step against a step of the
- * full loss; an epoch and a refresh; the index on trained vectors; answers one at a time. Environment: BENCH_LABELS (131072).
+ * full loss; an epoch and a refresh; the index on trained vectors. Environment: BENCH_LABELS (131072).
  */
-import { Rng } from "@millrace/core";
 import {
   createIndex,
   defaultTrainOptions,
   makeData,
-  Predictor,
   presets,
   Trainer,
   type TrainOptions,
@@ -60,36 +58,10 @@ report(
   "CPU s",
   15,
 );
-const sample = trainer.sample(256);
 report("recall@32 of the index for negatives, shortfall of 1", 1 - (second.recall ?? 0), "", 0.3);
 heap.release(mark);
 const sampled = await stepSeconds(trainer, 40);
 report("sampled step at 131K x 256", 1e3 * sampled, "CPU ms");
-
-const predictor = new Predictor(
-  {
-    model,
-    vectorizer: null,
-    labelTexts: null,
-    removed: new Set(),
-    sample,
-  },
-  { index: "ivf", recall: 0.95 },
-);
-report("recall@5 when serving, shortfall of 1", 1 - predictor.check.recall, "", 0.05);
-const test = dataset.test?.features;
-if (test !== undefined) {
-  const rng = new Rng("serve");
-  const rows = Array.from({ length: 1500 }, () => takeRows(test, [rng.int(0, test.rows - 1)]));
-  const times = rows.map((row) => {
-    const start = performance.now();
-    predictor.rankRows(row, 5);
-    return performance.now() - start;
-  });
-  const sorted = times.slice(500).sort((a, b) => a - b);
-  report("answer at 131K x 256, p50", sorted[500] ?? Number.NaN, "ms");
-  report("answer at 131K x 256, p99", sorted[990] ?? Number.NaN, "ms", 2);
-}
 
 const full = new Trainer(
   {

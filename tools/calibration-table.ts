@@ -8,7 +8,8 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { quantilesOf } from "@millrace/sim/twin";
-import type { FoundRate, KeptCapacity, KeptRun } from "../bench/calibration-cases.ts";
+import type { KeptCapacity, KeptRun } from "../bench/calibration-cases.ts";
+import type { FoundRate } from "../packages/cli/src/calibration/crossing.ts";
 import { disturbed } from "../packages/cli/src/calibration/machine.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -114,22 +115,30 @@ function capacityTable(runs: readonly KeptCapacity[]): readonly string[] {
   if (first === undefined) return [];
   const rate = ({ qps, bound }: FoundRate): string =>
     `${bound === null ? "" : `${bound} `}${qps.toFixed(2)}`;
+  const errorOf = (run: KeptCapacity): readonly number[] =>
+    run.measuredQps.bound === null ? [run.predictedQps / run.measuredQps.qps - 1] : [];
   const rows = runs.map((run) => [
     run.scheduler,
-    rate(run.predictedQps),
+    run.predictedQps.toFixed(2),
     rate(run.measuredQps),
-    run.predictedQps.bound === null && run.measuredQps.bound === null
-      ? percent(run.predictedQps.qps / run.measuredQps.qps - 1)
-      : "–",
+    ...[percent(errorOf(run)[0] ?? Number.NaN)].map((text) => (text.endsWith("NaN") ? "–" : text)),
     run.asProfiledQps.toFixed(2),
-    run.probes.map((p) => `${p.predicted.toFixed(2)} / ${p.measured.toFixed(2)}`).join(", "),
+    run.limit,
+    run.probes
+      .map((p) => `${p.rateQps.toFixed(2)}: ${p.predicted.toFixed(2)} / ${p.pressure.toFixed(2)}`)
+      .join(", "),
     run.probes.map((p) => percent(p.stepBias)).join(", "),
     String(run.requests),
     String(run.seed),
-    run.probes.some(({ doubts }) => doubts.length > 0) ? "disturbed" : "",
+    run.probes.some((p) => p.disturbed) ? "disturbed" : "",
   ]);
+  const undisturbed = runs.filter(({ probes }) => !probes.some((p) => p.disturbed));
+  const sums = [...new Set(runs.map(({ scheduler }) => scheduler))].map(
+    (name) =>
+      `${name} ${spread(undisturbed.filter((run) => run.scheduler === name).flatMap(errorOf))}`,
+  );
   return [
-    `${first.model} on ${first.machine}, one thread; ${first.date}; requests per second under \`${first.slo}\`; pressure is the worst promised figure over its limit at the rates tried.`,
+    `${first.model} on ${first.machine}, one thread; ${[...new Set(runs.map(({ date }) => date))].join(", ")}; requests per second under \`${first.slo}\`; pressure is the worst promised figure over its limit. Error, median (lowest … highest) over undisturbed runs: ${sums.join("; ")} %.`,
     "",
     ...markdown(
       [
@@ -138,7 +147,8 @@ function capacityTable(runs: readonly KeptCapacity[]): readonly string[] {
         "measured",
         "error, %",
         "predicted at the profile's speed",
-        "pressure, predicted / measured",
+        "limited by",
+        "rates tried: pressure predicted / measured",
         "step time, %",
         "requests",
         "seed",

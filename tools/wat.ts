@@ -64,6 +64,8 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "f32.div": [0x95],
   "f32.sqrt": [0x91],
   "f32.neg": [0x8c],
+  "f32.min": [0x96],
+  "f32.max": [0x97],
   "f32.eq": [0x5b],
   "f32.gt": [0x5e],
   "f32.lt": [0x5d],
@@ -89,17 +91,25 @@ const plain: Readonly<Record<string, readonly number[]>> = {
   "f32x4.min": [0xfd, 0xe8, 0x01],
   "f32x4.max": [0xfd, 0xe9, 0x01],
   "i32x4.add": [0xfd, 0xae, 0x01],
+  "i32x4.sub": [0xfd, 0xb1, 0x01],
   "i32x4.shl": [0xfd, 0xab, 0x01],
   "i32x4.shr_u": [0xfd, 0xad, 0x01],
   "i32x4.mul": [0xfd, 0xb5, 0x01],
   "i32x4.dot_i16x8_s": [0xfd, 0xba, 0x01],
   "i16x8.extend_low_i8x16_u": [0xfd, 0x89, 0x01],
   "i16x8.extend_high_i8x16_u": [0xfd, 0x8a, 0x01],
+  "i8x16.swizzle": [0xfd, 0x0e],
+  "i8x16.splat": [0xfd, 0x0f],
+  "i8x16.add": [0xfd, 0x6e],
   "i16x8.shl": [0xfd, 0x8b, 0x01],
+  "i16x8.shr_u": [0xfd, 0x8d, 0x01],
   "i16x8.add": [0xfd, 0x8e, 0x01],
+  "i16x8.sub": [0xfd, 0x91, 0x01],
   "i16x8.q15mulr_sat_s": [0xfd, 0x82, 0x01],
   "i32x4.extend_low_i16x8_s": [0xfd, 0xa7, 0x01],
   "i32x4.extend_high_i16x8_s": [0xfd, 0xa8, 0x01],
+  "i32x4.extend_low_i16x8_u": [0xfd, 0xa9, 0x01],
+  "i32x4.extend_high_i16x8_u": [0xfd, 0xaa, 0x01],
   "i32x4.shr_s": [0xfd, 0xac, 0x01],
   "i16x8.narrow_i32x4_u": [0xfd, 0x86, 0x01],
   "i32x4.min_s": [0xfd, 0xb6, 0x01],
@@ -123,7 +133,10 @@ const laneStores: Readonly<Record<string, readonly [readonly number[], number]>>
   "v128.store8_lane": [[0xfd, 0x58], 0],
   "v128.store32_lane": [[0xfd, 0x5a], 2],
 };
-const lanes: Readonly<Record<string, readonly number[]>> = { "f32x4.extract_lane": [0xfd, 0x1f] };
+const lanes: Readonly<Record<string, readonly number[]>> = {
+  "i32x4.extract_lane": [0xfd, 0x1b],
+  "f32x4.extract_lane": [0xfd, 0x1f],
+};
 
 function unsigned(value: number): number[] {
   const bytes: number[] = [];

@@ -53,6 +53,18 @@ export class Session {
     this.paintNote = paintOf(stderr);
   }
 
+  /** A session that tells nobody anything, for work within other work. */
+  static silent(): Session {
+    const nowhere = { write: () => true };
+    return new Session(
+      {
+        ...{ stdout: nowhere, stderr: nowhere, environment: { CI: "1" } },
+        now: () => performance.now(),
+      },
+      { quiet: true },
+    );
+  }
+
   /** Cells of a line of stdout; Infinity when it is not a terminal, so that piped tables are whole. */
   get width(): number {
     const { isTTY, columns } = this.surroundings.stdout;

@@ -9,7 +9,8 @@ Three ways in, from the least change to the most:
 * ``Batches(socket, copy=False)`` hands out views into the staging ring. A view is valid until ``batch.release()``, which
   has to be called; the service waits for it.
 
-``instrument(batches)`` around any of these, or around a DataLoader, tells ``millrace data analyze`` the time of each step.
+``instrument(batches)`` around any of these, or around a DataLoader, tells ``millrace data analyze`` the time of each step;
+``leased(batches, lease)`` tells it to the scheduler that started the program, and hands its grants on.
 
 Needs numpy; torch only for ``as_torch=True``. Start the service with ``millrace data serve``.
 """
@@ -27,9 +28,9 @@ import time
 import numpy as np
 
 from millrace_cache import ByteCache, open  # noqa: A004
-from millrace_steps import instrument
+from millrace_steps import instrument, leased
 
-__all__ = ["Batch", "Batches", "ByteCache", "ServiceError", "instrument", "open"]
+__all__ = ["Batch", "Batches", "ByteCache", "ServiceError", "instrument", "leased", "open"]
 
 _PROTOCOL = 3
 _TYPES = {"u8": np.dtype(np.uint8), "f32": np.dtype(np.float32), "i32": np.dtype(np.int32)}
@@ -156,6 +157,7 @@ class Batches:
 
             self._torch = torch
         self._reconnect_seconds = reconnect_seconds
+        self._wished = {}
         self._welcome = None
         self._expect = None
         self._socket = None
@@ -175,6 +177,23 @@ class Batches:
             "fetch_seconds": self._fetched,
             "prep_seconds": self._waited - self._fetched,
         }
+
+    def set_cache_bytes(self, count):
+        """Bytes of the service's byte cache for this job's part; from the next epoch on."""
+        self._wish(cacheBytes=int(count))
+
+    def set_workers(self, count):
+        """Producers of the service for this job's part, at least 1; from the next epoch on."""
+        self._wish(producers=int(count))
+
+    def _wish(self, **wish):
+        # Kept, since the next service has not heard it.
+        self._wished.update(wish)
+        if self._socket is not None and self._wished:
+            try:
+                self._socket.sendall(json.dumps({"kind": "wish", **self._wished}).encode() + b"\n")
+            except OSError:
+                pass
 
     # The place.
 
@@ -284,6 +303,7 @@ class Batches:
             self._go(welcome["at"])
             self._place = True
         self._hear(b"")
+        self._wish()
 
     def _reconnect(self):
         until = time.monotonic() + self._reconnect_seconds

@@ -1,4 +1,4 @@
-"""Steps of a training program, for ``millrace data analyze`` (docs/data-analyze.md); part of millrace_loader."""
+"""Steps of a training program, told to ``millrace data analyze`` or to its scheduler; part of millrace_loader."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import time
 
-__all__ = ["instrument"]
+__all__ = ["instrument", "leased"]
 
 
 def instrument(batches):
@@ -77,3 +77,53 @@ def _samples(batch):
     if isinstance(batch, (tuple, list)):
         return len(batch[0])
     return len(batch)
+
+
+def leased(batches, lease, step=0):
+    """``batches``, each of which is reported to the scheduler when it was used; an epoch ends early when that asks to stop.
+
+    ``lease`` is what ``millrace_lease.take()`` gave; None: ``batches`` itself. ``step`` is the number of batches used in
+    earlier starts. What the lease grants becomes the cache and the workers of ``batches`` where it has
+    ``set_cache_bytes`` and ``set_workers``, from its next epoch on. See ``instrument`` for what a batch may be.
+    """
+    return batches if lease is None else _Leased(batches, lease, step)
+
+
+class _Leased:
+    def __init__(self, batches, lease, step):
+        self._batches = batches
+        self._lease = lease
+        self._step = step
+        self._granted = {}
+        self._follow()
+
+    def __len__(self):
+        return len(self._batches)
+
+    def __getattr__(self, name):
+        return getattr(self._batches, name)
+
+    def __iter__(self):
+        source = iter(self._batches)
+        while not self._lease.stopping:
+            self._follow()
+            began = time.monotonic()
+            batch = next(source, None)
+            if batch is None:
+                return
+            samples = _samples(batch)
+            handed = time.monotonic()
+            try:
+                yield batch
+            finally:
+                self._step += 1
+                self._lease.report(self._step, time.monotonic() - handed, handed - began, samples)
+
+    def _follow(self):
+        """Hands on what changed of the grant; the source acts at its next epoch."""
+        grant = self._lease.grant
+        wanted = {"set_cache_bytes": grant["cacheBytes"], "set_workers": max(1, int(grant["cpus"]))}
+        for name, value in wanted.items():
+            if self._granted.get(name) != value and hasattr(self._batches, name):
+                getattr(self._batches, name)(value)
+            self._granted[name] = value

@@ -24,6 +24,11 @@ export { defaultSocket, startService } from "./daemon/start-service.ts";
 export { Arena } from "./fetch/arena.ts";
 export { FileReader, type FileReaderOptions, type ReadMode } from "./fetch/file-reader.ts";
 export type * from "./fetch/storage-reader.ts";
+export {
+  type LeasableSource,
+  LeasedSource,
+  type LeasedSourceOptions,
+} from "./lease/leased-source.ts";
 export type * from "./loader/bad-samples.ts";
 export { DataLoader, type LoaderOptions } from "./loader/loader.ts";
 export { HttpReader, type HttpReaderOptions } from "./peers/http-reader.ts";

@@ -1,4 +1,6 @@
 export * from "./cost/black-box.ts";
+export type { ObservedStream } from "./cost/black-box-steps.ts";
+export { type Lengths, shareBeyond } from "./cost/black-box-uncertainty.ts";
 export * from "./cost/fit-error.ts";
 export * from "./cost/jitter.ts";
 export * from "./cost/loop-fit.ts";

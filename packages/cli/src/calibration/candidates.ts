@@ -39,6 +39,16 @@ const chunked: readonly SchedulerName[] = [
   "vllm-v1",
 ];
 
+/** As schedulers are compared: Sarathi-Serve with chunks of 128, the others with whole prompts; up to 32 sequences. */
+export function usualKnobs(scheduler: SchedulerName): Knobs {
+  return {
+    scheduler,
+    chunkSize: scheduler === "sarathi-serve" ? 128 : null,
+    batchSizeCap: 32,
+    pageBytes: null,
+  };
+}
+
 /** All settings that are tried. */
 export function knobGrid({ schedulers, chunks, caps, page }: CalibrateOptions): readonly Knobs[] {
   return schedulers.flatMap((scheduler) =>

@@ -7,18 +7,13 @@ import type { TwinSettings } from "@millrace/sim/twin";
 import { type OpenedConfig, readServeConfig } from "../engine/serve-config.ts";
 import { stepProfile } from "../engine/step-profile.ts";
 import type { Session } from "../session.ts";
-import { type Knobs, serveFlags, twinOf } from "./candidates.ts";
+import { type Knobs, serveFlags, twinOf, usualKnobs } from "./candidates.ts";
 import { transportSamples } from "./measured.ts";
-import { runStage, wordsOf } from "./stage.ts";
-import { probeWorkload } from "./workloads.ts";
+import { ownSeconds, runOf, Stage, wordsOf } from "./stage.ts";
+import { probeWorkload, warmUpWorkload } from "./workloads.ts";
 
 /** Settings that the serving loop is learnt with. */
-export const LEARN_KNOBS: Knobs = {
-  scheduler: "sarathi-serve",
-  chunkSize: 128,
-  batchSizeCap: 32,
-  pageBytes: null,
-};
+export const LEARN_KNOBS: Knobs = usualKnobs("sarathi-serve");
 
 export interface GridChoice {
   readonly quick: boolean;
@@ -97,19 +92,20 @@ export async function learnLoop(
   const flags = serveFlags(LEARN_KNOBS, options.engine);
   const { engine, card } = readServeConfig(flags);
   const settings: TwinSettings = twinOf(engine, model.geometry, card.contextTokens);
-  const { run } = await runStage({
+  await using stage = await Stage.open({
     serve: wordsOf(flags),
     modelPath: engine.modelPath,
     modelName: card.name,
     folder: join(options.folder, "learn"),
-    requests: probeWorkload(profile, settings, options.seconds),
-    seed: "calibrate/probe",
-    cost: new ProfileCost(profile),
-    anchor: null,
     signal: options.signal,
-    onProgress: (done, total, note) =>
-      progress.update({ phase: "learning the serving loop", done, total, note }),
   });
+  const update = (done: number, total: number, note: string): void =>
+    progress.update({ phase: "learning the serving loop", done, total, note });
+  const warmUp = warmUpWorkload(profile, settings, ownSeconds("warmUp", options.seconds));
+  await stage.send(warmUp, "calibrate/warm-up", update);
+  const probe = probeWorkload(profile, settings, options.seconds);
+  const sent = await stage.send(probe, "calibrate/probe", update);
+  const run = runOf(sent, await stage.close(), new ProfileCost(profile));
   progress.end();
   return {
     ...profile,

@@ -1,10 +1,14 @@
-/** One load on the real server beside its prediction. */
+/** Loads on the real server beside their predictions. */
+import { join } from "node:path";
 import { InvariantError } from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
 import {
   atSpeed,
   ProfileCost,
   type RequestTable,
   type ServedRun,
+  type StepProfile,
+  type StepSpeed,
   speedBetween,
   stepResiduals,
 } from "@millrace/serving";
@@ -14,73 +18,146 @@ import {
   predictRun,
   type SplitRequest,
   splitOf,
+  type TwinCost,
   type TwinSettings,
   type TwinSlo,
 } from "@millrace/sim/twin";
 import { readServeConfig } from "../engine/serve-config.ts";
 import { type Knobs, serveFlags, twinOf } from "./candidates.ts";
+import { type MeasuredRun, observedStreams } from "./measured.ts";
 import type { CalibrationContext, Learnt } from "./pipeline.ts";
 import type { CalibratedRun } from "./result.ts";
-import { runStage, type Stage, wordsOf } from "./stage.ts";
-import { anchorWorkload, withOverhead } from "./workloads.ts";
+import { ownSeconds, runOf, type Sent, Stage, speedOf, wordsOf } from "./stage.ts";
+import { anchorWorkload, warmUpWorkload, withOverhead } from "./workloads.ts";
 
 /** Times that a prediction is drawn: near capacity the figures of single draws differ by a tenth and more. */
 const DRAWS = 21;
-/** Seconds of the loads that the speed of the machine is taken from, before and after. */
-const ANCHOR_SECONDS = { before: 5, after: 3 };
 
-export interface RunPlace {
-  /** For the engine's logs. */
-  readonly folder: string;
+/** A load to predict and to measure. */
+export interface Load {
+  readonly requests: RequestTable;
   /** Of the prompts' words and of the draws. */
   readonly seed: string;
   /** For the progress line. */
   readonly phase: string;
+  /** File beside the engine's logs for the streams as clients saw them. */
+  readonly streams: string;
 }
 
-/**
- * Predicts, measures, compares. What is predicted rests on the profile and on how fast steps of another load were right
- * before and right after; nothing of the measured load goes into it.
- */
-export async function measureAndCompare(
+/** A served model, ready for loads: how it is made, and the load that tells the machine's speed. */
+export interface Served {
+  readonly stage: Stage;
+  readonly settings: TwinSettings;
+  readonly profile: StepProfile;
+  /** Sends the load that the speed of the machine is taken from. */
+  readonly anchor: (part: "before" | "after") => Promise<Sent>;
+  readonly send: (load: Pick<Load, "requests" | "seed" | "phase">) => Promise<Sent>;
+}
+
+/** Starts the server of a setting. Its first seconds, in which it is still getting faster, are spent when this resolves. */
+export async function serveKnobs(
   { session, options, signal }: CalibrationContext,
   { profile, geometry }: Learnt,
   knobs: Knobs,
-  requests: RequestTable,
-  slo: readonly TwinSlo[],
-  place: RunPlace,
-): Promise<CalibratedRun> {
+  folder: string,
+): Promise<Served> {
   const flags = serveFlags(knobs, options.engine);
   const { engine, card } = readServeConfig(flags);
   const settings = twinOf(engine, geometry, card.contextTokens);
-  const { transport } = profile;
   const progress = session.progress();
-  const asProfiled = new ProfileCost(profile);
-  const stage = await runStage({
-    serve: wordsOf(flags),
-    modelPath: engine.modelPath,
+  progress.update({ phase: "starting the server", done: 0, total: 0 });
+  const { modelPath } = engine;
+  const words = wordsOf(flags);
+  const stage = await Stage.open({
+    serve: words,
+    modelPath,
     modelName: card.name,
-    folder: place.folder,
-    requests,
-    seed: place.seed,
-    cost: asProfiled,
-    anchor: {
-      before: anchorWorkload(profile, settings, ANCHOR_SECONDS.before),
-      after: anchorWorkload(profile, settings, ANCHOR_SECONDS.after),
-    },
+    folder,
     signal,
-    onProgress: (done, total, note) => progress.update({ phase: place.phase, done, total, note }),
   });
-  progress.end();
-  checkTwin(settings, stage);
-  const { run, machine } = stage;
-  const speed = speedBetween(machine.before, machine.after);
+  const own = (requests: RequestTable, seed: string): Promise<Sent> =>
+    stage.send(requests, seed, (done, total) =>
+      progress.update({ phase: "how fast is the machine now?", done, total }),
+    );
+  await own(
+    warmUpWorkload(profile, settings, ownSeconds("warmUp", options.learnSeconds)),
+    "calibrate/warm-up",
+  );
+  return {
+    stage,
+    settings,
+    profile,
+    anchor: (part) =>
+      own(
+        anchorWorkload(profile, settings, ownSeconds(part, options.learnSeconds)),
+        "calibrate/anchor",
+      ),
+    send: ({ requests, seed, phase }) =>
+      stage.send(requests, seed, (done, total, note) =>
+        progress.update({ phase, done, total, note }),
+      ),
+  };
+}
+
+/**
+ * Predicts, measures, compares, load by load on one server. What is predicted rests on the profile and on how fast steps of
+ * another load were right before and right after each; nothing of the measured loads goes into it.
+ */
+export async function measureAndCompare(
+  context: CalibrationContext,
+  learnt: Learnt,
+  knobs: Knobs,
+  loads: readonly Load[],
+  slo: readonly TwinSlo[],
+  folder: string,
+): Promise<readonly CalibratedRun[]> {
+  const served = await serveKnobs(context, learnt, knobs, folder);
+  await using stage = served.stage;
+  const anchors = [await served.anchor("before")];
+  const sent: Sent[] = [];
+  for (const load of loads) {
+    sent.push(await served.send(load));
+    anchors.push(await served.anchor("after"));
+  }
+  context.session.progress().end();
+  const logs = await stage.close();
+  const cost = new ProfileCost(learnt.profile);
+  const speeds = anchors.map((one) => speedOf(one, logs, cost));
+  return loads.map((load, i) => {
+    const one = sent[i] as Sent;
+    const run = runOf(one, logs, cost);
+    const streams = observedStreams(run).map((stream) => `${JSON.stringify(stream)}\n`);
+    writeFileAtomic(join(folder, load.streams), streams.join(""));
+    const around = { before: speeds[i] ?? null, after: speeds[i + 1] ?? null };
+    return compared(served, load, run, slo, { ...one.watch, ...around });
+  });
+}
+
+/** What a twin predicts with, at the speed of the moment. */
+export function twinCostAt(
+  profile: StepProfile,
+  speed: StepSpeed | null,
+): TwinCost & { readonly cost: ProfileCost } {
   const now = speed === null ? profile : atSpeed(profile, speed);
-  const cost = new ProfileCost(now);
-  const asServed = withOverhead(requests, transport?.addedTokens ?? 0);
-  const jitter = profile.loop?.jitter ?? null;
+  return {
+    cost: new ProfileCost(now),
+    transport: profile.transport,
+    jitter: profile.loop?.jitter ?? null,
+  };
+}
+
+function compared(
+  { settings, profile }: Served,
+  { requests, seed }: Load,
+  run: MeasuredRun,
+  slo: readonly TwinSlo[],
+  machine: CalibratedRun["machine"],
+): CalibratedRun {
+  checkTwin(settings, run);
+  const now = twinCostAt(profile, speedBetween(machine.before, machine.after));
+  const asServed = withOverhead(requests, profile.transport?.addedTokens ?? 0);
   const draws = Array.from({ length: DRAWS }, (_, i) =>
-    predictRun(settings, asServed, { cost, transport, jitter }, `${place.seed}/draw/${i}`),
+    predictRun(settings, asServed, now, `${seed}/draw/${i}`),
   );
   const limit = (metric: TwinSlo["metric"], otherwise: number): number =>
     slo.find((term) => term.metric === metric)?.limitSeconds ?? otherwise;
@@ -92,7 +169,8 @@ export async function measureAndCompare(
     },
     { ttftSeconds: limit("ttft", 2), tbtSeconds: limit("tbt", 0.1) },
   );
-  const residuals = stepResiduals(cost, run.steps);
+  const asProfiled = new ProfileCost(profile);
+  const residuals = stepResiduals(now.cost, run.steps);
   const biasOf = (groups: typeof residuals): number =>
     groups.find(({ by }) => by === "all")?.bias ?? Number.NaN;
   return {
@@ -121,8 +199,8 @@ function splitRequests({ twin, clients }: PredictedRun): readonly SplitRequest[]
 }
 
 /** The engine must be the one that was predicted. */
-function checkTwin(settings: TwinSettings, { run }: Stage): void {
-  const { kv, maxRequestTokens, maxWaiting } = run.engine.head;
+function checkTwin(settings: TwinSettings, { engine }: MeasuredRun): void {
+  const { kv, maxRequestTokens, maxWaiting } = engine.head;
   const planned = JSON.stringify([settings.kv, settings.maxRequestTokens, settings.maxWaiting]);
   const real = JSON.stringify([kv, maxRequestTokens, maxWaiting]);
   if (planned !== real)

@@ -91,6 +91,14 @@ export async function send(options: SendOptions): Promise<ClientRun> {
   }
 }
 
+/** The requests as their client saw them, on its own clock. */
+export function seenByClient({ records }: ClientRun): readonly ClientRequest[] {
+  return records.map((record) => ({
+    arrivedAt: record.scheduledUs / 1e6,
+    tokenAt: tokenTimes(record).map((us) => us / 1e6),
+  }));
+}
+
 /** A client's request with the engine's view of it; null where the engine never got it. */
 export interface JoinedRequest {
   readonly client: ClientRequest;

@@ -17,7 +17,7 @@ import { doubtsOf } from "./doubts.ts";
 import { LEARN_KNOBS, learnLoop, measureProfile, type OpenedModel, openModel } from "./learn.ts";
 import { measureAndCompare } from "./measure.ts";
 import type { CalibrateOptions } from "./options.ts";
-import { type CalibratedRun, type CalibrateResult, summarizeFigures } from "./result.ts";
+import { type CalibrateResult, summarizeFigures } from "./result.ts";
 import { wordsOf } from "./stage.ts";
 import { userWorkload, usualSlo, withOverhead } from "./workloads.ts";
 
@@ -77,7 +77,7 @@ async function known(
 
 /** The whole loop. */
 export async function calibrate(context: CalibrationContext): Promise<CalibrateResult> {
-  const { options, session } = context;
+  const { options } = context;
   const learnt = await learn(context);
   const { profile, config, geometry } = learnt;
   const profileFile = join(options.out, "profile.json");
@@ -97,16 +97,14 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
   if (!(rateQps > 0))
     throw new InvariantError("no setting keeps the promises at any rate; lower them with --slo");
   const requests = userWorkload(options.lengths, options.requests, rateQps, options.seed, most);
-  const runs: CalibratedRun[] = [];
-  for (let repeat = 0; repeat < options.repeats; repeat++)
-    runs.push(
-      await measureAndCompare(context, learnt, winner.knobs, requests, slo, {
-        folder: join(options.out, `run-${repeat + 1}`),
-        seed: `${options.seed}/${repeat}`,
-        phase: `measuring ${repeat + 1}/${options.repeats}`,
-      }),
-    );
-  session.progress().end();
+  const loads = Array.from({ length: options.repeats }, (_, i) => ({
+    requests,
+    seed: `${options.seed}/${i}`,
+    phase: `measuring ${i + 1}/${options.repeats}`,
+    streams: `run-${i + 1}.streams.jsonl`,
+  }));
+  const folder = join(options.out, "served");
+  const runs = await measureAndCompare(context, learnt, winner.knobs, loads, slo, folder);
   return {
     schema: "millrace.calibrate/1",
     model: config.card.name,

@@ -1,30 +1,24 @@
 /**
- * One load on one server: starts it, sends, stops it, and joins what client and engine saw. Before and after the load a
- * short one of another kind runs on the same server, from whose steps the speed of the machine at that moment is taken.
+ * A server that loads are sent to one after the other, and what client and engine saw of each. The engine's logs are whole
+ * when it has ended, so that runs are read off after the last load.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { readTextFile, writeFileAtomic } from "@millrace/core/node";
+import { readTextFile } from "@millrace/core/node";
 import {
   type DecisionHead,
+  type DecisionLine,
   type ProfileCost,
   parseDecisions,
   parseStepTimings,
   type RequestTable,
   type StepSpeed,
+  type StepTimed,
   stepSpeed,
 } from "@millrace/serving";
 import { disturbed, type MachineWatch, watchMachine } from "./machine.ts";
-import {
-  type ClientRun,
-  joinRun,
-  type MeasuredRun,
-  observedStreams,
-  send,
-  spanOf,
-  stepsIn,
-} from "./measured.ts";
-import { startServer } from "./server.ts";
+import { type ClientRun, joinRun, type MeasuredRun, send, spanOf, stepsIn } from "./measured.ts";
+import { type StartedServer, startServer } from "./server.ts";
 
 export interface StageOptions {
   /** Words of `millrace serve`. */
@@ -33,92 +27,103 @@ export interface StageOptions {
   readonly modelName: string;
   /** Folder for the engine's logs; made when it is not there. */
   readonly folder: string;
-  readonly requests: RequestTable;
-  readonly seed: string;
-  /** Step times as profiled. */
-  readonly cost: ProfileCost;
-  /** The loads that the speed is taken from, before and after; null = it is not taken. */
-  readonly anchor: { readonly before: RequestTable; readonly after: RequestTable } | null;
   readonly signal: AbortSignal;
-  readonly onProgress: (done: number, total: number, note: string) => void;
 }
 
-/** What the machine did during a stage. */
+/** What the machine did during a load, and right before and after it. */
 export interface StageMachine extends MachineWatch {
   /** Speed right before the load and right after it; null where it was not taken, others disturbed it or too few steps ran. */
   readonly before: StepSpeed | null;
   readonly after: StepSpeed | null;
 }
 
-/** Seconds of the first load during which a new server is still getting faster. */
-const WARM_UP_SECONDS = 2;
-
 /** A load as its client saw it, and what the machine did meanwhile. */
-interface Sent {
+export interface Sent {
   readonly client: ClientRun;
   readonly watch: MachineWatch;
 }
 
-export interface Stage {
-  readonly run: MeasuredRun;
-  readonly machine: StageMachine;
+/** The engine's logs, of all loads. */
+export interface StageLogs {
+  readonly lines: readonly DecisionLine[];
+  readonly steps: readonly StepTimed[];
 }
 
-/** Runs it; the engine's logs and what clients saw are kept in the folder. Rejects with ENGINE_FAILED, INTERRUPTED. */
-export async function runStage(options: StageOptions): Promise<Stage> {
-  const { folder, signal, anchor, cost } = options;
-  mkdirSync(folder, { recursive: true });
-  const decisions = join(folder, "decisions.jsonl");
-  const timings = join(folder, "timings.jsonl");
-  const logs = ["--port", "0", "--decision-log", decisions, "--timing-log", timings];
-  const quiet = ["--set", "logs.requests=false"];
-  options.onProgress(0, options.requests.count, "starting the server");
-  const server = await startServer([...options.serve, ...logs, ...quiet], signal);
-  const sendTable = async (requests: RequestTable, seed: string): Promise<Sent> => {
+type OnProgress = (done: number, total: number, note: string) => void;
+
+/** A running server. To be closed, or disposed of where its logs are of no use. */
+export class Stage implements AsyncDisposable {
+  private readonly options: StageOptions;
+  private readonly server: StartedServer;
+
+  private constructor(options: StageOptions, server: StartedServer) {
+    this.options = options;
+    this.server = server;
+  }
+
+  /** Starts the server. Rejects with ENGINE_FAILED, INTERRUPTED. */
+  static async open(options: StageOptions): Promise<Stage> {
+    mkdirSync(options.folder, { recursive: true });
+    const [decisions, timings] = logFiles(options.folder);
+    const logs = ["--port", "0", "--decision-log", decisions, "--timing-log", timings];
+    const words = [...options.serve, ...logs, "--set", "logs.requests=false"];
+    return new Stage(options, await startServer(words, options.signal));
+  }
+
+  /** Sends requests at their times; one load after the other. Rejects with INTERRUPTED. */
+  async send(requests: RequestTable, seed: string, onProgress: OnProgress): Promise<Sent> {
+    const { modelName, modelPath, signal } = this.options;
     const stopWatch = watchMachine();
     const client = await send({
-      url: server.url,
-      model: options.modelName,
-      modelPath: options.modelPath,
+      url: this.server.url,
+      model: modelName,
+      modelPath,
       requests,
       seed,
       signal,
-      onProgress:
-        requests === options.requests
-          ? options.onProgress
-          : () => options.onProgress(0, options.requests.count, "how fast is the machine now?"),
+      onProgress,
     });
     return { client, watch: stopWatch() };
-  };
-  let load: Sent;
-  let before: Sent | null;
-  let after: Sent | null;
-  try {
-    before = anchor === null ? null : await sendTable(anchor.before, "calibrate/anchor");
-    load = await sendTable(options.requests, options.seed);
-    after = anchor === null ? null : await sendTable(anchor.after, "calibrate/anchor");
-  } finally {
-    await server.stop();
   }
-  const lines = parseDecisions(readTextFile(decisions), decisions);
-  const steps = parseStepTimings(readTextFile(timings), timings);
-  const speed = (of: Sent | null, warmUp: number): StepSpeed | null => {
-    if (of === null || disturbed(of.watch)) return null;
-    const { from, to } = spanOf(of.client, lines[0] as DecisionHead);
-    return stepSpeed(cost, stepsIn(steps, { from: from + warmUp, to }));
-  };
-  const run = joinRun(load.client, lines, steps, cost);
-  const streams = join(folder, "streams.jsonl");
-  writeFileAtomic(
-    streams,
-    observedStreams(run)
-      .map((one) => `${JSON.stringify(one)}\n`)
-      .join(""),
-  );
-  return {
-    run,
-    machine: { ...load.watch, before: speed(before, WARM_UP_SECONDS), after: speed(after, 0) },
-  };
+
+  /** Stops the server and reads its logs. */
+  async close(): Promise<StageLogs> {
+    await this.server.stop();
+    const [decisions, timings] = logFiles(this.options.folder);
+    return {
+      lines: parseDecisions(readTextFile(decisions), decisions),
+      steps: parseStepTimings(readTextFile(timings), timings),
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.server.stop();
+  }
+}
+
+function logFiles(folder: string): readonly [string, string] {
+  return [join(folder, "decisions.jsonl"), join(folder, "timings.jsonl")];
+}
+
+/** A load as both sides saw it. */
+export function runOf({ client }: Sent, logs: StageLogs, cost: ProfileCost): MeasuredRun {
+  return joinRun(client, logs.lines, logs.steps, cost);
+}
+
+/** How fast the steps of a load were against `cost`; null where others disturbed it or there were too few. */
+export function speedOf(sent: Sent, logs: StageLogs, cost: ProfileCost): StepSpeed | null {
+  if (disturbed(sent.watch)) return null;
+  return stepSpeed(cost, stepsIn(logs.steps, spanOf(sent.client, logs.lines[0] as DecisionHead)));
+}
+
+/**
+ * Seconds of the loads of our own: those in which a new server is still getting faster, and those that the speed of the
+ * machine is taken from, the first and those after each measured load. None is longer than the load to learn from.
+ */
+const OWN_SECONDS = { warmUp: 10, before: 5, after: 4 };
+
+export function ownSeconds(part: keyof typeof OWN_SECONDS, learnSeconds: number): number {
+  return Math.min(OWN_SECONDS[part], learnSeconds);
 }
 
 /** Flags by their camel-case names as words of a command line. */

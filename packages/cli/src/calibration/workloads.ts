@@ -21,13 +21,19 @@ interface Part {
   readonly share: number;
 }
 
-/** Alone, in company and crowded; in the end more than the engine can carry, so that batches become as large as they can. */
+/**
+ * Alone, in company, crowded, and more than the engine can carry, so that batches become as large as they can. Light and
+ * heavy load take turns: what the machine does within the minute falls on all alike.
+ */
 const PROBE: readonly Part[] = [
-  { mix: "long", load: 0.25, share: 0.15 },
-  { mix: "long", load: 0.6, share: 0.2 },
-  { mix: "long", load: 0.9, share: 0.2 },
-  { mix: "short", load: 0.6, share: 0.2 },
-  { mix: "short", load: 1.15, share: 0.25 },
+  { mix: "long", load: 0.25, share: 0.12 },
+  { mix: "long", load: 0.9, share: 0.12 },
+  { mix: "short", load: 0.6, share: 0.13 },
+  { mix: "short", load: 1.15, share: 0.13 },
+  { mix: "long", load: 0.25, share: 0.12 },
+  { mix: "short", load: 0.95, share: 0.13 },
+  { mix: "long", load: 0.6, share: 0.12 },
+  { mix: "short", load: 1.15, share: 0.13 },
 ];
 /** The load that the speed of the machine is taken from: the engine shall be busy all the time. */
 const ANCHOR: readonly Part[] = [
@@ -35,7 +41,7 @@ const ANCHOR: readonly Part[] = [
   { mix: "short", load: 0.95, share: 0.5 },
 ];
 /** Requests of a part after which nothing more is learnt of the machine's speed. */
-const ANCHOR_REQUESTS = 50;
+const ANCHOR_REQUESTS = 200;
 /** What a serving loop adds to a tight one, roughly: the load is laid out before it is known. */
 const LOOP_GUESS = 1.25;
 
@@ -60,6 +66,18 @@ export function anchorWorkload(
   return ownWorkload(profile, settings, ANCHOR, seconds, {
     seed: "calibrate/anchor",
     most: ANCHOR_REQUESTS,
+  });
+}
+
+/** The same mixes without a bound on their number, for a server's first seconds. */
+export function warmUpWorkload(
+  profile: StepProfile,
+  settings: TwinSettings,
+  seconds: number,
+): RequestTable {
+  return ownWorkload(profile, settings, ANCHOR, seconds, {
+    seed: "calibrate/warm-up",
+    most: Number.POSITIVE_INFINITY,
   });
 }
 

@@ -1,11 +1,12 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { makeModel } from "@millrace/ggml/gguf";
 import { parseStepProfile } from "@millrace/serving";
+import type { PlanResult } from "@millrace/sim";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { CalibrateResult } from "../calibration/result.ts";
 import { millrace } from "../testing.conformance.ts";
@@ -22,7 +23,7 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe("the loop on a real server", () => {
   test("predicts, serves, measures: structure, equal decisions, nothing lost", async () => {
     const out = join(folder, "out");
-    const words = "--quick --threads 1 --context 512 --kv-memory 64MiB --learn 3s --requests 60";
+    const words = "--quick --threads 1 --context 512 --kv-memory 64MiB --learn 2s --requests 60";
     const load =
       "--prompt-tokens 8..64 --output-tokens 2..12 --rate 25 --repeats 2 --batch-size-cap 8";
     const run = await millrace(
@@ -113,7 +114,42 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
   expect(parseStepProfile(readFileSync(file, "utf8"), file).points.length).toBe(fit.points);
   const none = await millrace("profile", "--from", model);
   expect(none.exit).toBe(2);
-});
+
+  // A plan that rests on it is a range, and a wider one for lengths that it has not seen.
+  const { uncertainty, uncertaintyBeyond } = fit;
+  expect(uncertainty).toBeGreaterThan(0);
+  expect(uncertaintyBeyond).toBeGreaterThanOrEqual(1);
+  for (const [prompt, error] of [
+    ["{ min: 8, max: 100 }", uncertainty],
+    ["{ min: 300, max: 600 }", uncertaintyBeyond],
+  ] as const) {
+    const config = join(folder, "plan.yaml");
+    writeFileSync(config, planOf(file, prompt));
+    const plan = await millrace("plan", "--config", config, "--workers", "1", "--json");
+    expect(plan.err).not.toContain("error[");
+    const { robust, notModelled } = JSON.parse(plan.out) as PlanResult;
+    expect(robust.errorPercent).toBe(Math.min(100, Number((100 * error).toPrecision(2))));
+    const { low, high } = robust.capacityQps ?? { low: 0, high: 0 };
+    expect(low).toBeGreaterThan(0);
+    expect(high).toBeGreaterThan(low);
+    const unseen = notModelled.filter((text) => text.includes("the profile has not seen"));
+    expect(unseen).toHaveLength(error === uncertaintyBeyond ? 1 : 0);
+    const shown = await millrace("plan", "--config", config, "--workers", "1");
+    expect(shown.out).toContain(`if step times are off by ${robust.errorPercent}% either way`);
+  }
+}, 60_000);
+
+/** A plan for one replica over the profile. */
+function planOf(profile: string, prompt: string): string {
+  return `model: llama-3-8b
+load: { qps: 1 }
+workload: { lengths: { type: range, prompt: ${prompt}, output: { min: 8, max: 24 } } }
+predictor: { type: profile, path: ${profile} }
+slo: { ttftMs: 2000, tbtMs: 200 }
+space: { devices: [a100], tensorParallel: [1], pipelineParallel: [1], schedulers: [vllm-v1], chunkSizes: [512], batchSizeCaps: [32] }
+search: { confirmation: { requests: 1000, seeds: 1, finalists: 1 }, screening: { requests: 1000 }, resolution: 0.2 }
+`;
+}
 
 test("where the native library is missing, the exit code says so", () => {
   const main = fileURLToPath(new URL("../main.ts", import.meta.url));

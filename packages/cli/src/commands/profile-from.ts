@@ -3,33 +3,37 @@ import { hostname } from "node:os";
 import { type RequestRecord, readRun } from "@millrace/bench";
 import { formatNumber, formatSeconds, MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
-import { fitBlackBox, type ObservedStream } from "@millrace/serving";
+import { fitBlackBox, type ObservedStream, type StepProfile } from "@millrace/serving";
 import type { Session } from "../session.ts";
 import { facts, table } from "../ui/table.ts";
 
 interface FromFlags {
-  readonly from: string;
+  readonly from: readonly string[];
   readonly seed?: number;
   readonly out?: string;
 }
 
 export async function profileFromCommand(session: Session, flags: FromFlags): Promise<number> {
   const { from, seed = 42, out = "profile.json" } = flags;
-  const { header, records } = await readRun(from);
-  if (header.endpoint.choices > 1)
-    throw new MillraceError("TRACE_INVALID", `${from} holds requests of several choices`, {
-      hint: "record the run without --choices",
-    });
-  const streams = records.flatMap(streamOf);
-  const fit = fitBlackBox(
-    streams,
-    {
-      model: header.endpoint.model,
-      machine: `behind ${header.endpoint.url}, seen from ${hostname()}`,
-      date: header.startedAt.slice(0, 10),
-    },
-    seed,
-  );
+  const runs: (readonly ObservedStream[])[] = [];
+  let about: Parameters<typeof fitBlackBox>[1] | null = null;
+  for (const file of from) {
+    const { header, records } = await readRun(file);
+    const { choices, model, url } = header.endpoint;
+    if (choices > 1)
+      throw new MillraceError("TRACE_INVALID", `${file} holds requests of several choices`, {
+        hint: "record the run without --choices",
+      });
+    if (about !== null && about.model !== model)
+      throw new MillraceError("TRACE_INVALID", `${file} is of ${model}, not of ${about.model}`, {
+        hint: "one profile is of one server",
+      });
+    runs.push(records.flatMap(streamOf));
+    const machine = `behind ${url}, seen from ${hostname()}`;
+    about = { model, machine, date: header.startedAt.slice(0, 10) };
+  }
+  if (about === null) throw new MillraceError("USAGE", "--from names no run");
+  const fit = fitBlackBox(runs, about, seed);
   writeFileAtomic(out, `${JSON.stringify(fit.profile, null, 1)}\n`);
   const { profile, ...rest } = fit;
   if (session.json) {
@@ -47,7 +51,10 @@ export async function profileFromCommand(session: Session, flags: FromFlags): Pr
     ...facts(
       [
         ["model", profile.model],
-        ["read off", `${fit.steps} steps of ${streams.length} answers`],
+        [
+          "read off",
+          `${fit.steps} steps of ${runs.flat().length} answers in ${runs.length === 1 ? "one run" : `${runs.length} runs`}`,
+        ],
         [
           "prompts",
           Number.isFinite(fit.chunkTokens)
@@ -56,7 +63,12 @@ export async function profileFromCommand(session: Session, flags: FromFlags): Pr
         ],
         [
           "uncertainty",
-          `±${formatNumber(100 * fit.uncertainty)} % of a load's step time, nine times in ten; plan carries it on`,
+          `a factor of ${formatNumber(1 + fit.uncertainty)} of a load's step time either way, nine times in ten; plan carries it on`,
+        ],
+        ["holds for", seenText(profile)],
+        [
+          "other lengths",
+          `a factor of ${formatNumber(1 + fit.uncertaintyBeyond)}: steps like theirs were not seen; record such a run too, and name it with --from`,
         ],
         [
           "held-out error",
@@ -84,6 +96,12 @@ export async function profileFromCommand(session: Session, flags: FromFlags): Pr
     "\nsimulate and plan read it with predictor.type=profile; steps far from those seen are extrapolated and counted",
   );
   return 0;
+}
+
+function seenText({ seen }: StepProfile): string {
+  if (seen === undefined) return "lengths like those recorded";
+  const { promptTokens: prompt, outputTokens: output } = seen;
+  return `prompts of ${prompt[0]} to ${prompt[1]} tokens, answers of ${output[0]} to ${output[1]}`;
 }
 
 /** Finished answers whose tokens are counted; the prompt as the server counted it, else as it was asked for. */

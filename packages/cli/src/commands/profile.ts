@@ -15,7 +15,7 @@ import type { Session } from "../session.ts";
 import { facts } from "../ui/table.ts";
 
 interface ProfileFlags {
-  readonly from?: string;
+  readonly from?: readonly string[];
   readonly scale?: string;
   readonly quick?: boolean;
   readonly rounds?: number;

@@ -50,6 +50,7 @@ const papers: ReadonlyMap<string, Paper> = new Map([
         withMeasured(
           (await import("@millrace/sim/reproduce")).reproduceSarathiServe,
           (await import("@millrace/engine/reproduce")).measureSarathiServe,
+          (await import("../calibration/reproduce-capacity.ts")).measureCapacities,
         ),
     },
   ],
@@ -100,11 +101,13 @@ const papers: ReadonlyMap<string, Paper> = new Map([
 /** The simulated experiments of a paper, then those on the engine of this machine. */
 function withMeasured(
   simulate: Reproduce,
-  measure: (options: ReproduceOptions) => Promise<readonly ReproduceRow[]>,
+  ...measured: readonly ((options: ReproduceOptions) => Promise<readonly ReproduceRow[]>)[]
 ): Reproduce {
   return async (options) => {
     const simulated = await simulate(options);
-    return { ...simulated, rows: [...simulated.rows, ...(await measure(options))] };
+    const rows = [...simulated.rows];
+    for (const measure of measured) rows.push(...(await measure(options)));
+    return { ...simulated, rows };
   };
 }
 

@@ -63,7 +63,7 @@ const analyze: CommandSpec = {
     { flags: "--coordinated", text: "they prepare each batch once, together" },
     {
       flags: "--what-if <question>",
-      text: "cache=64GB, cores=8, storage=500MB/s, network=1GB/s or accelerator=2000; may be repeated",
+      text: "cache=64GB, cores=8, storage=500MB/s, network=1GB/s, accelerator=2000 or jobs=4; may be repeated",
       repeat: true,
     },
     ...sourceFlags,

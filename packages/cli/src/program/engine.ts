@@ -163,8 +163,8 @@ const profile: CommandSpec = {
       text: "instead: carry the profile of another model on this machine over to the geometry of this one",
     },
     {
-      flags: "--from <file>",
-      text: "instead: fit the raw run of `millrace bench --out`, of any server, from its tokens alone",
+      flags: "--from <files...>",
+      text: "instead: fit raw runs of `millrace bench --out`, of any server, from its tokens alone; several loads and mixes of lengths hold for more",
     },
     {
       flags: "--rounds <n>",

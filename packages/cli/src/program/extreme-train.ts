@@ -68,7 +68,7 @@ export const trainFlags: readonly FlagSpec[] = [
   {
     flags: "--index <name>",
     text: "how shortlists are searched (default: auto, exact for few labels)",
-    choices: ["auto", "exact", "ivf", "hnsw"],
+    choices: ["auto", "exact", "ivf", "codes", "hnsw"],
   },
   {
     flags: "--index-recall <x>",

@@ -16,8 +16,8 @@ const modelFlag: FlagSpec = { flags: "-m, --model <dir>", text: "folder of the t
 
 const indexFlag: FlagSpec = {
   flags: "--index <name>",
-  text: "exact, or lists of similar labels (default: auto, exact for few labels)",
-  choices: ["auto", "exact", "ivf", "hnsw"],
+  text: "exact, lists of similar labels, codes of 4 bits, or a graph (default: auto, exact for few labels, codes for many)",
+  choices: ["auto", "exact", "ivf", "codes", "hnsw"],
 };
 
 const recallFlag: FlagSpec = {

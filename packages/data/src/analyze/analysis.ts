@@ -11,6 +11,8 @@ import { type EpochEstimate, estimateEpoch, type Setting } from "../stall-model/
 import { type CachePolicy, cachePolicies } from "../stall-model/hit-rate.ts";
 import type { JobRates } from "../stall-model/rates.ts";
 import {
+  type PolicyAnswer,
+  policyAnswers,
   type Resource,
   type Sufficient,
   smallestSufficient,
@@ -72,6 +74,8 @@ export interface DataAnalysis {
     readonly value: number;
     readonly estimate: EpochEstimate;
   }[];
+  /** The same cache under other policies. */
+  readonly policies: readonly PolicyAnswer[];
   /** Throughput over cached shares, by policy. */
   readonly cacheCurve: readonly {
     readonly policy: CachePolicy;
@@ -109,6 +113,7 @@ export async function analyzeData(options: AnalyzeOptions, date: string): Promis
     "cores",
     "storage",
     "accelerator",
+    "jobs",
     ...(rates.networkBytesPerSecond !== undefined && (setting.servers ?? 1) > 1
       ? (["network"] as const)
       : []),
@@ -132,6 +137,7 @@ export async function analyzeData(options: AnalyzeOptions, date: string): Promis
       value,
       estimate: whatIf(rates, setting, resource, value),
     })),
+    policies: policyAnswers(rates, setting),
     cacheCurve: cachePolicies
       .filter((policy) => policy !== "none")
       .map((policy) => ({

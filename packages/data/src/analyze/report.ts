@@ -9,7 +9,8 @@ import {
   writeNumber,
 } from "@millrace/report";
 import type { EpochEstimate, Stage } from "../stall-model/epoch.ts";
-import type { Resource, Sufficient } from "../stall-model/what-if.ts";
+import type { CachePolicy } from "../stall-model/hit-rate.ts";
+import { mostJobs, type Resource, type Sufficient } from "../stall-model/what-if.ts";
 import type { DataAnalysis } from "./analysis.ts";
 
 /** What an epoch waits for, in words. */
@@ -19,28 +20,64 @@ export const stageNames: Readonly<Record<Stage, string>> = {
   fetch: "fetching",
 };
 
-export const resourceNames: Readonly<Record<Resource, string>> = {
+const resourceNames: Readonly<Record<Resource, string>> = {
   cacheBytes: "cache",
   cores: "cores",
   storage: "storage",
   network: "network",
   accelerator: "accelerators",
+  jobs: "jobs",
 };
+
+/** Policies in words. */
+export const policyNames: Readonly<Record<CachePolicy, string>> = {
+  minio: "MinIO",
+  lru: "LRU",
+  sequential: "LRU, read in file order",
+  none: "no cache",
+};
+
+/** A resource at an amount, for people: `4 jobs`, `cache of 64 GB`. */
+export function writeSetting(resource: Resource, value: number): string {
+  const amount = writeAmount(resource, value);
+  return resource === "cores" || resource === "jobs"
+    ? amount
+    : `${resourceNames[resource]} of ${amount}`;
+}
 
 /** An amount of a resource, for people. */
 export function writeAmount(resource: Resource, value: number): string {
   if (resource === "cores")
     return `${writeNumber(value, "whole")} ${value === 1 ? "core" : "cores"}`;
+  if (resource === "jobs")
+    return value >= mostJobs
+      ? "any number of jobs"
+      : `${writeNumber(value, "whole")} ${value === 1 ? "job" : "jobs"}`;
   if (resource === "cacheBytes") return writeNumber(value, "bytes");
   if (resource === "accelerator") return `${writeNumber(value)} samples/s`;
   return `${writeNumber(value, "bytes")}/s`;
+}
+
+function answerInBrief({ resource, value }: Sufficient): string {
+  if (resource === "jobs" || resource === "accelerator")
+    return value === null
+      ? "not one is fed"
+      : `${value < mostJobs || resource !== "jobs" ? "up to " : ""}${writeAmount(resource, value)} fed`;
+  if (value === null) return "no amount suffices";
+  return value === 0 ? "none is needed" : `${writeAmount(resource, value)} suffices`;
 }
 
 /** One sentence about what would be enough. */
 export function sufficientSentence({ resource, value, now, estimate }: Sufficient): string {
   if (resource === "accelerator")
     return `data keeps up with accelerators of up to ${writeAmount(resource, value ?? 0)}`;
+  if (resource === "jobs")
+    return value === null
+      ? "data does not keep up with one job"
+      : `data keeps up with ${value < mostJobs && value > 1 ? "up to " : ""}${writeAmount(resource, value)}`;
   if (value === null) return `no amount of ${resourceNames[resource]} is enough`;
+  if (value === 0) return `no ${resourceNames[resource]} is needed`;
+  if (value <= now && resource === "cores") return `${writeAmount(resource, value)} would do`;
   if (value <= now) return `${writeAmount(resource, value)} of ${resourceNames[resource]} would do`;
   return `${writeAmount(resource, value)} would be enough: then an epoch takes ${writeNumber(estimate.epochSeconds, "seconds")} and waits for ${stageNames[estimate.bottleneck]}`;
 }
@@ -225,7 +262,7 @@ function whatIfSection({ sufficient, questions, now }: DataAnalysis): Section {
         columns: [
           { header: "Resource", kind: "text" },
           { header: "Now", kind: "text" },
-          { header: "", kind: "text" },
+          { header: "Answer", kind: "text" },
           { header: "Epoch", kind: "number", format: "seconds" },
           { header: "Faster by", kind: "number" },
           { header: "Stall", kind: "number", format: "percent" },
@@ -236,9 +273,7 @@ function whatIfSection({ sufficient, questions, now }: DataAnalysis): Section {
             cells: [
               resourceNames[answer.resource],
               writeAmount(answer.resource, answer.now),
-              answer.value === null
-                ? "no amount suffices"
-                : `${writeAmount(answer.resource, answer.value)} suffices`,
+              answerInBrief(answer),
               ...estimateCells(answer.estimate),
             ],
           })),
@@ -251,13 +286,13 @@ function whatIfSection({ sufficient, questions, now }: DataAnalysis): Section {
             ],
           })),
         ],
-        note: "All else as it is. Of accelerators: the fastest that data keeps up with.",
+        note: "All else as it is. Of accelerators: the fastest that data keeps up with; of jobs: as many as it keeps up with.",
       },
     ],
   };
 }
 
-function cacheSection({ cacheCurve, setting, dataset }: DataAnalysis): Section {
+function cacheSection({ cacheCurve, policies, setting, dataset }: DataAnalysis): Section {
   return {
     id: "cache",
     heading: "Cache size and policy",
@@ -269,12 +304,12 @@ function cacheSection({ cacheCurve, setting, dataset }: DataAnalysis): Section {
         charts: [
           {
             title: "Samples per second over the cached share of the data set",
-            caption: `now ${writeNumber(Math.min(1, setting.cacheBytes / dataset.bytes), "percent")}; sequential: shuffled after reading in file order`,
+            caption: `now ${writeNumber(Math.min(1, setting.cacheBytes / dataset.bytes), "percent")}`,
             svg: lineChart({
               title: "Throughput over cached share, by policy",
               width: 860,
               series: cacheCurve.map(({ policy, points }) => ({
-                name: policy === "minio" ? "MinIO" : policy === "lru" ? "LRU" : policy,
+                name: policyNames[policy],
                 points: points.map(({ share, samplesPerSecond }) => ({
                   x: share,
                   y: samplesPerSecond,
@@ -285,6 +320,30 @@ function cacheSection({ cacheCurve, setting, dataset }: DataAnalysis): Section {
             }),
           },
         ],
+      },
+      {
+        kind: "table",
+        columns: [
+          { header: "Policy", kind: "text" },
+          { header: "Hits", kind: "number", format: "percent" },
+          { header: "Epoch", kind: "number", format: "seconds" },
+          { header: "Stall", kind: "number", format: "percent" },
+          { header: "Enough cache", kind: "text" },
+        ],
+        rows: policies.map(({ policy, estimate, sufficientCacheBytes }) => ({
+          cells: [
+            policyNames[policy],
+            1 - estimate.hits.storage,
+            estimate.epochSeconds,
+            estimate.stallShare,
+            sufficientCacheBytes === null
+              ? "no amount suffices"
+              : sufficientCacheBytes === 0
+                ? "none is needed"
+                : writeNumber(sufficientCacheBytes, "bytes"),
+          ],
+        })),
+        note: `With ${writeNumber(setting.cacheBytes, "bytes")}. Enough: fetching takes no longer than computing or preparing.`,
       },
     ],
   };

@@ -220,4 +220,16 @@ test("a bound beyond shared memory is refused with what there is", () => {
   expect(
     () => new MinioCache({ source: huge, capacityBytes: 2 ** 49, folder, persistent: false }),
   ).toThrow(/does not fit: .* has room for \d+/);
+  // The one that was refused holds nothing, and between epochs a bound is what can be had.
+  using cache = new MinioCache({ source: huge, capacityBytes: 100, folder, persistent: false });
+  expect(cache.counts().capacityBytes).toBe(100);
+  cache.setCapacityBytes(2 ** 49);
+  cache.beginEpoch();
+  expect(cache.counts().capacityBytes).toBeGreaterThan(100);
+  expect(cache.counts().capacityBytes).toBeLessThan(2 ** 49);
+  cache.setCapacityBytes(50);
+  cache.beginEpoch();
+  expect(cache.counts().capacityBytes).toBe(50);
+  using less = new MinioCache({ source: huge, capacityBytes: 2 ** 49, folder, orLess: true });
+  expect(less.counts().capacityBytes).toBeLessThan(2 ** 49);
 });

@@ -43,6 +43,8 @@ export interface MinioCacheOptions {
   readonly persistent?: boolean;
   /** Bytes of one file, default 256 MiB; no item may be larger. */
   readonly segmentBytes?: number;
+  /** A bound beyond the memory that is there becomes what is there, as one set between epochs does. Default false: refused. */
+  readonly orLess?: boolean;
 }
 
 const defaultSegmentBytes = 256 * 2 ** 20;
@@ -77,10 +79,10 @@ export class MinioCache implements ByteCache {
 
   /**
    * Opens or makes the cache. A second process may enlarge the bound, and lowers it only when it is alone. Throws
-   * MillraceError SHARED_MEMORY_FULL when the bound cannot be had, before anything is taken.
+   * MillraceError SHARED_MEMORY_FULL when the bound cannot be had (unless `orLess`), before anything is taken.
    */
   constructor(options: MinioCacheOptions) {
-    const { source, capacityBytes, persistent = true } = options;
+    const { source, capacityBytes, persistent = true, orLess = false } = options;
     this.source = source;
     this.persistent = persistent;
     this.segmentBytes = options.segmentBytes ?? defaultSegmentBytes;
@@ -99,8 +101,19 @@ export class MinioCache implements ByteCache {
     this.index = new IndexTable(this.region.buffer);
     if (alone) this.recover(capacityBytes);
     else if (capacityBytes > this.index.capacity) this.index.capacity = capacityBytes;
-    this.checkRoom();
-    this.lock.waitSync("shared");
+    if (this.fit() || orLess) this.lock.waitSync("shared");
+    else {
+      const room = this.room();
+      this[Symbol.dispose]();
+      throw new MillraceError(
+        "SHARED_MEMORY_FULL",
+        `a cache of ${Math.min(capacityBytes, source.totalBytes)} bytes does not fit: ${this.path} has room for ${room}`,
+        {
+          at: { file: this.path },
+          hint: "lower the cache's bytes, or enlarge the file system (mount -o remount,size=…, docker run --shm-size)",
+        },
+      );
+    }
   }
 
   areas(): readonly Area[] {
@@ -146,7 +159,8 @@ export class MinioCache implements ByteCache {
     if (bytes >= before) {
       this.index.capacity = bytes;
       this.full = false;
-      this.checkRoom();
+      // A job in the middle of its training is not ended for it.
+      this.fit(before);
     } else {
       // Others may be reading what would be dropped: the lower bound waits for a border at which this job is alone.
       // A failed attempt may have lost the shared lock, so that it is taken again either way.
@@ -357,25 +371,21 @@ export class MinioCache implements ByteCache {
     }
   }
 
-  private checkRoom(): void {
-    const taken = this.segments.reduce(
-      (sum, area) => sum + (area.kind === "file" ? area.bytes : 0),
-      0,
-    );
-    let present = taken;
+  /** Whether the bound can be had; when not, it becomes what can, at least `least`. */
+  private fit(least = 0): boolean {
+    const room = this.room();
+    if (Math.min(this.index.capacity, this.source.totalBytes) <= room) return true;
+    this.index.capacity = Math.max(least, room);
+    return false;
+  }
+
+  /** Bytes that the items may take: what is free, and what has been taken for them. */
+  private room(): number {
+    let present = 0;
+    for (const area of this.segments) if (area.kind === "file") present += area.bytes;
     for (let i = this.segments.length; existsSync(join(this.path, `segment-${i}`)); i++)
       present += statSync(join(this.path, `segment-${i}`)).size;
-    const room = sharedRoom(this.path) + present;
-    const wanted = Math.min(this.index.capacity, this.source.totalBytes);
-    if (room < wanted)
-      throw new MillraceError(
-        "SHARED_MEMORY_FULL",
-        `a cache of ${wanted} bytes does not fit: ${this.path} has room for ${room}`,
-        {
-          at: { file: this.path },
-          hint: "lower the cache's bytes, or enlarge the file system (mount -o remount,size=…, docker run --shm-size)",
-        },
-      );
+    return sharedRoom(this.path) + present;
   }
 }
 

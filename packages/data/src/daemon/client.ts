@@ -54,6 +54,7 @@ export class CoordinatedSource implements BatchSource<Batch> {
   /** A move is said when nothing of the old place is on loan, since the service then gives its slots away. */
   private moving = false;
   private closed = false;
+  private wished: { readonly cacheBytes?: number; readonly producers?: number } = {};
   private readonly totals = {
     batches: 0,
     samples: 0,
@@ -124,7 +125,12 @@ export class CoordinatedSource implements BatchSource<Batch> {
   }
 
   setCacheBytes(bytes: number): void {
-    this.say({ kind: "cache", bytes });
+    this.wish({ cacheBytes: bytes });
+  }
+
+  /** Producers of the service for this job's part, at least 1; from the next epoch on, as with the cache. */
+  setWorkers(count: number): void {
+    this.wish({ producers: count });
   }
 
   stalls(): StallReport {
@@ -142,6 +148,12 @@ export class CoordinatedSource implements BatchSource<Batch> {
     if (!this.moving || this.connection.lost || this.connection.loans > 0) return;
     this.moving = false;
     this.say({ kind: "move", session: this.session, at: this.place });
+  }
+
+  /** Kept, since the next service has not heard it. */
+  private wish(wish: { readonly cacheBytes?: number; readonly producers?: number }): void {
+    this.wished = { ...this.wished, ...wish };
+    this.say({ kind: "wish", ...this.wished });
   }
 
   private say(message: ToService): void {
@@ -247,6 +259,7 @@ export class CoordinatedSource implements BatchSource<Batch> {
           return;
         }
         if (this.place !== at) this.seek(this.place);
+        if (Object.keys(this.wished).length > 0) this.wish({});
         for (const message of early) this.hear(message, connection);
         this.watch(connection);
         return;

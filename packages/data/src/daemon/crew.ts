@@ -26,12 +26,14 @@ const program = new URL(
   import.meta.url.endsWith(".ts") ? "./producer.ts" : "./producer.js",
   import.meta.url,
 );
+/** So many beyond the number of producers may end in a row before they are ready; then none can, or they wait. */
 const stillbornMost = 3;
+const longestPauseMs = 30_000;
 
 export class Crew implements AsyncDisposable {
   /** Producers that ended unasked and were replaced. */
   replaced = 0;
-  private readonly wanted: number;
+  private wanted: number;
   private readonly events: CrewEvents;
   private setup: ProducerSetup;
   private readonly all = new Map<number, Producer>();
@@ -40,6 +42,7 @@ export class Crew implements AsyncDisposable {
   private restarting = false;
   /** Producers in a row that ended before they were ready. */
   private stillborn = 0;
+  private readonly pauses = new Set<NodeJS.Timeout>();
   private closing = false;
 
   constructor(wanted: number, setup: ProducerSetup, events: CrewEvents) {
@@ -53,8 +56,11 @@ export class Crew implements AsyncDisposable {
     return this.all.size;
   }
 
-  get pids(): number[] {
-    return [...this.all.values()].flatMap(({ child }) => child.pid ?? []);
+  /** Of all, or of those that take leases already. */
+  pids(ready = false): number[] {
+    return [...this.all.values()].flatMap((producer) =>
+      producer.ready || !ready ? (producer.child.pid ?? []) : [],
+    );
   }
 
   pid(name: number): number {
@@ -70,9 +76,10 @@ export class Crew implements AsyncDisposable {
     this.all.get(name)?.child.kill("SIGKILL");
   }
 
-  /** Ends all producers, which hold no leases, and starts as many with another setup when the last has ended. */
-  restart(setup: ProducerSetup): void {
+  /** Ends all producers, which hold no leases, and starts so many with another setup when the last has ended. */
+  restart(setup: ProducerSetup, wanted: number): void {
     this.setup = setup;
+    this.wanted = wanted;
     this.restarting = true;
     for (const { name, child } of this.all.values()) {
       this.events.gone(name);
@@ -82,6 +89,7 @@ export class Crew implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.closing = true;
+    for (const timer of this.pauses) clearTimeout(timer);
     await Promise.all([...this.all.values()].map(({ child }) => endOf(child)));
   }
 
@@ -102,6 +110,7 @@ export class Crew implements AsyncDisposable {
       if (this.closing) return;
       if (message.kind === "ready") {
         producer.ready = true;
+        this.stillborn = 0;
         this.events.ready(name);
       } else if (message.kind === "made") this.events.made(name, message);
       else {
@@ -127,12 +136,23 @@ export class Crew implements AsyncDisposable {
       return;
     }
     this.replaced++;
-    this.stillborn = producer.ready ? 0 : this.stillborn + 1;
-    if (this.stillborn < stillbornMost) this.hire();
-    else
+    if (!producer.ready) this.stillborn++;
+    const beyond = this.stillborn - this.wanted - stillbornMost;
+    if (beyond < 0) this.hire();
+    else if (![...this.all.values()].some(({ ready }) => ready))
       this.events.broken(
         new MillraceError("DATA_SERVICE_FAILED", "producers end before they are ready"),
       );
+    // Others work on: whatever ends this one (a lack of memory, say) may pass.
+    else this.hireLater(Math.min(longestPauseMs, 1000 * 2 ** Math.min(beyond, 5)));
+  }
+
+  private hireLater(pauseMs: number): void {
+    const timer = setTimeout(() => {
+      this.pauses.delete(timer);
+      if (!this.closing && !this.restarting && this.all.size < this.wanted) this.hire();
+    }, pauseMs);
+    this.pauses.add(timer);
   }
 }
 

@@ -17,6 +17,8 @@ export interface ProducerSetup {
   readonly transform: TransformSpec;
   readonly badSamples: BadSamplePolicy;
   readonly cacheBytes: number;
+  /** Jobs asked for it while they train: what does not fit is left, and ends nothing. */
+  readonly cacheOrLess: boolean;
   readonly cacheFolder: string | null;
   readonly inFlight: number;
   readonly arenaBytes: number;

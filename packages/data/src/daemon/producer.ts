@@ -69,6 +69,7 @@ async function start(setup: ProducerSetup) {
       ? new MinioCache({
           source,
           capacityBytes: setup.cacheBytes,
+          orLess: setup.cacheOrLess,
           ...(setup.cacheFolder !== null && { folder: setup.cacheFolder }),
         })
       : new NoCache();

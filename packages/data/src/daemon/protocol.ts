@@ -35,7 +35,8 @@ export type ToService =
     }
   /** Goes elsewhere: what was delivered before is void. */
   | { readonly kind: "move"; readonly session: number; readonly at: Place }
-  | { readonly kind: "cache"; readonly bytes: number }
+  /** What the job would have the service have for it, from the next epoch on; see wishes.ts. */
+  | { readonly kind: "wish"; readonly cacheBytes?: number; readonly producers?: number }
   | { readonly kind: "status" };
 
 export interface Welcome {

@@ -159,6 +159,28 @@ describe("one service", () => {
   });
 });
 
+test("producers that are ended whenever they start end nothing else while one works", async () => {
+  await using service = await startService(options({ producers: 2 }));
+  const at = { seed: 13, epoch: 0, position: 0 };
+  await using job = await CoordinatedSource.join({ socket: service.socket, at });
+  const seen = await take(job, perEpoch);
+  while (service.producerPids(true).length < 2) await new Promise(setImmediate);
+  const known = new Set(service.producerPids());
+  process.kill([...known][0] as number, "SIGKILL");
+  for (let starts = 0; starts < 6; ) {
+    const started = service.producerPids().find((pid) => !known.has(pid));
+    if (started === undefined) {
+      await new Promise(setImmediate);
+      continue;
+    }
+    known.add(started);
+    process.kill(started, "SIGKILL");
+    starts++;
+  }
+  seen.push(...(await take(job, perEpoch)));
+  expect(seen).toEqual(await alone(at, 2 * perEpoch));
+});
+
 test("a ring that is too large is refused before anything is there", async () => {
   await expect(startService(options({ stagingBytes: 2 ** 45 }))).rejects.toMatchObject({
     code: "SHARED_MEMORY_FULL",

@@ -30,6 +30,8 @@ import {
 import { type Ring, RingFolder, ringLayout, slotsWithin } from "./ring.ts";
 import type { ServiceOptions } from "./service-options.ts";
 import { Tally } from "./tally.ts";
+import { checkJoin } from "./welcome.ts";
+import { type Resources, Wishes } from "./wishes.ts";
 
 interface JobConnection {
   readonly socket: Socket;
@@ -57,12 +59,12 @@ export class DataService implements AsyncDisposable {
   private readonly places = new Map<number, BatchId>();
   private readonly crew: Crew;
   private readonly timer: NodeJS.Timeout;
-  private cacheBytes: number;
+  private resources: Resources;
   private closing = false;
   private readonly end: { resolve: () => void; reject: (error: Error) => void };
   private readonly tally = new Tally();
   private tickets = 0;
-  private pendingCache: { readonly bytes: number; readonly afterEpoch: number } | null = null;
+  private readonly wishes = new Wishes();
 
   constructor(options: ServiceOptions, source: Source, socket: string) {
     const { batchSize, shuffle = true, dropLast = false, transform } = options;
@@ -70,7 +72,8 @@ export class DataService implements AsyncDisposable {
     this.options = options;
     this.source = source;
     this.socket = socket;
-    this.cacheBytes = options.cacheBytes ?? 0;
+    const { cacheBytes = 0, producers = availableParallelism() } = options;
+    this.resources = { cacheBytes, producers };
     this.transform = contentHash(transform);
     this.sampler = new Sampler({ length: source.length, shuffle, rank, world });
     this.at = new Places(this.sampler.length, batchSize, dropLast);
@@ -101,11 +104,7 @@ export class DataService implements AsyncDisposable {
       this.coordinator.tick(this.now());
       this.act();
     }, 250);
-    this.crew = new Crew(
-      options.producers ?? availableParallelism(),
-      this.setup(),
-      this.crewEvents(),
-    );
+    this.crew = new Crew(producers, this.setup(), this.crewEvents());
   }
 
   /** Starts listening; the socket is this user's alone. */
@@ -122,9 +121,9 @@ export class DataService implements AsyncDisposable {
     }
   }
 
-  /** Process ids of the producers that run now. */
-  producerPids(): number[] {
-    return this.crew.pids;
+  /** Process ids of the producers that run now, or of those that prepare already. */
+  producerPids(ready = false): number[] {
+    return this.crew.pids(ready);
   }
 
   status(): ServiceStatus {
@@ -164,7 +163,10 @@ export class DataService implements AsyncDisposable {
     const lines = new LineReader<ToService>();
     let job: JobConnection | null = null;
     const close = (): void => {
-      if (job !== null && this.jobs.delete(job.name)) this.coordinator.leave(job.name, this.now());
+      if (job !== null && this.jobs.delete(job.name)) {
+        this.coordinator.leave(job.name, this.now());
+        this.wishes.leave(job.name);
+      }
       job = null;
       this.act();
     };
@@ -196,16 +198,7 @@ export class DataService implements AsyncDisposable {
   private join(socket: Socket, message: ToService & { readonly kind: "join" }): JobConnection {
     const { identity } = this.source;
     const { batchSize } = this.options;
-    if (message.version !== protocolVersion)
-      throw new Error(`the job speaks version ${message.version}, the service ${protocolVersion}`);
-    const expected = message.expect ?? {};
-    for (const [name, wanted, is] of [
-      ["data set", expected.identity, identity],
-      ["batch size", expected.batchSize, batchSize],
-      ["transform", expected.transform, this.transform],
-    ] as const)
-      if (wanted !== undefined && wanted !== is)
-        throw new Error(`the job's ${name} is ${wanted}, the service's ${is}`);
+    checkJoin(message, { identity, batchSize, transform: this.transform });
     let name = 0;
     while (this.jobs.has(name)) name++;
     if (name >= mailJobs) throw new Error(`${mailJobs} jobs have joined, which is the most`);
@@ -261,11 +254,17 @@ export class DataService implements AsyncDisposable {
       const id = this.at.batchAt(message.at);
       this.places.set(job.name, id);
       this.coordinator.join(job.name, id, now);
-    } else if (message.kind === "cache") {
-      if (!(message.bytes >= 0)) throw new Error(`a cache of ${message.bytes} bytes`);
+    } else if (message.kind === "wish") {
+      const { cacheBytes, producers } = message;
       const place = this.places.get(job.name) as BatchId;
-      const afterEpoch = Math.floor(place.sequence / this.at.batchesPerEpoch);
-      this.pendingCache = { bytes: Math.floor(message.bytes), afterEpoch };
+      this.wishes.say(
+        job.name,
+        {
+          ...(cacheBytes !== undefined && { cacheBytes }),
+          ...(producers !== undefined && { producers }),
+        },
+        Math.floor(place.sequence / this.at.batchesPerEpoch),
+      );
     } else throw new Error(`a message of kind ${JSON.stringify(message.kind)}`);
   }
 
@@ -279,7 +278,8 @@ export class DataService implements AsyncDisposable {
       identity: this.source.identity,
       transform,
       badSamples,
-      cacheBytes: this.cacheBytes,
+      cacheBytes: this.resources.cacheBytes,
+      cacheOrLess: this.resources.cacheBytes !== (this.options.cacheBytes ?? 0),
       cacheFolder,
       inFlight: this.options.inFlight ?? 8,
       arenaBytes: this.options.arenaBytes ?? 64 * 2 ** 20,
@@ -316,16 +316,16 @@ export class DataService implements AsyncDisposable {
 
   /** A new bound for the cache needs the cache alone: producers end between epochs and start again with it. */
   private crossed(epoch: number): void {
-    if (this.pendingCache === null || epoch <= this.pendingCache.afterEpoch) return;
-    this.cacheBytes = this.pendingCache.bytes;
-    this.pendingCache = null;
+    const wanted = this.wishes.due(epoch, this.resources);
+    if (wanted === null) return;
+    this.resources = wanted;
     this.coordinator.setPaused(true, this.now());
   }
 
   private restartWhenQuiet(): void {
     if (!this.coordinator.isPaused || !this.coordinator.quiet) return;
     this.coordinator.setPaused(false, this.now());
-    this.crew.restart(this.setup());
+    this.crew.restart(this.setup(), this.resources.producers);
   }
 
   // What the coordinator decided.

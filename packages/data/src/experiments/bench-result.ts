@@ -1,6 +1,6 @@
 /** `millrace.data-bench/1`: what the experiments found, and on what. */
 import type { MachineFacts } from "./bounds.ts";
-import type { CacheExperiment } from "./cache-experiment.ts";
+import type { CacheExperiment, CacheVariant } from "./cache-experiment.ts";
 import type { CoordinatedRow } from "./coordinated-experiment.ts";
 import type { PartitionedRow } from "./partitioned-experiment.ts";
 
@@ -21,7 +21,7 @@ export interface DataBench {
 /** A share of the cache experiment: how much faster MinIO was than another variant, and than the formula allows. */
 export interface SpeedUp {
   readonly share: number;
-  readonly over: string;
+  readonly over: CacheVariant;
   readonly measured: number;
   /** Of the stall model, which takes the LRU formula for the page cache. */
   readonly predicted: number;

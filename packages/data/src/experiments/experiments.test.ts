@@ -10,6 +10,7 @@ import { difference, measured } from "../analyze/interval.ts";
 import { profileOf } from "../analyze/profile.ts";
 import { parseJobProfile } from "../analyze/profile-file.ts";
 import { dataAnalysisReport } from "../analyze/report.ts";
+import { storesInstalled } from "../peers/store-servers.conformance.ts";
 import { openFolder } from "../source/folder.ts";
 import { hitRate } from "../stall-model/hit-rate.ts";
 import { throughputAt } from "../stall-model/job-profile.ts";
@@ -19,7 +20,9 @@ import { dataBenchReport } from "./bench-report.ts";
 import { speedUps } from "./bench-result.ts";
 import { machineFacts, probeBounds } from "./bounds.ts";
 import { runCacheExperiment } from "./cache-experiment.ts";
+import { runCoordinatedExperiment } from "./coordinated-experiment.ts";
 import { LruCache } from "./lru-cache.ts";
+import { runPartitionedExperiment } from "./partitioned-experiment.ts";
 import { subsetSource } from "./subset.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "millrace-experiments-"));
@@ -218,4 +221,42 @@ it("a small experiment on emulated storage: MinIO reads what the formula says, L
   });
   expect(report.sections.map(({ id }) => id)).toEqual(["cache", "emulated"]);
   expect(probeBounds(dir).reasons).toBeInstanceOf(Array);
+});
+
+const namespaces = probeBounds(dir).namespaces;
+// Network namespaces are root's; where they cannot be had, the test says so by being skipped.
+it.runIf(namespaces && storesInstalled()).each(["redis", "memcached"] as const)(
+  "two servers with a store of %s read nothing from their disks after the first epoch",
+  { timeout: patience },
+  async (store) => {
+    const [row] = await runPartitionedExperiment({
+      dataset: dir,
+      servers: [2],
+      epochs: 1,
+      prep: "none",
+      store,
+      storage: { operationsPerSecond: 50, bytesPerSecond: 1e9 },
+      bounds: { memory: false, device: null, namespaces, reasons: [] },
+      seed: 1,
+      settleSeconds: 0,
+      leastSeconds: 0.1,
+    });
+    expect(row).toMatchObject({ servers: 2, store, storage: { kind: "emulated" } });
+    expect(row?.alone.storageBytes).toBeGreaterThan(0);
+    expect(row?.partitioned.storageBytes).toBe(0);
+  },
+);
+
+it("jobs that share each preparation are counted together", { timeout: patience }, async () => {
+  const [row] = await runCoordinatedExperiment({
+    dataset: dir,
+    jobs: [2],
+    epochs: 1,
+    workers: 1,
+    cacheBytes: 2e6,
+    seed: 1,
+  });
+  expect(row?.jobs).toBe(2);
+  expect(row?.alone.median).toBeGreaterThan(0);
+  expect(row?.ratio).toBeCloseTo((row?.coordinated.median ?? 0) / (row?.alone.median ?? 1), 9);
 });

@@ -5,10 +5,11 @@ export * from "../analyze/measure-rates.ts";
 export { type ProfileOptions, profileOf } from "../analyze/profile.ts";
 export {
   dataAnalysisReport,
-  resourceNames,
+  policyNames,
   stageNames,
   sufficientSentence,
   writeAmount,
+  writeSetting,
 } from "../analyze/report.ts";
 export { dataBenchReport, variantNames } from "./bench-report.ts";
 export * from "./bench-result.ts";

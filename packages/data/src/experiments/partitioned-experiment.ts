@@ -3,9 +3,8 @@
  * caching): every miss from the own disk, against a cache over the servers. Servers are network namespaces with real
  * stores in them; disks are real reads held to a speed per server, or emulated.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { MillraceError } from "@millrace/core";
 import { ControlGroup, machineTime, processCoreSeconds, ServerNamespaces } from "@millrace/system";
 import { entryOverheadBytes } from "../peers/ownership.ts";
 import { openFolder } from "../source/folder.ts";
@@ -14,6 +13,7 @@ import { type Bounds, type StorageUsed, throttle } from "./bounds.ts";
 import { JobProcess } from "./job-process.ts";
 import { aheadBatches, type EpochReport, type JobSpec } from "./job-protocol.ts";
 import { withMany } from "./many.ts";
+import { startStores, storePort } from "./stores.ts";
 
 export interface PartitionedExperimentOptions {
   readonly dataset: string;
@@ -29,6 +29,10 @@ export interface PartitionedExperimentOptions {
   /** Speed of each server's link, bits per second; default that of the machine. */
   readonly linkBitsPerSecond?: number;
   readonly seed: number;
+  /** From memory an epoch is over in a fraction of a second: so long until compilers are warm, default 3 s. */
+  readonly settleSeconds?: number;
+  /** So much of epochs per figure at least, default 1 s. */
+  readonly leastSeconds?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
@@ -52,6 +56,7 @@ export interface ServersRun {
 export interface PartitionedRow {
   readonly servers: number;
   readonly prep: JobSpec["prep"];
+  readonly store: "redis" | "memcached";
   readonly storage: StorageUsed;
   /** Every item from the server's disk. */
   readonly alone: ServersRun;
@@ -87,6 +92,7 @@ export async function runPartitionedExperiment(
       rows.push({
         servers: count,
         prep: options.prep,
+        store: options.store,
         storage: { ...options.storage, kind: throttled(options) ? "throttled" : "emulated" },
         alone,
         partitioned,
@@ -103,10 +109,6 @@ export async function runPartitionedExperiment(
   return rows;
 }
 
-const storePort = 7379;
-/** From memory an epoch is over in a fraction of a second: so long until compilers are warm, and so long per figure. */
-const settleSeconds = 3;
-const leastSeconds = 1;
 const mean = (values: readonly number[]): number =>
   values.reduce((a, b) => a + b, 0) / values.length;
 const throttled = ({ bounds }: PartitionedExperimentOptions): boolean => bounds.device !== null;
@@ -167,7 +169,7 @@ async function measureRanks(
   jobs: readonly JobProcess[],
   stores: readonly ChildProcess[],
 ): Promise<ServersRun> {
-  const { storage, bounds } = options;
+  const { storage, bounds, settleSeconds = 3, leastSeconds = 1 } = options;
   const epoch = async (): Promise<readonly EpochReport[]> => {
     options.signal?.throwIfAborted();
     return await Promise.all(jobs.map((job) => job.epoch(Number.POSITIVE_INFINITY)));
@@ -244,54 +246,4 @@ class CpuAccount {
   private storeSeconds(): number {
     return sum(this.stores, ({ pid }) => (pid === undefined ? 0 : processCoreSeconds(pid)));
   }
-}
-
-/** A store per server, in its namespace. Throws MillraceError ENVIRONMENT_MISSING when it is not installed. */
-async function startStores(
-  kind: "redis" | "memcached",
-  net: ServerNamespaces,
-): Promise<readonly ChildProcess[]> {
-  const started: ChildProcess[] = [];
-  try {
-    for (const [i, { address }] of net.servers.entries()) {
-      const program =
-        kind === "redis"
-          ? `redis-server --bind ${address} --port ${storePort} --protected-mode no --save  --appendonly no --maxmemory-policy noeviction`
-          : `memcached -l ${address} -p ${storePort} -U 0 -M -I 16m -m 65536 -u root -vv`;
-      const words = program.split(" ");
-      const command = net.command(i, words);
-      const child = spawn(command[0] as string, command.slice(1), {
-        stdio: ["ignore", "pipe", "pipe"],
-      });
-      started.push(child);
-      await listening(child, words[0] as string);
-    }
-    return started;
-  } catch (error) {
-    for (const child of started) child.kill("SIGKILL");
-    throw error;
-  }
-}
-
-function listening(child: ChildProcess, name: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let said = "";
-    const hear = (chunk: Buffer): void => {
-      if (said.length < 1e5) said += chunk;
-      if (/Ready to accept connections|server listening/.test(said)) resolve();
-    };
-    child.stdout?.on("data", hear);
-    child.stderr?.on("data", hear);
-    child.once("exit", () =>
-      reject(
-        new MillraceError(
-          "ENVIRONMENT_MISSING",
-          `${name} could not start: ${said.trim().slice(-300)}`,
-          {
-            hint: "apt-get install redis-server, or choose the store memcached",
-          },
-        ),
-      ),
-    );
-  });
 }

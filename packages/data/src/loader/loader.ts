@@ -191,6 +191,12 @@ export class DataLoader implements BatchSource<Batch> {
     this.resize = true;
   }
 
+  /** Preparation threads from now on, at least 1; batches do not depend on it. */
+  setWorkers(count: number): void {
+    if (!Number.isSafeInteger(count) || count < 1) throw new InvariantError(`${count} workers`);
+    this.pipeline.setWorkers(count);
+  }
+
   stalls(): StallReport {
     return { ...this.totals };
   }

@@ -193,6 +193,10 @@ export class Pipeline implements AsyncDisposable {
     return this.until(() => this.jobs.size === 0);
   }
 
+  setWorkers(count: number): void {
+    this.pool.resize(count);
+  }
+
   prepCounts(): { readonly samples: number; readonly busySeconds: number } {
     return this.pool.counts();
   }

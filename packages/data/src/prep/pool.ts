@@ -29,6 +29,8 @@ export interface PoolCounts {
 /** Tasks go out in order; results come back as they are done. */
 export class PrepPool implements AsyncDisposable {
   private readonly threads: Thread[];
+  /** Threads that end when they have done what they have. */
+  private readonly leaving = new Set<Worker>();
   private readonly areas: Area[] = [];
   private readonly queue: PrepTask[] = [];
   private readonly done: (result: PrepResult) => void;
@@ -36,6 +38,7 @@ export class PrepPool implements AsyncDisposable {
   private samples = 0;
   private busySeconds = 0;
   private closing = false;
+  private readonly setup: WorkerSetup;
 
   /** `fail` is called once, when a thread cannot start or ends by itself; nothing is prepared after that. */
   constructor(
@@ -46,7 +49,20 @@ export class PrepPool implements AsyncDisposable {
   ) {
     this.done = done;
     this.fail = fail;
-    this.threads = Array.from({ length: workers }, () => this.start(setup));
+    this.setup = setup;
+    this.threads = Array.from({ length: workers }, () => this.start());
+  }
+
+  /** So many threads from now on; those that are left out finish what they have. */
+  resize(workers: number): void {
+    if (this.closing) return;
+    while (this.threads.length < workers) this.threads.push(this.start());
+    for (const { worker } of this.threads.splice(workers)) {
+      this.leaving.add(worker);
+      void exitOf(worker).then(() => this.leaving.delete(worker));
+      worker.postMessage({ kind: "close" } satisfies ToWorker);
+    }
+    this.pump();
   }
 
   /** Announces memory under a number; a number may be announced again with other memory. */
@@ -66,17 +82,16 @@ export class PrepPool implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.closing = true;
     this.queue.length = 0;
-    await Promise.all(
-      this.threads.map(async ({ worker }) => {
-        const ended = new Promise((resolve) => worker.once("exit", resolve));
-        worker.postMessage({ kind: "close" } satisfies ToWorker);
-        await ended;
-      }),
-    );
+    const exits = [...this.leaving].map((worker) => exitOf(worker));
+    for (const { worker } of this.threads) {
+      exits.push(exitOf(worker));
+      worker.postMessage({ kind: "close" } satisfies ToWorker);
+    }
+    await Promise.all(exits);
   }
 
-  private start(setup: WorkerSetup): Thread {
-    const worker = startThread(program, setup);
+  private start(): Thread {
+    const worker = startThread(program, this.setup);
     const thread: Thread = { worker, told: [], batches: [] };
     const broke = (error: Error): void => {
       if (this.closing) return;
@@ -96,7 +111,10 @@ export class PrepPool implements AsyncDisposable {
       }
     });
     worker.on("error", (error) => broke(error instanceof Error ? error : new Error(String(error))));
-    worker.on("exit", (code) => broke(new Error(`a preparation thread ended with code ${code}`)));
+    worker.on("exit", (code) => {
+      if (!this.leaving.has(worker))
+        broke(new Error(`a preparation thread ended with code ${code}`));
+    });
     return thread;
   }
 
@@ -123,4 +141,8 @@ export class PrepPool implements AsyncDisposable {
     thread.batches.push(tasks);
     thread.worker.postMessage({ kind: "tasks", tasks } satisfies ToWorker);
   }
+}
+
+function exitOf(worker: Worker): Promise<void> {
+  return new Promise((resolve) => worker.once("exit", () => resolve()));
 }

@@ -9,9 +9,11 @@ import * as zlib from "node:zlib";
 import { contentHash, MillraceError } from "@millrace/core";
 import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
 import { Decompress } from "fzstd";
+import { snappyUncompress } from "hyparquet";
 import type { SourceFile } from "./extent-source.ts";
 
-export type Compression = "gzip" | "zstd";
+/** Brotli and snappy have no mark of their own and are known by an index alone (MDS). */
+export type Compression = "gzip" | "zstd" | "brotli" | "snappy";
 
 /** Bytes that a compressed shard of a size may unpack to: nothing that is worth training on shrinks to a hundredth. */
 export function unpackedMost(bytes: number): number {
@@ -41,7 +43,7 @@ export async function unpackShard(
   most = unpackedMost(shard.bytes),
 ): Promise<SourceFile> {
   const folder = join(dirname(shard.path), ".millrace-unpacked");
-  const path = join(folder, basename(shard.path).replace(/\.(gz|zst|zstd)$|\.tgz$/, ""));
+  const path = join(folder, basename(shard.path).replace(/\.(gz|zst|zstd|br|snappy)$|\.tgz$/, ""));
   const name = shard.name;
   const of = contentHash({ ...shard });
   const sidecar = `${path}.json`;
@@ -80,23 +82,47 @@ async function unpack(
     });
   using out = new AtomicFileStream(to);
   let bytes = 0;
+  const check = (size: number): void => {
+    if (size > most)
+      throw bad(`${shard.bytes} compressed bytes unpack to more than the limit of ${most}`);
+  };
   const take = (part: Uint8Array): void => {
     bytes += part.length;
-    if (bytes > most)
-      throw bad(`${shard.bytes} compressed bytes unpack to more than the limit of ${most}`);
+    check(bytes);
     out.write(part);
   };
   try {
-    const input = createReadStream(shard.path, { highWaterMark: 1 << 18 });
-    if (compression === "gzip")
-      for await (const part of input.pipe(forward(input, zlib.createGunzip()))) take(part);
-    else await unzstd(input, take);
+    if (compression === "snappy") take(unsnappy(readFileSync(shard.path), check));
+    else {
+      const input = createReadStream(shard.path, { highWaterMark: 1 << 18 });
+      if (compression === "zstd") await unzstd(input, take);
+      else {
+        const inflate =
+          compression === "gzip" ? zlib.createGunzip() : zlib.createBrotliDecompress();
+        for await (const part of input.pipe(forward(input, inflate))) take(part);
+      }
+    }
   } catch (cause) {
     if (cause instanceof MillraceError) throw cause;
     throw bad(`it cannot be unpacked: ${cause instanceof Error ? cause.message : cause}`, cause);
   }
   out.commit();
   return bytes;
+}
+
+/** A block of snappy, which begins with the length that comes out: `check` throws before so much is taken. */
+function unsnappy(input: Uint8Array, check: (bytes: number) => void): Uint8Array {
+  let bytes = 0;
+  for (let i = 0, more = true; more; i++) {
+    const byte = input[i];
+    if (byte === undefined || i > 4) throw new Error("it is no block of snappy");
+    bytes += (byte & 0x7f) * 2 ** (7 * i);
+    more = byte >= 0x80;
+  }
+  check(bytes);
+  const out = new Uint8Array(bytes);
+  snappyUncompress(input, out);
+  return out;
 }
 
 /** Errors of the file end the stream behind it. */

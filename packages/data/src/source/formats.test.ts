@@ -9,7 +9,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import { MillraceError } from "@millrace/core";
 import fc from "fast-check";
 import { afterAll, describe, expect, test } from "vitest";
@@ -207,9 +207,35 @@ describe("the form is told from the path, and items are the same in every form:"
     await expect(openSource({ path: shards, kind: "mds" })).rejects.toThrow(/is not there/);
     writeFileSync(join(shards, zip_data.basename), zstdFrame(raw));
     expect(contents(await openSource({ path: shards }))).toEqual(three);
-    mds(shards, three, { compression: "br", zip_data });
-    rmSync(join(shards, "shard.00000.mds"));
-    await expect(openSource({ path: shards })).rejects.toThrow(/is compressed by br/);
+  });
+
+  test("MDS shards by brotli and snappy; bzip2 is refused with the command that helps", async () => {
+    for (const [compression, ending, pack] of [
+      ["br:11", "br", (raw: Buffer) => brotliCompressSync(raw)],
+      // The length, and one literal of that length.
+      [
+        "snappy",
+        "snappy",
+        (raw: Buffer) =>
+          Buffer.concat([Buffer.from([raw.length, 61 << 2, raw.length - 1, 0]), raw]),
+      ],
+      ["bz2:9", "bz2", (raw: Buffer) => raw],
+    ] as const) {
+      const shards = mds(folder(), three);
+      const raw = readFileSync(join(shards, "shard.00000.mds"));
+      expect(raw.length).toBeLessThan(128);
+      const zip_data = { basename: `shard.00000.mds.${ending}`, bytes: 0 };
+      mds(shards, three, { compression, zip_data });
+      rmSync(join(shards, "shard.00000.mds"));
+      writeFileSync(join(shards, zip_data.basename), pack(raw));
+      const opened = openSource({ path: shards });
+      if (ending === "bz2")
+        await expect(opened).rejects.toMatchObject({
+          message: expect.stringContaining("is compressed by bz2"),
+          hint: expect.stringMatching(/bunzip2 --keep .*\*\.bz2/),
+        });
+      else expect(contents(await opened)).toEqual(three);
+    }
   });
 
   test("JSONL, over the borders of lines of all kinds", async () => {

@@ -1,5 +1,5 @@
 /** MosaicML's MDS shards, read only: index.json, and per shard u32 count, count + 1 u32 offsets, then the samples. */
-import { readFileSync, statSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { join, normalize, resolve } from "node:path";
 import { MillraceError } from "@millrace/core";
 import { z } from "zod";
@@ -29,8 +29,8 @@ export interface MdsOptions {
 }
 
 /**
- * Opens a folder with an index.json. Shards compressed by zstd or gz are unpacked once, into a hidden folder; those of
- * other compressions (br, snappy, bz2) are refused.
+ * Opens a folder with an index.json. Shards compressed by zstd, gz, br or snappy are unpacked once, into a hidden folder;
+ * those of bz2 are refused with the command that unpacks them.
  */
 export async function openMds(path: string, options: MdsOptions = {}): Promise<ExtentSource> {
   const root = resolve(path);
@@ -109,12 +109,20 @@ async function unpacked(
   const packed = zip ? sourceFile(join(root, zip.basename), zip.basename) : null;
   if (packed === null) return null;
   const [name] = (compression ?? "").split(":");
-  const known: Readonly<Record<string, Compression>> = { zstd: "zstd", gz: "gzip" };
+  const known: Readonly<Record<string, Compression>> = {
+    zstd: "zstd",
+    gz: "gzip",
+    br: "brotli",
+    snappy: "snappy",
+  };
   const kind = known[name ?? ""];
   if (kind === undefined)
     throw new MillraceError("DATA_INVALID", `${packed.name} is compressed by ${compression}`, {
       at: { file: packed.path },
-      hint: "unpack it beside its index, or write the data set with zstd or gz",
+      hint:
+        name === "bz2"
+          ? `unpack the shards beside their index: bunzip2 --keep ${join(root, "*.bz2")}`
+          : "unpack it beside its index, or write the data set with zstd, gz, br or snappy",
     });
   // The index says what comes out.
   return await unpackShard(packed, kind, Math.min(bytes, unpackedMost(packed.bytes)));
@@ -122,7 +130,7 @@ async function unpacked(
 
 function addShard(file: string, name: string, samples: number, list: ExtentList): void {
   const head = 4 + 4 * (samples + 1);
-  const bytes = readFileSync(file);
+  const bytes = readHead(file, head);
   if (bytes.length < head || bytes.readUInt32LE(0) !== samples)
     throw new MillraceError(
       "DATA_INVALID",
@@ -134,5 +142,23 @@ function addShard(file: string, name: string, samples: number, list: ExtentList)
   for (let i = 0; i < samples; i++) {
     const from = bytes.readUInt32LE(4 + 4 * i);
     list.add(from, bytes.readUInt32LE(8 + 4 * i) - from);
+  }
+}
+
+/** The first bytes of a file, fewer where it ends. */
+function readHead(file: string, bytes: number): Buffer {
+  const fd = openSync(file, "r");
+  try {
+    const size = Math.min(bytes, fstatSync(fd).size);
+    const head = Buffer.alloc(size);
+    let at = 0;
+    while (at < size) {
+      const n = readSync(fd, head, at, size - at, at);
+      if (n === 0) break;
+      at += n;
+    }
+    return head.subarray(0, at);
+  } finally {
+    closeSync(fd);
   }
 }

@@ -50,7 +50,7 @@ export function sourceKindOf(path: string): SourceKind {
   if (
     stat.isDirectory() &&
     names.includes("index.json") &&
-    names.some((name) => /\.mds(\.(zstd|gz))?$/.test(name))
+    names.some((name) => /\.mds(\.(zstd|gz|br|snappy|bz2))?$/.test(name))
   )
     return "mds";
   for (const [ending, kind] of endings)

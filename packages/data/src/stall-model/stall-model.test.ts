@@ -13,6 +13,8 @@ import {
   type JobRates,
   jobProfileUnits,
   modelledThroughput,
+  mostJobs,
+  policyAnswers,
   prepRate,
   type Resource,
   type Setting,
@@ -228,6 +230,33 @@ it("the smallest sufficient value suffices, and a little less does not", () => {
         if (less > 0) expect(waits(whatIf(job, given, resource, less))).toBeGreaterThan(-1e-9);
       },
     ),
+  );
+});
+
+it("the most jobs are fed, and one more is not; of another policy the cache that is enough is", () => {
+  fc.assert(
+    fc.property(rates, setting, (job, given) => {
+      if (slowCache(job)) return;
+      const { value, estimate } = smallestSufficient(job, given, "jobs");
+      const fed = (jobs: number): boolean => whatIf(job, given, "jobs", jobs).stallShare <= 1e-12;
+      if (value === null) expect(fed(1)).toBe(false);
+      else {
+        expect(estimate.stallShare).toBeLessThanOrEqual(1e-12);
+        expect(value === mostJobs || !fed(value + 1)).toBe(true);
+        if (given.coordinated === true) expect(value).toBe(mostJobs);
+      }
+      for (const { policy, estimate: then, sufficientCacheBytes } of policyAnswers(job, given)) {
+        expect(then).toEqual(estimateEpoch(job, { ...given, policy }));
+        if (sufficientCacheBytes === null) continue;
+        const { stages } = estimateEpoch(job, {
+          ...given,
+          policy,
+          cacheBytes: sufficientCacheBytes,
+        });
+        const bound = Math.max(stages.compute, stages.prep);
+        expect(stages.fetch).toBeLessThanOrEqual(bound * (1 + 1e-6));
+      }
+    }),
   );
 });
 

@@ -3,17 +3,18 @@
  * alone; here every input of the model can be asked about, under every policy.
  */
 import { type EpochEstimate, estimateEpoch, type Setting } from "./epoch.ts";
+import { type CachePolicy, cachePolicies } from "./hit-rate.ts";
 import type { JobRates } from "./rates.ts";
 
 /** What can be given more of. */
-export type Resource = "cacheBytes" | "cores" | "storage" | "network" | "accelerator";
+export type Resource = "cacheBytes" | "cores" | "storage" | "network" | "accelerator" | "jobs";
 
 /** The least of a resource that removes it from the list of what an epoch waits for. */
 export interface Sufficient {
   readonly resource: Resource;
   /**
-   * Bytes, whole cores, bytes per second; for "accelerator" the samples per second up to which a faster one is fed.
-   * Null when no amount suffices.
+   * Bytes, whole cores, bytes per second; for "accelerator" the samples per second up to which a faster one is fed, for
+   * "jobs" the most jobs of this server that are (`mostJobs`: any number). Null when no amount suffices.
    */
   readonly value: number | null;
   /** What the job has now, in the same unit. */
@@ -40,6 +41,8 @@ export function withResource(
       return { rates: { ...rates, networkBytesPerSecond: value }, setting };
     case "accelerator":
       return { rates: { ...rates, ingestionRate: value }, setting };
+    case "jobs":
+      return { rates, setting: { ...setting, jobs: value } };
   }
 }
 
@@ -54,8 +57,9 @@ export function whatIf(
   return estimateEpoch(changed.rates, changed.setting);
 }
 
-/** Most cores that an answer may name. */
+/** Most cores and jobs that an answer names. */
 const mostCores = 1024;
+export const mostJobs = 1024;
 
 /**
  * The smallest sufficient value of a resource, all else as it is. Cache, storage and network suffice when fetching takes
@@ -83,15 +87,15 @@ export function smallestSufficient(
       const { stages } = whatIf(rates, setting, "cores", cores);
       return stages.prep <= Math.max(stages.compute, stages.fetch);
     };
-    if (!enough(mostCores)) return answer(null);
-    let low = 0;
-    let high = mostCores;
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (enough(middle)) high = middle;
-      else low = middle;
-    }
-    return answer(high);
+    return answer(enough(mostCores) ? firstThat(enough, mostCores) : null);
+  }
+  if (resource === "jobs") {
+    const starved = (jobs: number): boolean => {
+      const { stages } = whatIf(rates, setting, "jobs", jobs);
+      return stages.compute < Math.max(stages.prep, stages.fetch);
+    };
+    if (starved(1)) return answer(null);
+    return answer(starved(mostJobs) ? firstThat(starved, mostJobs) - 1 : mostJobs);
   }
   const most =
     resource === "cacheBytes"
@@ -114,6 +118,37 @@ export function smallestSufficient(
   return answer(Math.ceil(high));
 }
 
+/** A cache of another policy: the epoch with as many bytes as now, and the bytes that would be enough. */
+export interface PolicyAnswer {
+  readonly policy: CachePolicy;
+  readonly estimate: EpochEstimate;
+  /** Null when no amount suffices. */
+  readonly sufficientCacheBytes: number | null;
+}
+
+export function policyAnswers(rates: JobRates, setting: Setting): readonly PolicyAnswer[] {
+  return cachePolicies.map((policy) => {
+    const other = { ...setting, policy };
+    return {
+      policy,
+      estimate: estimateEpoch(rates, other),
+      sufficientCacheBytes: smallestSufficient(rates, other, "cacheBytes").value,
+    };
+  });
+}
+
+/** The first whole number from 1 on for which it holds; it holds for `most` and for all above the first. */
+function firstThat(holds: (n: number) => boolean, most: number): number {
+  let low = 0;
+  let high = most;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (holds(middle)) high = middle;
+    else low = middle;
+  }
+  return high;
+}
+
 function amountNow(rates: JobRates, setting: Setting, resource: Resource): number {
   switch (resource) {
     case "cacheBytes":
@@ -126,5 +161,7 @@ function amountNow(rates: JobRates, setting: Setting, resource: Resource): numbe
       return rates.networkBytesPerSecond ?? 0;
     case "accelerator":
       return rates.ingestionRate;
+    case "jobs":
+      return setting.jobs ?? 1;
   }
 }

@@ -31,12 +31,16 @@ export interface ComparedRun {
 /** Points whose P@1 is watched after each epoch, at most. */
 const watchedPoints = 4000;
 
-/** Trains; measured on `heldOut` points cut from training, or, where that is 0, on the test points. */
+/**
+ * Trains; measured on `heldOut` points cut from training, or, where that is 0, on the test points. With a folder `partial`, each epoch
+ * leaves a snapshot there, and a run that was broken off goes on from it.
+ */
 export async function runOnce(
   dataset: Dataset,
   train: TrainOptions,
   heldOut: number,
   signal?: AbortSignal,
+  partial: string | null = null,
 ): Promise<ComparedRun> {
   const watch = heldOut === 0 ? dataset.test : null;
   const result = await trainModel(dataset, {
@@ -44,8 +48,8 @@ export async function runOnce(
     heldOut,
     ...(watch === null ? {} : { watch: some(watch) }),
     patience: 0,
-    out: null,
-    resume: false,
+    out: partial,
+    resume: partial !== null,
     ...(signal === undefined ? {} : { signal }),
   });
   const { epochs } = result;

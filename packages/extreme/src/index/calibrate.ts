@@ -2,16 +2,17 @@
 import { type Block, floats, type Heap } from "../kernels/heap.ts";
 import type { LabelMatrix } from "../kernels/label-matrix.ts";
 import { ExactIndex } from "./exact.ts";
-import { IvfIndex } from "./ivf.ts";
-import type { LabelIndex } from "./label-index.ts";
+import type { Effort, LabelIndex } from "./label-index.ts";
 
 /** Share of the exact best `k` that the index finds for the sample, 0 … 1. */
 export interface IndexCheck {
   readonly recall: number;
   readonly k: number;
   readonly points: number;
-  /** Lists that were looked into; null for indexes without lists. */
+  /** Lists that are looked into; null for indexes without lists. */
   readonly probes: number | null;
+  /** Labels that are scored again in f32 after a scan of codes; null for indexes without codes. */
+  readonly candidates: number | null;
 }
 
 /** Mean recall over the rows of `sample`. */
@@ -34,8 +35,8 @@ export function recallOf(
 }
 
 /**
- * Sets the probes of an inverted-file index to the fewest (by steps of a half) whose recall@k on the sample reaches `target`;
- * `most`, or all lists, where none does. Other indexes are only measured.
+ * Sets the effort of an index (lists, candidates) to the least (by steps of a half) whose recall@k on the sample reaches `target`;
+ * `most`, or all there is, where none does. Indexes without one are only measured.
  */
 export function calibrate(
   heap: Heap,
@@ -54,13 +55,16 @@ export function calibrate(
   const truth = exactBest(heap, z, points, classifier, labels, dim, k, removed);
   const measure = (): number => shared(truth, index.search(z, points, classifier, k).labels, k);
   let recall = measure();
-  if (index instanceof IvfIndex)
-    while (recall < target && index.probes < Math.min(index.lists, most)) {
-      index.probes = Math.min(index.lists, most, Math.ceil(index.probes * 1.5));
+  const { effort } = index;
+  if (effort !== null)
+    while (recall < target && effort.value < Math.min(effort.most, most)) {
+      effort.value = Math.min(effort.most, most, Math.ceil(effort.value * 1.5));
       recall = measure();
     }
   heap.release(mark);
-  return { recall, k, points, probes: index instanceof IvfIndex ? index.probes : null };
+  const used = (what: Effort["what"]): number | null =>
+    effort?.what === what ? effort.value : null;
+  return { recall, k, points, probes: used("lists"), candidates: used("candidates") };
 }
 
 function load(
@@ -85,7 +89,7 @@ function exactBest(
 ): Int32Array {
   const mark = heap.used;
   const exact = new ExactIndex(heap, labels, dim);
-  exact.build(classifier, removed);
+  exact.build(classifier, { removed });
   const found = exact.search(z, points, classifier, k);
   heap.release(mark);
   return found.labels;

@@ -2,7 +2,13 @@
 import { type Block, floats, type Heap, shorts } from "../kernels/heap.ts";
 import type { LabelMatrix } from "../kernels/label-matrix.ts";
 import { PackedVectors, toFixed } from "./fixed-point.ts";
-import { type Found, type LabelIndex, noLabels, type SearchOptions } from "./label-index.ts";
+import {
+  type BuildOptions,
+  type Found,
+  type LabelIndex,
+  noLabels,
+  type SearchOptions,
+} from "./label-index.ts";
 import { Pickers, pickerBlock } from "./pickers.ts";
 import { LabelMarks, Rescorer } from "./rescorer.ts";
 
@@ -11,6 +17,7 @@ const tilePoints = 64;
 
 export class ExactIndex implements LabelIndex {
   readonly kind = "exact";
+  readonly effort = null;
   readonly labels: number;
   readonly dim: number;
   readonly #heap: Heap;
@@ -30,7 +37,7 @@ export class ExactIndex implements LabelIndex {
     this.#labelAt = new Int32Array(labels);
   }
 
-  build(classifier: LabelMatrix, removed?: ReadonlySet<number>): void {
+  build(classifier: LabelMatrix, { removed }: BuildOptions = {}): void {
     this.#kept = 0;
     for (let label = 0; label < this.labels; label++) {
       if (removed?.has(label) === true) continue;

@@ -3,7 +3,13 @@ import { createRequire } from "node:module";
 import { MillraceError } from "@millrace/core";
 import type { Block, Heap } from "../kernels/heap.ts";
 import type { LabelMatrix } from "../kernels/label-matrix.ts";
-import { type Found, type LabelIndex, noLabels, type SearchOptions } from "./label-index.ts";
+import {
+  type BuildOptions,
+  type Found,
+  type LabelIndex,
+  noLabels,
+  type SearchOptions,
+} from "./label-index.ts";
 import { Pickers } from "./pickers.ts";
 import { LabelMarks, Rescorer } from "./rescorer.ts";
 
@@ -49,6 +55,7 @@ const chunk = 8192;
 
 export class HnswIndex implements LabelIndex {
   readonly kind = "hnsw";
+  readonly effort = null;
   readonly labels: number;
   readonly dim: number;
   readonly options: HnswOptions;
@@ -66,7 +73,7 @@ export class HnswIndex implements LabelIndex {
     this.#library = load();
   }
 
-  build(classifier: LabelMatrix, removed?: ReadonlySet<number>): void {
+  build(classifier: LabelMatrix, { removed }: BuildOptions = {}): void {
     const { dim, options } = this;
     this.#graph = new this.#library.Index({
       dimensions: dim,

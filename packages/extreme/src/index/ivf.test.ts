@@ -2,7 +2,7 @@ import { Rng } from "@millrace/core";
 import { expect, test } from "vitest";
 import { floats, Heap } from "../kernels/heap.ts";
 import { LabelMatrix } from "../kernels/label-matrix.ts";
-import { recallOf } from "./calibrate.ts";
+import { calibrate, recallOf } from "./calibrate.ts";
 import { createIndex } from "./create.ts";
 import { ExactIndex } from "./exact.ts";
 import { IvfIndex } from "./ivf.ts";
@@ -79,6 +79,41 @@ test("building twice from the same vectors gives the same answers, and a rebuilt
   expect([...index.search(z, 1, w, 5).labels]).not.toContain(best);
 });
 
+test("codes of all labels hold the best among a few candidates, and with every label as one they are exact", () => {
+  const { heap, w, z } = topical(6000, 100, 32, 150, "codes");
+  const index = createIndex(heap, 6000, 32, "codes");
+  index.build(w);
+  const used = heap.used;
+  expect(recallOf(heap, index, w, 6000, 32, z.view.slice(), 5)).toBeGreaterThan(0.9);
+  index.effort!.value = 6000;
+  const exact = new ExactIndex(heap, 6000, 32);
+  exact.build(w);
+  const excluded = (point: number) => [point, point * 7 + 1];
+  const carried = (point: number) => [point * 3];
+  const truth = exact.search(z, 100, w, 10, { excluded });
+  const found = index.search(z, 100, w, 10, { excluded, carried });
+  expect(found.labels).toEqual(truth.labels);
+  expect(found.scores).toEqual(truth.scores);
+  heap.release(used);
+});
+
+test("an index is set to the least effort that reaches the recall that is asked for", () => {
+  const { heap, w, z } = topical(5000, 64, 32, 400, "effort");
+  for (const kind of ["ivf", "codes"] as const) {
+    const mark = heap.used;
+    const index = createIndex(heap, 5000, 32, kind);
+    index.build(w);
+    index.effort!.value = 5;
+    const low = recallOf(heap, index, w, 5000, 32, z.view.slice(), 10);
+    const check = calibrate(heap, index, w, 5000, 32, z.view.slice(), 10, 0.97);
+    expect(low).toBeLessThan(0.97);
+    expect(check.recall).toBeGreaterThanOrEqual(0.97);
+    expect(check[kind === "ivf" ? "probes" : "candidates"]).toBe(index.effort!.value);
+    expect(check[kind === "ivf" ? "candidates" : "probes"]).toBeNull();
+    heap.release(mark);
+  }
+});
+
 test("the graph index finds most of what the exact one finds, and gives back its heap memory", () => {
   const { heap, w, z } = topical(3000, 100, 32, 60, "graph");
   const index = createIndex(heap, 3000, 32, "hnsw");
@@ -98,12 +133,13 @@ test("removed labels are never found, by any index", () => {
   for (const index of [
     new ExactIndex(heap, 500, 16),
     new IvfIndex(heap, 500, 16, { lists: 16, probes: 16 }),
+    createIndex(heap, 500, 16, "codes"),
     createIndex(heap, 500, 16, "hnsw"),
   ]) {
     index.build(w);
     const before = index.search(z, 10, w, 3).labels;
     const removed = new Set(before);
-    index.build(w, removed);
+    index.build(w, { removed });
     const after = index.search(z, 10, w, 50).labels;
     for (const label of after) expect(removed.has(label)).toBe(false);
     expect(after.filter((label) => label >= 0).length).toBe(500);
@@ -134,10 +170,10 @@ test("labels that are carried are candidates whatever the index finds, none twic
 test("builds of another variant make other lists", () => {
   const { heap, w, z } = topical(3000, 64, 24, 60, "variant");
   const index = new IvfIndex(heap, 3000, 24, { lists: 150, probes: 2 });
-  index.build(w, undefined, 0);
+  index.build(w, { variant: 0 });
   const first = index.search(z, 64, w, 20).labels;
-  index.build(w, undefined, 1);
+  index.build(w, { variant: 1 });
   expect(index.search(z, 64, w, 20).labels).not.toEqual(first);
-  index.build(w, undefined, 0);
+  index.build(w, { variant: 0 });
   expect(index.search(z, 64, w, 20).labels).toEqual(first);
 });

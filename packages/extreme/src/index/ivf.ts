@@ -6,7 +6,14 @@ import { type Block, floats, type Heap, ints, shorts } from "../kernels/heap.ts"
 import type { LabelMatrix } from "../kernels/label-matrix.ts";
 import { clusterByDirection } from "./clusters.ts";
 import { PackedVectors, toFixed } from "./fixed-point.ts";
-import { type Found, type LabelIndex, noLabels, type SearchOptions } from "./label-index.ts";
+import {
+  type BuildOptions,
+  type Effort,
+  type Found,
+  type LabelIndex,
+  noLabels,
+  type SearchOptions,
+} from "./label-index.ts";
 import { Pickers, pickerBlock } from "./pickers.ts";
 import { LabelMarks, Rescorer } from "./rescorer.ts";
 
@@ -40,8 +47,8 @@ export class IvfIndex implements LabelIndex {
   readonly labels: number;
   readonly dim: number;
   readonly lists: number;
-  /** Lists that a point looks into; may be changed between searches. */
-  probes: number;
+  /** Lists that a point looks into. */
+  readonly effort: Effort;
   readonly #heap: Heap;
   readonly #marks: LabelMarks;
   /** All labels, list by list, each list padded to whole blocks of 8. */
@@ -59,7 +66,7 @@ export class IvfIndex implements LabelIndex {
   constructor(heap: Heap, labels: number, dim: number, options = ivfOptionsFor(labels)) {
     const lists = Math.min(options.lists, labels);
     this.lists = lists;
-    this.probes = Math.min(options.probes, lists);
+    this.effort = { what: "lists", value: Math.min(options.probes, lists), most: lists };
     this.#heap = heap;
     this.labels = labels;
     this.#marks = new LabelMarks(labels);
@@ -72,7 +79,7 @@ export class IvfIndex implements LabelIndex {
     this.#ends = new Int32Array(lists);
   }
 
-  build(classifier: LabelMatrix, removed?: ReadonlySet<number>, variant = 0): void {
+  build(classifier: LabelMatrix, { removed, variant = 0 }: BuildOptions = {}): void {
     const { dim, labels } = this;
     const { lists } = this;
     const { of } = clusterByDirection(this.#heap, classifier, lists, variant);
@@ -161,7 +168,8 @@ export class IvfIndex implements LabelIndex {
   /** Points of each list, as lists of their numbers; the heap memory of the result is the caller's to release. */
   #probe(fixed: Block<Int16Array>, count: number): Probes {
     const heap = this.#heap;
-    const { lists, probes } = this;
+    const { lists } = this;
+    const probes = this.effort.value;
     const mark = heap.used;
     const width = this.#means.places;
     const out = floats(heap, tilePoints * width);

@@ -29,14 +29,31 @@ export interface SearchOptions {
   readonly spare?: number;
 }
 
+export interface BuildOptions {
+  /** Labels that are left out and never found. */
+  readonly removed?: ReadonlySet<number> | undefined;
+  /** A whole number from 0: builds of different ones may miss different labels. */
+  readonly variant?: number;
+  /** Vectors like those that will be searched for (rows of dim): an index may be exact where they are. */
+  readonly queries?: Float32Array;
+}
+
+/** What a search may take more of to find more; may be changed between searches. */
+export interface Effort {
+  /** Lists that are looked into, or candidates that are scored afresh. */
+  readonly what: "lists" | "candidates";
+  value: number;
+  /** All that there are. */
+  readonly most: number;
+}
+
 /** An index. `build` may be called any number of times; `search` takes heap memory and gives it back. */
 export interface LabelIndex {
-  readonly kind: "exact" | "ivf" | "hnsw";
-  /**
-   * Copies the classifier vectors (labels × dim), but for those of removed labels, which are never found. Builds of different
-   * `variant` (a whole number from 0) may miss different labels.
-   */
-  build(classifier: LabelMatrix, removed?: ReadonlySet<number>, variant?: number): void;
+  readonly kind: "exact" | "ivf" | "codes" | "hnsw";
+  /** Null where there is nothing to set. */
+  readonly effort: Effort | null;
+  /** Copies the classifier vectors (labels × dim). */
+  build(classifier: LabelMatrix, options?: BuildOptions): void;
   /**
    * The `k` best labels for each of `points` vectors at `z` (rows of dim floats in the heap), scored afresh in f32 against
    * `classifier`; equal scores by the smaller id.

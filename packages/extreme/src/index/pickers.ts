@@ -15,20 +15,21 @@ export class Pickers {
   readonly #counts: Block<Int32Array>;
   readonly #thresholds: Block<Float32Array>;
   readonly #wants: Block<Int32Array>;
-  readonly #scratch: Block<Float32Array>;
+  readonly #scratch: Block<Int32Array>;
   /** The points in order, for tiles that are not gathered. */
   readonly #all: Block<Int32Array>;
 
   /** Keeps up to `most` for each of `points` points; `reset` may ask for fewer. */
   constructor(heap: Heap, points: number, most: number) {
     this.#heap = heap;
-    this.#room = 2 * most + 64;
+    // Whole vectors: the kernels count four at a time.
+    this.#room = Math.ceil((2 * most + 64) / 4) * 4;
     this.#ids = ints(heap, points * this.#room);
     this.#kept = floats(heap, points * this.#room);
     this.#counts = ints(heap, points);
     this.#thresholds = floats(heap, points);
     this.#wants = ints(heap, points);
-    this.#scratch = floats(heap, this.#room);
+    this.#scratch = ints(heap, 1);
     this.#all = ints(heap, points);
     for (let i = 0; i < points; i++) this.#all.view[i] = i;
   }
@@ -86,7 +87,7 @@ export class Pickers {
   /** Brings the best `want` of a point's first `n` entries to the front; `n` is at most twice what a point keeps. */
   cut(point: number, n: number, want: number): void {
     const { ids, scores } = this.addresses(point);
-    this.#heap.kernels.select(ids, scores, n, want, this.#scratch.at);
+    this.#heap.kernels.select(ids, scores, n, want, want, this.#scratch.at);
   }
 
   /** Room for `n` ids of a point that somebody else found. */

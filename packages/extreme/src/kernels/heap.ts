@@ -65,7 +65,7 @@ export interface Kernels {
   scores16(z: number, d: number, w: number, ids: number, n: number, out: number): void;
   widen(rows: number, d: number, ids: number, n: number, out: number): void;
   narrow(rows: number, d: number, ids: number, n: number, from: number, state: number): void;
-  select(ids: number, kept: number, n: number, want: number, scratch: number): number;
+  select(ids: number, kept: number, n: number, want: number, most: number, left: number): number;
   order(ids: number, kept: number, n: number): void;
   collect(
     scores: number,
@@ -82,6 +82,17 @@ export interface Kernels {
     thresholds: number,
     wants: number,
     scratch: number,
+  ): void;
+  codes(
+    table: number,
+    pairs: number,
+    codes: number,
+    blocks: number,
+    scales: number,
+    offsets: number,
+    step: number,
+    base: number,
+    out: number,
   ): void;
   momentum(row: number, g: number, d: number, velocity: number, mu: number, lr: number): void;
 }
@@ -164,6 +175,9 @@ export class Heap {
   }
   i32(at: number, length: number): Int32Array {
     return new Int32Array(this.memory.buffer, at, length);
+  }
+  u8(at: number, length: number): Uint8Array {
+    return new Uint8Array(this.memory.buffer, at, length);
   }
   u16(at: number, length: number): Uint16Array {
     return new Uint16Array(this.memory.buffer, at, length);

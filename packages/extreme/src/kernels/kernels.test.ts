@@ -1,4 +1,5 @@
 import { Rng } from "@millrace/core";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { floats, Heap, ints } from "./heap.ts";
 
@@ -133,4 +134,60 @@ test("dropout drops the share that was asked for, scales the rest, and repeats f
   x.view.set([-1, 2, 0, -3], 0);
   heap.kernels.rectify(x.at, 4);
   expect([...x.view.subarray(0, 4)]).toEqual([0, 2, 0, 0]);
+});
+
+test("the best of a list are kept in their order, among equal ones the earlier; or a few more, where that is allowed", () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.oneof(fc.integer({ min: -3, max: 3 }), fc.float({ noNaN: true, min: -1e6 })), {
+        minLength: 1,
+        maxLength: 70,
+      }),
+      fc.nat(),
+      fc.nat({ max: 20 }),
+      (scores, seed, more) => {
+        const heap = new Heap();
+        const n = scores.length;
+        const want = 1 + (seed % n);
+        const [ids, kept, left] = [ints(heap, n), floats(heap, n + 3), ints(heap, 1)];
+        ids.view.set(scores.map((_, i) => i));
+        kept.view.set(scores);
+        const rounded = [...kept.view.subarray(0, n)];
+        const border = heap.kernels.select(ids.at, kept.at, n, want, want + more, left.at);
+        const count = left.view[0]!;
+        expect(count).toBeGreaterThanOrEqual(want);
+        expect(count).toBeLessThanOrEqual(want + more);
+        const order = rounded.map((score, id) => ({ score, id }));
+        const best = order.sort((a, b) => b.score - a.score || a.id - b.id).slice(0, count);
+        expect([...ids.view.subarray(0, count)]).toEqual(
+          best.map(({ id }) => id).sort((a, b) => a - b),
+        );
+        for (let i = 0; i < count; i++) expect(kept.view[i]).toBe(rounded[ids.view[i]!]);
+        // Nothing that was dropped is above what is returned.
+        for (const { score } of order.slice(count)) expect(score).toBeLessThanOrEqual(border);
+      },
+    ),
+  );
+});
+
+test("scores from codes equal the sums of what the codes name", () => {
+  const heap = new Heap();
+  const [pairs, blocks] = [5, 2];
+  const table = heap.u8(heap.take(pairs * 32), pairs * 32);
+  const codes = heap.u8(heap.take(pairs * 32 * blocks), pairs * 32 * blocks);
+  const scales = random(heap, 32 * blocks);
+  const offsets = random(heap, 32 * blocks);
+  const out = floats(heap, 32 * blocks);
+  for (let i = 0; i < table.length; i++) table[i] = rng.int(0, 127);
+  for (let i = 0; i < codes.length; i++) codes[i] = rng.int(0, 255);
+  const { byteOffset: at } = table;
+  heap.kernels.codes(at, pairs, codes.byteOffset, blocks, scales.at, offsets.at, 0.25, -3, out.at);
+  for (let l = 0; l < 32 * blocks; l++) {
+    let sum = 0;
+    for (let p = 0; p < pairs; p++) {
+      const both = codes[Math.floor(l / 32) * pairs * 32 + p * 32 + (l % 32)]!;
+      sum += table[p * 32 + (both & 15)]! + table[p * 32 + 16 + (both >> 4)]!;
+    }
+    expect(out.view[l]).toBeCloseTo(offsets.view[l]! + scales.view[l]! * (0.25 * sum - 3), 3);
+  }
 });

@@ -372,74 +372,96 @@
       (local.set $velocity (i32.add (local.get $velocity) (i32.const 16)))
       (br_if $each (i32.lt_u (local.tee $row (i32.add (local.get $row) (i32.const 16))) (local.get $end)))))
 
-  ;; Keeps the best `want` of n entries at the front, in their order; among equal scores the earlier. Returns the least score
-  ;; kept. 1 <= want <= n; scratch holds n floats.
-  (func $select (export "select") (param $ids i32) (param $kept i32) (param $n i32) (param $want i32) (param $scratch i32) (result f32)
-    (local $low i32) (local $high i32) (local $i i32) (local $j i32) (local $nth i32) (local $pivot f32) (local $x f32)
-    (local.set $high (i32.shl (local.get $n) (i32.const 2)))
-    (loop $copy
-      (f32.store (i32.add (local.get $scratch) (local.get $i)) (f32.load (i32.add (local.get $kept) (local.get $i))))
-      (br_if $copy (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $high))))
-    ;; Quickselect on the copy; low and high are addresses.
-    (local.set $low (local.get $scratch))
-    (local.set $high (i32.add (local.get $scratch) (i32.sub (local.get $high) (i32.const 4))))
-    (local.set $nth (i32.add (local.get $scratch) (i32.shl (i32.sub (local.get $want) (i32.const 1)) (i32.const 2))))
-    (block $done
-      (loop $narrow
-        (br_if $done (i32.ge_u (local.get $low) (local.get $high)))
-        (local.set $pivot (f32.load (i32.add (local.get $low)
-          (i32.shl (i32.shr_u (i32.sub (local.get $high) (local.get $low)) (i32.const 3)) (i32.const 2)))))
-        (local.set $i (local.get $low))
-        (local.set $j (local.get $high))
-        (loop $part
-          (block $left
-            (loop $more
-              (br_if $left (i32.eqz (f32.gt (f32.load (local.get $i)) (local.get $pivot))))
-              (local.set $i (i32.add (local.get $i) (i32.const 4)))
-              (br $more)))
-          (block $right
-            (loop $less
-              (br_if $right (i32.eqz (f32.lt (f32.load (local.get $j)) (local.get $pivot))))
-              (local.set $j (i32.sub (local.get $j) (i32.const 4)))
-              (br $less)))
-          (if (i32.le_u (local.get $i) (local.get $j))
-            (then
-              (local.set $x (f32.load (local.get $i)))
-              (f32.store (local.get $i) (f32.load (local.get $j)))
-              (f32.store (local.get $j) (local.get $x))
-              (local.set $i (i32.add (local.get $i) (i32.const 4)))
-              (local.set $j (i32.sub (local.get $j) (i32.const 4)))))
-          (br_if $part (i32.le_u (local.get $i) (local.get $j))))
-        (if (i32.le_u (local.get $nth) (local.get $j))
-          (then (local.set $high (local.get $j)) (br $narrow)))
-        (if (i32.ge_u (local.get $nth) (local.get $i))
-          (then (local.set $low (local.get $i)) (br $narrow)))))
-    (local.set $pivot (f32.load (local.get $nth)))
-    ;; How many of the equal ones there is room for.
-    (local.set $j (local.get $want))
-    (local.set $i (local.get $scratch))
-    (block $counted
-      (loop $count
-        (br_if $counted (i32.gt_u (local.get $i) (local.get $nth)))
-        (local.set $j (i32.sub (local.get $j) (f32.gt (f32.load (local.get $i)) (local.get $pivot))))
+  ;; How many of the numbers up to `end` are above x; a multiple of 4 of them.
+  (func $above (param $from i32) (param $end i32) (param $x f32) (result i32)
+    (local $n v128) (local $vx v128)
+    (local.set $vx (f32x4.splat (local.get $x)))
+    (local.set $n (i32x4.splat (i32.const 0)))
+    (loop $each
+      (local.set $n (i32x4.sub (local.get $n) (f32x4.gt (v128.load (local.get $from)) (local.get $vx))))
+      (br_if $each (i32.lt_u (local.tee $from (i32.add (local.get $from) (i32.const 16))) (local.get $end))))
+    (i32.add
+      (i32.add (i32x4.extract_lane 0 (local.get $n)) (i32x4.extract_lane 1 (local.get $n)))
+      (i32.add (i32x4.extract_lane 2 (local.get $n)) (i32x4.extract_lane 3 (local.get $n)))))
+
+  ;; Keeps the best of n entries at the front, in their order: `want` of them, or up to `most` where that is found sooner; among
+  ;; equal scores the earlier. Returns a score that none dropped is above and writes how many were kept to `left`. 1 <= want <=
+  ;; most, want <= n; kept is on a 16-byte border with room for a multiple of 4. The border between kept and dropped is halved in
+  ;; between, which is a few counts by vectors, where a quickselect would guess wrong at every second entry.
+  (func $select (export "select") (param $ids i32) (param $kept i32) (param $n i32) (param $want i32) (param $most i32) (param $left i32) (result f32)
+    (local $i i32) (local $end i32) (local $to i32) (local $count i32) (local $equal i32)
+    (local $low f32) (local $high f32) (local $x f32) (local $vl v128) (local $vh v128)
+    (local.set $i (i32.add (local.get $kept) (i32.shl (local.get $n) (i32.const 2))))
+    (local.set $end (i32.add (local.get $kept) (i32.shl (i32.and (i32.add (local.get $n) (i32.const 3)) (i32.const -4)) (i32.const 2))))
+    (local.set $x (f32.load (local.get $kept)))
+    (block $filled
+      (loop $fill
+        (br_if $filled (i32.ge_u (local.get $i) (local.get $end)))
+        (f32.store (local.get $i) (local.get $x))
         (local.set $i (i32.add (local.get $i) (i32.const 4)))
-        (br $count)))
-    (local.set $i (i32.const 0))
-    (local.set $high (i32.shl (local.get $n) (i32.const 2)))
-    (local.set $low (i32.const 0))
-    (loop $keep
-      (local.set $x (f32.load (i32.add (local.get $kept) (local.get $i))))
-      (block $next
-        (if (i32.eqz (f32.gt (local.get $x) (local.get $pivot)))
+        (br $fill)))
+    (local.set $vl (f32x4.splat (local.get $x)))
+    (local.set $vh (local.get $vl))
+    (local.set $i (local.get $kept))
+    (loop $range
+      (local.set $vl (f32x4.min (local.get $vl) (v128.load (local.get $i))))
+      (local.set $vh (f32x4.max (local.get $vh) (v128.load (local.get $i))))
+      (br_if $range (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 16))) (local.get $end))))
+    (local.set $low (f32.min
+      (f32.min (f32x4.extract_lane 0 (local.get $vl)) (f32x4.extract_lane 1 (local.get $vl)))
+      (f32.min (f32x4.extract_lane 2 (local.get $vl)) (f32x4.extract_lane 3 (local.get $vl)))))
+    (local.set $high (f32.max
+      (f32.max (f32x4.extract_lane 0 (local.get $vh)) (f32x4.extract_lane 1 (local.get $vh)))
+      (f32.max (f32x4.extract_lane 2 (local.get $vh)) (f32x4.extract_lane 3 (local.get $vh)))))
+    ;; What fills up to a multiple of 4 is never above.
+    (local.set $i (i32.add (local.get $kept) (i32.shl (local.get $n) (i32.const 2))))
+    (block $emptied
+      (loop $empty
+        (br_if $emptied (i32.ge_u (local.get $i) (local.get $end)))
+        (f32.store (local.get $i) (local.get $low))
+        (local.set $i (i32.add (local.get $i) (i32.const 4)))
+        (br $empty)))
+    (local.set $x (local.get $low))
+    (local.set $count (call $above (local.get $kept) (local.get $end) (local.get $x)))
+    (block $found
+      (br_if $found (i32.le_u (local.get $count) (local.get $most)))
+      ;; More than `most` are above low, fewer than `want` above high.
+      (local.set $count (i32.const 0))
+      (loop $halve
+        (local.set $x (f32.add (f32.mul (local.get $low) (f32.const 0.5)) (f32.mul (local.get $high) (f32.const 0.5))))
+        (if (i32.eqz (i32.and (f32.gt (local.get $x) (local.get $low)) (f32.lt (local.get $x) (local.get $high))))
           (then
-            (br_if $next (f32.lt (local.get $x) (local.get $pivot)))
-            (br_if $next (i32.eqz (local.get $j)))
-            (local.set $j (i32.sub (local.get $j) (i32.const 1)))))
-        (f32.store (i32.add (local.get $kept) (local.get $low)) (local.get $x))
-        (i32.store (i32.add (local.get $ids) (local.get $low)) (i32.load (i32.add (local.get $ids) (local.get $i))))
-        (local.set $low (i32.add (local.get $low) (i32.const 4))))
-      (br_if $keep (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $high))))
-    (local.get $pivot))
+            (local.set $x (local.get $high))
+            (br $found)))
+        (local.set $equal (call $above (local.get $kept) (local.get $end) (local.get $x)))
+        (if (i32.gt_u (local.get $equal) (local.get $most))
+          (then (local.set $low (local.get $x)) (br $halve)))
+        (local.set $count (local.get $equal))
+        (if (i32.lt_u (local.get $equal) (local.get $want))
+          (then (local.set $high (local.get $x)) (br $halve)))))
+    ;; How many equal to the border are wanted.
+    (local.set $equal (i32.const 0))
+    (if (i32.lt_u (local.get $count) (local.get $want))
+      (then
+        (local.set $equal (i32.sub (local.get $want) (local.get $count)))
+        (local.set $count (local.get $want))))
+    (local.set $end (i32.shl (local.get $n) (i32.const 2)))
+    (local.set $i (i32.const 0))
+    (local.set $to (i32.const 0))
+    (loop $keep
+      (local.set $low (f32.load (i32.add (local.get $kept) (local.get $i))))
+      (f32.store (i32.add (local.get $kept) (local.get $to)) (local.get $low))
+      (i32.store (i32.add (local.get $ids) (local.get $to)) (i32.load (i32.add (local.get $ids) (local.get $i))))
+      (local.set $to (i32.add (local.get $to) (i32.shl (f32.gt (local.get $low) (local.get $x)) (i32.const 2))))
+      (if (f32.eq (local.get $low) (local.get $x))
+        (then
+          (if (local.get $equal)
+            (then
+              (local.set $equal (i32.sub (local.get $equal) (i32.const 1)))
+              (local.set $to (i32.add (local.get $to) (i32.const 4)))))))
+      (br_if $keep (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 4))) (local.get $end))))
+    (i32.store (local.get $left) (local.get $count))
+    (local.get $x))
 
   ;; Sorts n entries, best first, equal scores by the smaller id, by insertion: for short lists.
   (func $order (export "order") (param $ids i32) (param $kept i32) (param $n i32)
@@ -470,7 +492,8 @@
 
   ;; Offers a tile of scores to the best lists of its points: row i (ldo bytes apart, n scores, n a multiple of 4) belongs to point
   ;; list[i]. Scores above a point's threshold are appended with ids first + column, those from `end` on are padding; a full
-  ;; list is cut to its want, which raises the threshold. ids and kept hold `room` entries a point, scratch as many floats.
+  ;; list is cut to its want and a quarter of the room beyond, which raises the threshold. ids and kept hold `room` entries a point, a
+  ;; multiple of 4; scratch holds a number.
   (func $collect (export "collect") (param $scores i32) (param $ldo i32) (param $list i32) (param $here i32) (param $n i32) (param $first i32) (param $end i32)
     (param $ids i32) (param $kept i32) (param $room i32) (param $counts i32) (param $thresholds i32) (param $wants i32) (param $scratch i32)
     (local $j i32) (local $bits i32) (local $lane i32) (local $at i32) (local $p i32) (local $point i32) (local $count i32) (local $id i32)
@@ -501,8 +524,9 @@
                 (f32.store (i32.add (local.get $pkept) (local.get $at)) (f32.load (i32.add (local.get $p) (i32.shl (local.get $lane) (i32.const 2)))))
                 (local.set $count (i32.add (local.get $count) (i32.const 1)))
                 (br_if $skip (i32.lt_u (local.get $count) (local.get $room)))
-                (local.set $threshold (call $select (local.get $pids) (local.get $pkept) (local.get $count) (local.get $want) (local.get $scratch)))
-                (local.set $count (local.get $want))
+                (local.set $threshold (call $select (local.get $pids) (local.get $pkept) (local.get $count) (local.get $want)
+                  (i32.add (local.get $want) (i32.shr_u (i32.sub (local.get $room) (local.get $want)) (i32.const 2))) (local.get $scratch)))
+                (local.set $count (i32.load (local.get $scratch)))
                 (local.set $vt (f32x4.splat (local.get $threshold))))
               (br_if $hits (local.tee $bits (i32.and (local.get $bits) (i32.sub (local.get $bits) (i32.const 1)))))))
           (br_if $each (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 4))) (local.get $n))))
@@ -585,4 +609,66 @@
         (local.set $ids (i32.add (local.get $ids) (i32.const 4)))
         (br_if $each (local.tee $n (i32.sub (local.get $n) (i32.const 1))))))
     (v128.store (local.get $state) (local.get $r)))
+
+  ;; Scores of labels from codes of 4 bits: each code names one of 16 partial scores of a table row (bytes up to 127). A block of 32
+  ;; labels is [pairs][2][16] bytes, of which the lower half is the code in the even row of the table and the upper half in the odd
+  ;; one; out[l] = offset[l] + scale[l] * (base + step * sum of the label's partial scores). The sum of the rows' largest is below 65536.
+  (func $codes (export "codes") (param $table i32) (param $pairs i32) (param $codes i32) (param $blocks i32) (param $scales i32)
+    (param $offsets i32) (param $step f32) (param $base f32) (param $out i32)
+    (local $t i32) (local $end i32) (local $mask v128) (local $even v128) (local $odd v128) (local $c v128) (local $v v128)
+    (local $e0 v128) (local $o0 v128) (local $e1 v128) (local $o1 v128) (local $vs v128) (local $vb v128)
+    (local.set $mask (i8x16.splat (i32.const 15)))
+    (local.set $vs (f32x4.splat (local.get $step)))
+    (local.set $vb (f32x4.splat (local.get $base)))
+    (local.set $end (i32.add (local.get $table) (i32.shl (local.get $pairs) (i32.const 5))))
+    (loop $labels
+      (local.set $e0 (i32x4.splat (i32.const 0)))
+      (local.set $o0 (i32x4.splat (i32.const 0)))
+      (local.set $e1 (i32x4.splat (i32.const 0)))
+      (local.set $o1 (i32x4.splat (i32.const 0)))
+      (local.set $t (local.get $table))
+      (loop $sum
+        (local.set $even (v128.load (local.get $t)))
+        (local.set $odd (v128.load offset=16 (local.get $t)))
+        (local.set $c (v128.load (local.get $codes)))
+        (local.set $v (i8x16.add
+          (i8x16.swizzle (local.get $even) (v128.and (local.get $c) (local.get $mask)))
+          (i8x16.swizzle (local.get $odd) (v128.and (i16x8.shr_u (local.get $c) (i32.const 4)) (local.get $mask)))))
+        ;; Both bytes of a 16-bit lane are added up in the one sum, the upper one alone in the other.
+        (local.set $e0 (i16x8.add (local.get $e0) (local.get $v)))
+        (local.set $o0 (i16x8.add (local.get $o0) (i16x8.shr_u (local.get $v) (i32.const 8))))
+        (local.set $c (v128.load offset=16 (local.get $codes)))
+        (local.set $v (i8x16.add
+          (i8x16.swizzle (local.get $even) (v128.and (local.get $c) (local.get $mask)))
+          (i8x16.swizzle (local.get $odd) (v128.and (i16x8.shr_u (local.get $c) (i32.const 4)) (local.get $mask)))))
+        (local.set $e1 (i16x8.add (local.get $e1) (local.get $v)))
+        (local.set $o1 (i16x8.add (local.get $o1) (i16x8.shr_u (local.get $v) (i32.const 8))))
+        (local.set $codes (i32.add (local.get $codes) (i32.const 32)))
+        (br_if $sum (i32.lt_u (local.tee $t (i32.add (local.get $t) (i32.const 32))) (local.get $end))))
+      (local.set $e0 (i16x8.sub (local.get $e0) (i16x8.shl (local.get $o0) (i32.const 8))))
+      (local.set $v (i8x16.shuffle 0 1 16 17 2 3 18 19 4 5 20 21 6 7 22 23 (local.get $e0) (local.get $o0)))
+      (local.set $o0 (i8x16.shuffle 8 9 24 25 10 11 26 27 12 13 28 29 14 15 30 31 (local.get $e0) (local.get $o0)))
+      (v128.store (local.get $out) (f32x4.add (v128.load (local.get $offsets)) (f32x4.mul (v128.load (local.get $scales))
+        (f32x4.add (local.get $vb) (f32x4.mul (local.get $vs) (f32x4.convert_i32x4_s (i32x4.extend_low_i16x8_u (local.get $v))))))))
+      (v128.store offset=16 (local.get $out) (f32x4.add (v128.load offset=16 (local.get $offsets)) (f32x4.mul (v128.load offset=16 (local.get $scales))
+        (f32x4.add (local.get $vb) (f32x4.mul (local.get $vs) (f32x4.convert_i32x4_s (i32x4.extend_high_i16x8_u (local.get $v))))))))
+      (v128.store offset=32 (local.get $out) (f32x4.add (v128.load offset=32 (local.get $offsets)) (f32x4.mul (v128.load offset=32 (local.get $scales))
+        (f32x4.add (local.get $vb) (f32x4.mul (local.get $vs) (f32x4.convert_i32x4_s (i32x4.extend_low_i16x8_u (local.get $o0))))))))
+      (v128.store offset=48 (local.get $out) (f32x4.add (v128.load offset=48 (local.get $offsets)) (f32x4.mul (v128.load offset=48 (local.get $scales))
+        (f32x4.add (local.get $vb) (f32x4.mul (local.get $vs) (f32x4.convert_i32x4_s (i32x4.extend_high_i16x8_u (local.get $o0))))))))
+      (local.set $e1 (i16x8.sub (local.get $e1) (i16x8.shl (local.get $o1) (i32.const 8))))
+      (local.set $v (i8x16.shuffle 0 1 16 17 2 3 18 19 4 5 20 21 6 7 22 23 (local.get $e1) (local.get $o1)))
+      (local.set $o1 (i8x16.shuffle 8 9 24 25 10 11 26 27 12 13 28 29 14 15 30 31 (local.get $e1) (local.get $o1)))
+      (v128.store offset=64 (local.get $out) (f32x4.add (v128.load offset=64 (local.get $offsets)) (f32x4.mul (v128.load offset=64 (local.get $scales))
+        (f32x4.add (local.get $vb) (f32x4.mul (local.get $vs) (f32x4.convert_i32x4_s (i32x4.extend_low_i16x8_u (local.get $v))))))))
+      (v128.store offset=80 (local.get $out) (f32x4.add (v128.load offset=80 (local.get $offsets)) (f32x4.mul (v128.load offset=80 (local.get $scales))
+        (f32x4.add (local.get $vb) (f32x4.mul (local.get $vs) (f32x4.convert_i32x4_s (i32x4.extend_high_i16x8_u (local.get $v))))))))
+      (v128.store offset=96 (local.get $out) (f32x4.add (v128.load offset=96 (local.get $offsets)) (f32x4.mul (v128.load offset=96 (local.get $scales))
+        (f32x4.add (local.get $vb) (f32x4.mul (local.get $vs) (f32x4.convert_i32x4_s (i32x4.extend_low_i16x8_u (local.get $o1))))))))
+      (v128.store offset=112 (local.get $out) (f32x4.add (v128.load offset=112 (local.get $offsets)) (f32x4.mul (v128.load offset=112 (local.get $scales))
+        (f32x4.add (local.get $vb) (f32x4.mul (local.get $vs) (f32x4.convert_i32x4_s (i32x4.extend_high_i16x8_u (local.get $o1))))))))
+      (local.set $scales (i32.add (local.get $scales) (i32.const 128)))
+      (local.set $offsets (i32.add (local.get $offsets) (i32.const 128)))
+      (local.set $out (i32.add (local.get $out) (i32.const 128)))
+      (br_if $labels (local.tee $blocks (i32.sub (local.get $blocks) (i32.const 1))))))
 )

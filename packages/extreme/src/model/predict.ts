@@ -19,7 +19,7 @@ export function predict(
   const mark = heap.used;
   const rows = loadRows(heap, features);
   const index = new ExactIndex(heap, model.labels, dim);
-  index.build(model.classifier, removed);
+  index.build(model.classifier, { removed });
   const z = floats(heap, chunk * dim);
   const labels = new Int32Array(rows.rows * k);
   const scores = new Float32Array(rows.rows * k);

@@ -5,7 +5,6 @@
 import type { Csr } from "../data/csr.ts";
 import { calibrate } from "../index/calibrate.ts";
 import { createIndex, type IndexKind } from "../index/create.ts";
-import { IvfIndex } from "../index/ivf.ts";
 import type { LabelIndex } from "../index/label-index.ts";
 import { floats } from "../kernels/heap.ts";
 import { consecutive, encodeRows, type HeapRows, type Model } from "../model/model.ts";
@@ -43,7 +42,7 @@ const checkedPoints = 128;
  * How many times the usual lists are looked into at most: vectors that have hardly been trained have no directions yet, and no
  * number of lists is worth its time then.
  */
-const mostLists = 3;
+const mostLists = 4;
 
 /** How shortlists are made. */
 export interface ShortlistOptions {
@@ -78,7 +77,7 @@ export async function refreshShortlists(
   const k = options.shortlist;
   const mark = heap.used;
   const index = createIndex(heap, model.labels, dim, options.index);
-  index.build(model.classifier, undefined, earlier.epoch);
+  index.build(model.classifier, { variant: earlier.epoch });
   const recall = checkIndex(model, rows, index, options);
   const z = floats(heap, chunk * dim);
   // An exact search has nothing to gain.
@@ -126,7 +125,7 @@ function checkIndex(
   const k = Math.min(shortlist, labels);
   const sample = z.view.slice();
   heap.release(mark);
-  const most = index instanceof IvfIndex ? mostLists * index.probes : undefined;
+  const most = index.effort?.what === "lists" ? mostLists * index.effort.value : undefined;
   return calibrate(heap, index, classifier, labels, dim, sample, k, indexRecall, undefined, most)
     .recall;
 }

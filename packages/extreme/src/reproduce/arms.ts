@@ -1,8 +1,11 @@
 /** The arms of the study: what each differs in from the recipe, and which of them are tuned. */
 import type { TrainOptions } from "../train/options.ts";
 
-/** Learning rates of the label vectors that every tuned arm may choose from, on held-out points. */
-export const rates = [0.03, 0.05, 0.08] as const;
+/** Learning rates of the label vectors. Every tuned arm tries the middle three on held-out points, and goes on while the best is the outermost. */
+export const rates = [0.005, 0.008, 0.0125, 0.02, 0.03, 0.05, 0.08, 0.125, 0.2, 0.3] as const;
+/** Index of the first and of the last rate that every tuned arm tries. */
+export const firstTried = 4;
+export const lastTried = 6;
 
 export interface Arm {
   readonly name: string;
@@ -16,8 +19,9 @@ export interface Arm {
 /** The shortlists as they are, without a fresh look at each visit: what staleness does is seen there. */
 const plain = { shortlist: 32, rescore: 0, refreshEvery: 3 } as const;
 
-/** In the order in which they are run: an arm after the one whose rate it takes; the exact loss, which takes longest, is last. */
+/** In the order in which they are run, an arm after the one whose rate it takes; further seeds come after all first ones. */
 export const arms: readonly Arm[] = [
+  { name: "astra", options: {}, rate: "tuned", seeds: 3 },
   {
     name: "hard",
     options: { ...plain, sampler: "hard", hardWeight: 1 },
@@ -31,12 +35,11 @@ export const arms: readonly Arm[] = [
     rate: "uniform",
     seeds: 3,
   },
-  { name: "astra", options: {}, rate: "tuned", seeds: 3 },
-  { name: "period 1", options: { ...plain, refreshEvery: 1 }, rate: "astra", seeds: 1 },
-  { name: "period 3", options: { ...plain }, rate: "astra", seeds: 1 },
+  { name: "period 3", options: { ...plain }, rate: "astra", seeds: 3 },
+  { name: "weight 1", options: { ...plain, hardWeight: 1 }, rate: "astra", seeds: 3 },
+  { name: "weight 0.1", options: { ...plain, hardWeight: 0.1 }, rate: "astra", seeds: 3 },
   { name: "period 9", options: { ...plain, refreshEvery: 9 }, rate: "astra", seeds: 1 },
-  { name: "weight 1", options: { ...plain, hardWeight: 1 }, rate: "astra", seeds: 1 },
-  { name: "weight 0.1", options: { ...plain, hardWeight: 0.1 }, rate: "astra", seeds: 1 },
+  { name: "period 1", options: { ...plain, refreshEvery: 1 }, rate: "astra", seeds: 1 },
   {
     name: "weight 1, period 9",
     options: { ...plain, hardWeight: 1, refreshEvery: 9 },
@@ -44,19 +47,25 @@ export const arms: readonly Arm[] = [
     seeds: 1,
   },
   {
+    name: "weight 1, period 1",
+    options: { ...plain, hardWeight: 1, refreshEvery: 1 },
+    rate: "astra",
+    seeds: 1,
+  },
+  { name: "full", options: { sampler: "full", lrEncoder: 0.2 }, rate: "recipe", seeds: 3 },
+  {
     name: "importance",
     options: { sampler: "importance", hardWeight: 1, refreshEvery: 3 },
-    rate: "astra",
+    rate: "tuned",
     seeds: 1,
   },
   {
     name: "importance, unbiased",
     options: { sampler: "importance", hardWeight: 1, refreshEvery: 3, alpha: 1 },
-    rate: "astra",
+    rate: "tuned",
     seeds: 1,
   },
   { name: "residual encoder", options: { encoder: "residual" }, rate: "astra", seeds: 1 },
-  { name: "full", options: { sampler: "full", lrEncoder: 0.2 }, rate: "recipe", seeds: 3 },
 ];
 
 /** What a quick look runs. */

@@ -20,7 +20,7 @@ test("the mixture comes near the full loss; stale hard negatives alone do not; r
   const log = join(out, "runs.jsonl");
   const lines = readFileSync(log, "utf8").trim().split("\n");
   expect(lines.length).toBe(4);
-  expect(JSON.parse(lines[0]!)).toMatchObject({ arm: "hard", heldOut: 0 });
+  expect(JSON.parse(lines[0]!)).toMatchObject({ arm: "astra", heldOut: 0 });
   // CPU seconds would differ if anything was run again.
   expect(await reproduceAstra({ quick: true, seed: 42, out })).toEqual(first);
   expect(statSync(log).size).toBe(Buffer.byteLength(`${lines.join("\n")}\n`));

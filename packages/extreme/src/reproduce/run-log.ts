@@ -1,5 +1,6 @@
 /** Runs that are kept in a file, a JSON object a line: what an interrupted study has done already is not done again. */
-import { appendFileSync, existsSync } from "node:fs";
+import { appendFileSync, existsSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { contentHash, MillraceError } from "@millrace/core";
 import { readTextFile } from "@millrace/core/node";
 import { type ComparedRun, runOnce } from "../compare/one-run.ts";
@@ -41,7 +42,10 @@ export class RunLog {
       });
   }
 
-  /** The run with these settings, from the file or done now. Rejects with the signal's reason. */
+  /**
+   * The run with these settings, from the file or done now; one that was broken off goes on from its last epoch, whose snapshot
+   * lies beside the file until the run is done. Rejects with the signal's reason.
+   */
   async run(
     arm: string,
     options: TrainOptions,
@@ -54,9 +58,11 @@ export class RunLog {
     const known = this.#done.get(key);
     if (known !== undefined) return { ...known, arm };
     const run = { key, arm, heldOut, options };
-    const done = { ...run, ...(await runOnce(this.#dataset, options, heldOut, signal)) };
+    const partial = this.#file === null ? null : join(dirname(this.#file), "partial", key);
+    const done = { ...run, ...(await runOnce(this.#dataset, options, heldOut, signal, partial)) };
     this.#done.set(key, done);
     if (this.#file !== null) appendFileSync(this.#file, `${JSON.stringify(done)}\n`);
+    if (partial !== null) rmSync(partial, { recursive: true, force: true });
     return done;
   }
 }

@@ -1,7 +1,7 @@
 /** Runs the arms: rates chosen on held-out points with one seed, then the test points with all seeds. */
 import type { Dataset } from "../data/dataset.ts";
 import type { TrainOptions } from "../train/options.ts";
-import { type Arm, rates } from "./arms.ts";
+import { type Arm, firstTried, lastTried, rates } from "./arms.ts";
 import { type LoggedRun, RunLog } from "./run-log.ts";
 
 export interface StudyOptions {
@@ -24,7 +24,7 @@ export interface ArmResult {
   readonly runs: readonly LoggedRun[];
 }
 
-/** All arms, one after the other; what the file holds already is taken from it. */
+/** All arms with one seed, then the further seeds; what the file holds already is taken from it. */
 export async function runStudy(
   dataset: Dataset,
   options: StudyOptions,
@@ -32,34 +32,57 @@ export async function runStudy(
   const { base, heldOut, signal, onProgress } = options;
   const log = new RunLog(dataset, options.file);
   const tuned = (arm: Arm): boolean => heldOut > 0 && arm.rate === "tuned";
-  const seedsOf = (arm: Arm): readonly number[] => options.seeds.slice(0, arm.seeds);
   const total = options.arms.reduce(
-    (sum, arm) => sum + seedsOf(arm).length + (tuned(arm) ? rates.length : 0),
+    (sum, arm) =>
+      sum +
+      Math.min(arm.seeds, options.seeds.length) +
+      (tuned(arm) ? lastTried - firstTried + 1 : 0),
     0,
   );
   let done = 0;
+  const tell = (what: string): void => onProgress?.(Math.min(done++, total), total, what);
+  /** Runs of the seeds from the `from`-th up to the `to`-th. */
+  const onTest = async (arm: Arm, rate: number, from: number, to: number): Promise<LoggedRun[]> => {
+    const runs: LoggedRun[] = [];
+    for (const seed of options.seeds.slice(from, to)) {
+      tell(`${arm.name}, seed ${seed}`);
+      const settings = { ...base, ...arm.options, seed, lrClassifier: rate };
+      runs.push(await log.run(arm.name, settings, 0, signal));
+    }
+    return runs;
+  };
   const results = new Map<string, ArmResult>();
   for (const arm of options.arms) {
-    const settings = { ...base, ...arm.options };
     let rate = results.get(arm.rate)?.rate ?? base.lrClassifier;
     if (tuned(arm)) {
-      let best = Number.NEGATIVE_INFINITY;
-      for (const candidate of rates) {
-        onProgress?.(done++, total, `${arm.name}, rate ${candidate}`);
-        const seed = options.seeds[0] ?? base.seed;
-        const tried = { ...settings, seed, lrClassifier: candidate };
-        const { metrics } = await log.run(arm.name, tried, heldOut, signal);
-        if (metrics.p1 <= best) continue;
-        best = metrics.p1;
-        rate = candidate;
-      }
+      const seed = options.seeds[0] ?? base.seed;
+      rate = await bestRate(async (candidate) => {
+        tell(`${arm.name}, rate ${candidate}`);
+        const tried = { ...base, ...arm.options, seed, lrClassifier: candidate };
+        return (await log.run(arm.name, tried, heldOut, signal)).metrics.p1;
+      });
     }
-    const runs: LoggedRun[] = [];
-    for (const seed of seedsOf(arm)) {
-      onProgress?.(done++, total, `${arm.name}, seed ${seed}`);
-      runs.push(await log.run(arm.name, { ...settings, seed, lrClassifier: rate }, 0, signal));
-    }
-    results.set(arm.name, { arm, rate, runs });
+    results.set(arm.name, { arm, rate, runs: await onTest(arm, rate, 0, 1) });
+  }
+  for (const [name, { arm, rate, runs }] of results) {
+    const further = await onTest(arm, rate, 1, arm.seeds);
+    results.set(name, { arm, rate, runs: [...runs, ...further] });
   }
   return results;
+}
+
+/** The rate of the highest figure: the middle ones are tried, and further ones while the best is the outermost of those tried. */
+async function bestRate(figureAt: (rate: number) => Promise<number>): Promise<number> {
+  const figures = new Map<number, number>();
+  const at = async (i: number): Promise<number> => {
+    const figure = figures.get(i) ?? (await figureAt(rates[i] as number));
+    figures.set(i, figure);
+    return figure;
+  };
+  let best = firstTried;
+  for (let i = firstTried + 1; i <= lastTried; i++) if ((await at(i)) > (await at(best))) best = i;
+  while (best >= lastTried && best + 1 < rates.length && (await at(best + 1)) > (await at(best)))
+    best++;
+  while (best <= firstTried && best > 0 && (await at(best - 1)) > (await at(best))) best--;
+  return rates[best] as number;
 }

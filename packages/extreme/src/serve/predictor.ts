@@ -2,7 +2,7 @@
 import { MillraceError } from "@millrace/core";
 import { type Csr, CsrBuilder, normalizeRows } from "../data/csr.ts";
 import { calibrate, type IndexCheck } from "../index/calibrate.ts";
-import { createIndex, type IndexKind } from "../index/create.ts";
+import { createIndex, exactLabels, type IndexKind } from "../index/create.ts";
 import type { LabelIndex } from "../index/label-index.ts";
 import { floats } from "../kernels/heap.ts";
 import type { Ranking } from "../metrics/ranking.ts";
@@ -11,10 +11,15 @@ import { consecutive, encodeRows, loadRows } from "../model/model.ts";
 import { vectorize } from "../text/vectorizer.ts";
 
 export interface PredictorOptions {
-  /** Default `auto`: exact for few labels, lists for many. */
+  /** Default `auto`: exact for few labels, codes for many. */
   readonly index?: IndexKind;
   /** Recall@5 against the exact scan that the index is set to, on training points (default 0.95). */
   readonly recall?: number;
+}
+
+/** Answers come one at a time: a scan of codes takes a fifth of what lists take then, and always the same. */
+function servingIndex(kind: IndexKind, labels: number): IndexKind {
+  return kind === "auto" && labels > exactLabels ? "codes" : kind;
 }
 
 const checkedAt = 5;
@@ -32,8 +37,13 @@ export class Predictor {
   constructor(stored: StoredModel, options: PredictorOptions = {}) {
     const { model, removed, sample } = stored;
     this.stored = stored;
-    this.#index = createIndex(model.heap, model.labels, model.dim, options.index ?? "auto");
-    this.#index.build(model.classifier, removed);
+    this.#index = createIndex(
+      model.heap,
+      model.labels,
+      model.dim,
+      servingIndex(options.index ?? "auto", model.labels),
+    );
+    this.#index.build(model.classifier, { removed, queries: sample });
     this.check = calibrate(
       model.heap,
       this.#index,

@@ -32,7 +32,7 @@ export const mul = binary("mul");
 /** a / b per element, b repeated like in `add`. */
 export const div = binary("div");
 
-type Unary = "silu" | "gelu" | "relu" | "sigmoid" | "tanh" | "sqr" | "sqrt" | "log";
+type Unary = "silu" | "gelu" | "relu" | "sigmoid" | "tanh" | "sqr" | "sqrt" | "log" | "step";
 
 function unary(name: Unary): (arena: TensorArena, a: Tensor) => Tensor {
   const fn = `ggml_${name}` as const;
@@ -60,6 +60,8 @@ export const sqr = unary("sqr");
 export const sqrt = unary("sqrt");
 /** ln x. */
 export const log = unary("log");
+/** 1 where x > 0, else 0. */
+export const step = unary("step");
 
 function gated(name: "swiglu" | "geglu"): (arena: TensorArena, gate: Tensor, up: Tensor) => Tensor {
   const fn = `ggml_${name}_split` as const;
@@ -85,6 +87,18 @@ export function scale(arena: TensorArena, a: Tensor, factor: number): Tensor {
   if (!Number.isFinite(factor)) badOperands("scale", `the factor ${factor} is not finite`);
   const context = arena.take("scale", a);
   return arena.wrap(arena.library.base.ggml_scale(context, a.address, factor), "f32", a.ne);
+}
+
+/** factor · a + bias. */
+export function scaleBias(arena: TensorArena, a: Tensor, factor: number, bias: number): Tensor {
+  isF32("scaleBias", a);
+  if (!a.contiguous) badOperands("scaleBias", `${a} is not contiguous`);
+  const context = arena.take("scaleBias", a);
+  return arena.wrap(
+    arena.library.base.ggml_scale_bias(context, a.address, factor, bias),
+    "f32",
+    a.ne,
+  );
 }
 
 /** Sum of all elements: f32[1]. */

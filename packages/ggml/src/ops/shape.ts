@@ -1,7 +1,8 @@
 /** Views and copies: same elements, other shape, order or type. */
 import type { TensorArena } from "../arena.ts";
 import { badOperands } from "../fail.ts";
-import { checkShape, denseStrides, extentBytes, type Four, type Tensor } from "../tensor.ts";
+import { checkShape, denseStrides, extentBytes, type Four, Tensor } from "../tensor.ts";
+import { tensorStruct } from "../tensor-struct.ts";
 import { blockBytes, isQuantized, rowBytes, type TensorType, typeId } from "../types.ts";
 import { four } from "./create.ts";
 
@@ -120,4 +121,36 @@ export function concat(arena: TensorArena, a: Tensor, b: Tensor, dim: 0 | 1 | 2 
     else if (a.ne[i] !== b.ne[i]) badOperands("concat", `${a} and ${b} differ beside dim ${dim}`);
   const context = arena.take("concat", a, b);
   return arena.wrap(arena.library.base.ggml_concat(context, a.address, b.address, dim), a.type, ne);
+}
+
+/** The elements of a [m, n, …] as [n, m, …]: a view whose first dimension is strided; for cont, and outProd's second operand. */
+export function transposed(arena: TensorArena, a: Tensor): Tensor {
+  const context = arena.take("transposed", a);
+  return arena.wrap(
+    arena.library.base.ggml_permute(context, a.address, 1, 0, 2, 3),
+    a.type,
+    [a.ne[1], a.ne[0], a.ne[2], a.ne[3]],
+    [a.nb[1], a.nb[0], a.nb[2], a.nb[3]],
+  );
+}
+
+/**
+ * Makes the result [m, n, …] of mulMat, conv2dDirect or im2colBack lie inside `target`, `offset` bytes from its start, with strides nb[1..3]
+ * of its own (bytes): a block of a larger matrix, written without a copy. Other operators write dense results and must not
+ * be given strides.
+ */
+export function writeInside(result: Tensor, target: Tensor, offset: number, nb: Four): Tensor {
+  const { arena } = result;
+  if (nb[0] !== 4 || result.type !== "f32" || target.type !== "f32")
+    badOperands("writeInside", `${result} into ${target}`);
+  const placed = new Tensor(arena, result.address, "f32", result.ne, nb);
+  if (!(offset >= 0 && offset % 4 === 0 && offset + placed.bytes <= target.bytes))
+    badOperands("writeInside", `${result} at ${offset} passes the end of ${target}`);
+  if (target.arena.field(target, tensorStruct.viewSrc) !== 0n)
+    badOperands("writeInside", `${target} must not itself be a view`);
+  for (let i = 1; i < 4; i++)
+    arena.setField(result, tensorStruct.nb + 8 * i, BigInt(nb[i] as number));
+  arena.setField(result, tensorStruct.viewSrc, target.address);
+  arena.setField(result, tensorStruct.viewOffs, BigInt(offset));
+  return placed;
 }

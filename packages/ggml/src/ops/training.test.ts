@@ -65,26 +65,26 @@ function compute(
 }
 
 test("columns and their gradient are adjoint: <columns(x), c> = <x, back(c)>", () => {
-  const at = { stride: 2, pad: 1 };
-  const w = random(3 * 3 * 2 * 1, 1);
+  const at = { stride: [2, 1], pad: [1, 0] } as const;
+  const w = random(3 * 2 * 2 * 1, 1);
   const x = random(7 * 5 * 2 * 3, 2);
   const columns = compute((a, input) =>
-    im2col(a, input([3, 3, 2, 1], w), input([7, 5, 2, 3], x), at),
+    im2col(a, input([3, 2, 2, 1], w), input([7, 5, 2, 3], x), at),
   );
   const c = random(columns.length, 3);
   const back = compute((a, input) =>
-    im2colBack(a, input([3, 3, 2, 1], w), input([18, 4, 3, 3], c), [7, 5, 2, 3], at),
+    im2colBack(a, input([3, 2, 2, 1], w), input([12, 4, 4, 3], c), [7, 5, 2, 3], at),
   );
   expect(dot(columns, c)).toBeCloseTo(dot(x, back), 3);
 });
 
 test("a maximum's gradient goes where the maximum was", () => {
-  const at = { stride: 2, pad: 0 };
+  const at = { stride: [2, 1], pad: [0, 0] } as const;
   const x = random(6 * 4 * 2, 4);
-  const y = compute((a, input) => pool2d(a, input([6, 4, 2], x), "max", 2, at));
+  const y = compute((a, input) => pool2d(a, input([6, 4, 2], x), "max", [2, 3], at));
   const dy = random(y.length, 5);
   const dx = compute((a, input) =>
-    pool2dBack(a, input([3, 2, 2], dy), input([6, 4, 2], x), "max", 2, at),
+    pool2dBack(a, input([3, 2, 2], dy), input([6, 4, 2], x), "max", [2, 3], at),
   );
   expect(dot(dx, x)).toBeCloseTo(dot(dy, y), 4);
 });
@@ -92,13 +92,13 @@ test("a maximum's gradient goes where the maximum was", () => {
 test("operands that ggml would abort on are refused", () => {
   using arena = new TensorArena(library, { tensors: 32, graphCapacity: 32 });
   const f = (...ne: number[]): Tensor => newTensor(arena, "f32", ne);
-  const at = { stride: 1, pad: 0 };
+  const at = { stride: [1, 1], pad: [0, 0] } as const;
   const refused = (build: () => unknown): void =>
     expect(build).toThrowError(expect.objectContaining({ code: "GGML_SHAPE" }));
   refused(() => im2col(arena, f(3, 3, 2, 1), f(7, 5, 3, 1), at));
   refused(() => im2col(arena, f(9, 9, 3, 1), f(7, 5, 3, 1), at));
   refused(() => conv2dDirect(arena, f(3, 3, 2, 4), f(5, 5, 3, 1), at));
-  refused(() => pool2d(arena, f(5, 5), "max", 2, { stride: 0, pad: 0 }));
+  refused(() => pool2d(arena, f(5, 5), "max", [2, 2], { stride: [1, 0], pad: [0, 0] }));
   refused(() => repeatBack(arena, f(5, 5), f(2, 5)));
   refused(() => getRowsBack(arena, f(4, 3), newTensor(arena, "i32", [2]), f(4, 9)));
   refused(() => siluBack(arena, f(4), f(5)));

@@ -5,7 +5,8 @@ import { elements, type TrainingGraph } from "../graph/graph.ts";
 import { GraphBuilder, square } from "../models/builder.ts";
 import { buildModel } from "../models/index.ts";
 import { simulate } from "../problem/simulate.ts";
-import { type BatchData, TrainingExecutor } from "./executor.ts";
+import { type BatchData, streamOf } from "./batch.ts";
+import { TrainingExecutor } from "./executor.ts";
 import { initialise } from "./initial.ts";
 import { measure } from "./measure.ts";
 import { optimizers } from "./optimizer.ts";
@@ -102,7 +103,8 @@ function open(graph: TrainingGraph, table: CostTable, keep: (j: number) => boole
 }
 
 function gradientsOf(executor: TrainingExecutor, batch: BatchData) {
-  const loss = executor.gradients(batch);
+  executor.load(streamOf(executor.setup.graph, batch));
+  const loss = executor.gradients();
   return {
     loss,
     gradients: executor.parameters.map(({ gradient }) => executor.values(gradient).slice()),

@@ -4,21 +4,17 @@
  */
 import { InvariantError, MillraceError } from "@millrace/core";
 import { elements, type TrainingGraph } from "../graph/graph.ts";
+import { blendStatistics } from "../kernels/batch-norm.ts";
 import { sumOfSquares } from "../kernels/host.ts";
 import type { Plan } from "../problem/plan.ts";
+import { type BatchStream, loadBatch } from "./batch.ts";
+import { type Buffer, type ParameterBuffers, residentKinds } from "./buffers.ts";
+import { type EvaluationReport, Evaluator } from "./evaluation.ts";
 import { StepMemory } from "./memory.ts";
-import { labelPlaces } from "./operators/loss.ts";
 import { type Optimizer, settingsOf, stateCount, update } from "./optimizer.ts";
-import { aligned, type Interval, livePeak, place } from "./place.ts";
+import { aligned, type Interval, livePeak, place, stepSearch } from "./place.ts";
 import { type Machine, Runnable } from "./runnable.ts";
-import {
-  type Buffer,
-  type Call,
-  type ParameterBuffers,
-  type Schedule,
-  schedule,
-} from "./schedule.ts";
-import { classesOf } from "./shapes.ts";
+import { type Call, type Schedule, schedule } from "./schedule.ts";
 import type { CostTable } from "./table.ts";
 
 /** What a training run is made of. */
@@ -55,16 +51,14 @@ export interface StepReport {
   readonly updateSeconds: number;
 }
 
-/** Data of one step by network input: f32 in the graph's order of dimensions, i32 for tokens and labels. */
-export type BatchData = Readonly<Record<string, Float32Array | Int32Array>>;
-
 /** Called around each call of a step, for those who measure or verify. */
 export interface StepObserver {
   before?(call: Call, index: number): void;
   after?(call: Call, index: number): void;
 }
 
-const resident = new Set<Buffer["kind"]>(["parameter", "optimizer", "input", "constant"]);
+/** Share of a batch's statistics in the running ones (PyTorch's default). */
+const momentum = 0.1;
 
 export class TrainingExecutor implements Disposable {
   readonly setup: TrainingSetup;
@@ -73,17 +67,23 @@ export class TrainingExecutor implements Disposable {
   readonly schedule: Schedule;
   /** Offset of each buffer, bytes. */
   readonly offsets: Float64Array;
+  /** End of what stays through the step, bytes. */
+  readonly fixedEnd: number;
+  readonly #machine: Machine;
   readonly #updates: readonly Runnable[];
+  #evaluator: Evaluator | null = null;
   /** Optimizer steps done. */
   step = 0;
 
   constructor(machine: Machine, setup: TrainingSetup) {
+    this.#machine = machine;
     this.setup = setup;
     const { graph, table, plan, optimizer } = setup;
     this.schedule = schedule(machine, graph, table, plan, stateCount(optimizer));
     const { buffers, calls, parameters, settings } = this.schedule;
     const placed = placeBuffers(buffers);
     this.offsets = placed.offsets;
+    this.fixedEnd = placed.fixedEnd;
     this.memory = new StepMemory(machine.library, placed.bytes);
     this.report = {
       livePeakBytes: placed.livePeakBytes,
@@ -133,21 +133,22 @@ export class TrainingExecutor implements Disposable {
     return this.memory.floats(this.#offset(buffer), this.#bytes(buffer) / 4);
   }
 
-  #integers(buffer: number): Int32Array {
-    const { buffer: memory, byteOffset } = this.memory.bytes(
-      this.#offset(buffer),
-      this.#bytes(buffer),
-    );
-    return new Int32Array(memory, byteOffset, this.#bytes(buffer) / 4);
+  /** The bytes of a buffer, in place. */
+  bytesOf(buffer: number): Uint8Array {
+    return this.memory.bytes(this.#offset(buffer), this.#bytes(buffer));
   }
 
-  /** Zeroes parameters, state and inputs, and writes the constants. */
+  /** Zeroes parameters, state and inputs, and writes constants and the first statistics: mean 0, variance 1. */
   #fillFixed(): void {
-    const { buffers, constants } = this.schedule;
+    const { buffers, constants, statistics } = this.schedule;
     buffers.forEach(({ kind }, i) => {
-      if (resident.has(kind)) this.values(i).fill(0);
+      if (residentKinds.has(kind)) this.values(i).fill(0);
     });
-    for (const { buffer, values } of constants) this.#integers(buffer).set(values);
+    for (const { buffer, values } of constants) {
+      const { buffer: memory, byteOffset } = this.bytesOf(buffer);
+      new Int32Array(memory, byteOffset, values.length).set(values);
+    }
+    for (const { running, channels } of statistics) this.values(running).fill(1, channels);
   }
 
   /** The parameters in the order of the graph. */
@@ -155,20 +156,28 @@ export class TrainingExecutor implements Disposable {
     return this.schedule.parameters;
   }
 
+  /** Reads a batch into the step's memory, where it stays. Throws DATASET_INVALID when it does not fit the graph. */
+  load(stream: BatchStream): void {
+    const { inputs } = this.schedule;
+    loadBatch(this.setup.graph, stream, (i) => this.bytesOf(inputs[i] as number));
+  }
+
   /**
-   * Forward, backward and update on one batch. Throws DATASET_INVALID when the data does not fit the graph's inputs and
-   * LOSS_NOT_FINITE naming the step, before parameters change, when the loss or a gradient is not a number.
+   * Forward, backward and update on the batch that was loaded. Throws LOSS_NOT_FINITE naming the step, before parameters
+   * change, when the loss or a gradient is not a number.
    */
-  train(batch: BatchData, observer: StepObserver = {}): StepReport {
-    this.#load(batch);
+  train(observer: StepObserver = {}): StepReport {
     const began = performance.now();
-    const loss = this.#passes(observer);
+    const loss = this.gradients(observer);
     const middle = performance.now();
     const gradientNorm = this.#checkedNorm(loss);
     this.step += 1;
     this.values(this.schedule.settings).set(settingsOf(this.setup.optimizer, this.step));
     const context = { seed: this.setup.seed, step: this.step, operator: 0 };
     for (const runnable of this.#updates) runnable.run(context);
+    // Once a step, however often the plan computed the operator: recomputation must not count twice.
+    for (const { batch, running, elements } of this.schedule.statistics)
+      blendStatistics(this.values(running), this.values(batch), momentum, elements);
     const end = performance.now();
     const [seconds, updateSeconds] = [(end - began) / 1000, (end - middle) / 1000];
     return { loss, gradientNorm, seconds, updateSeconds };
@@ -192,13 +201,8 @@ export class TrainingExecutor implements Disposable {
     return Math.sqrt(squares);
   }
 
-  /** Forward and backward alone: gradients are then in their buffers. Gives the loss. */
-  gradients(batch: BatchData, observer: StepObserver = {}): number {
-    this.#load(batch);
-    return this.#passes(observer);
-  }
-
-  #passes(observer: StepObserver): number {
+  /** Forward and backward alone on the batch that was loaded: gradients are then in their buffers. Gives the loss. */
+  gradients(observer: StepObserver = {}): number {
     const { seed } = this.setup;
     let loss = Number.NaN;
     this.schedule.calls.forEach((call, i) => {
@@ -210,56 +214,21 @@ export class TrainingExecutor implements Disposable {
     return loss;
   }
 
-  #load(batch: BatchData): void {
-    const { graph } = this.setup;
-    graph.inputs.forEach(({ name, dims, type }, i) => {
-      const given = batch[name];
-      const wanted = type === "i32" ? Int32Array : Float32Array;
-      if (!(given instanceof wanted) || given.length !== elements(dims))
-        throw new MillraceError(
-          "DATASET_INVALID",
-          `the batch needs ${elements(dims)} ${type} values of ${name}, not ${given?.length ?? "none"}`,
-        );
-      const buffer = this.schedule.inputs[i] as number;
-      if (given instanceof Int32Array) this.#loadNumbers(i, given, this.#integers(buffer));
-      else if (dims.length === 4) loadImages(given, dims, this.values(buffer));
-      else this.values(buffer).set(given);
-    });
-  }
-
-  /** Tokens are row numbers, labels places among logits; both are checked, since ggml would end the process. */
-  #loadNumbers(input: number, given: Int32Array, into: Int32Array): void {
-    const { graph } = this.setup;
-    const reader = graph.operators.find(({ reads }) => reads.includes(input));
-    const isLabel = reader?.operation.kind === "crossEntropy";
-    const source = isLabel ? graph.operators[reader.inputs[0] as number]?.dims : undefined;
-    const limit = isLabel ? classesOf(source ?? []) : (reader?.parameters[0]?.dims[0] as number);
-    const bad = given.find((value) => value < 0 || value >= limit);
-    if (bad !== undefined)
-      throw new MillraceError(
-        "DATASET_INVALID",
-        `${graph.inputs[input]?.name} holds ${bad}, which is not in 0 … ${limit - 1}`,
-      );
-    if (isLabel) labelPlaces(given, limit, into);
-    else into.set(given);
+  /**
+   * The loss of the batch that was loaded as the trained network sees it: no dropout, batch norm by running statistics. Uses
+   * the step's memory between steps. Throws NOTHING_FITS where that is too small for it.
+   */
+  evaluate(): EvaluationReport {
+    this.#evaluator ??= new Evaluator(this.#machine, this);
+    return this.#evaluator.run();
   }
 
   [Symbol.dispose](): void {
     for (const { runnable } of this.schedule.calls) runnable[Symbol.dispose]();
     for (const runnable of this.#updates) runnable[Symbol.dispose]();
+    this.#evaluator?.[Symbol.dispose]();
     this.memory[Symbol.dispose]();
   }
-}
-
-/** [N, C, H, W] to the executor's order, in which a channel's images are adjacent. */
-function loadImages(from: Float32Array, dims: readonly number[], into: Float32Array): void {
-  const [n, c, h, w] = dims as readonly [number, number, number, number];
-  const plane = h * w;
-  for (let image = 0; image < n; image++)
-    for (let channel = 0; channel < c; channel++) {
-      const at = (image * c + channel) * plane;
-      into.set(from.subarray(at, at + plane), (channel * n + image) * plane);
-    }
 }
 
 /** What stays through the step lies first, one behind the other; the rest where it fits above. */
@@ -269,7 +238,7 @@ function placeBuffers(buffers: readonly Buffer[]) {
   let fixedEnd = 0;
   const moving: number[] = [];
   buffers.forEach(({ kind, bytes }, i) => {
-    if (!resident.has(kind)) {
+    if (!residentKinds.has(kind)) {
       moving.push(i);
       return;
     }
@@ -278,12 +247,13 @@ function placeBuffers(buffers: readonly Buffer[]) {
     fixedBytes += bytes;
   });
   const intervals = moving.map((i): Interval => buffers[i] as Buffer);
-  const placement = place(intervals);
+  const placement = place(intervals, stepSearch);
   moving.forEach((i, m) => {
     offsets[i] = fixedEnd + (placement.offsets[m] as number);
   });
   return {
     offsets,
+    fixedEnd,
     bytes: fixedEnd + placement.bytes,
     fixedBytes,
     livePeakBytes: fixedBytes + livePeak(intervals, 1),

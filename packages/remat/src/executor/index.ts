@@ -2,8 +2,11 @@
  * Real training under a plan, on ggml and own SIMD kernels: measured costs, one piece of memory with addresses assigned
  * beforehand, a process of its own, and proofs of memory and gradients. MONeT section 5 for the implementations.
  */
+
+export type { BatchData } from "./batch.ts";
 export * from "./cost-file.ts";
-export type { BatchData, MemoryReport, StepReport } from "./executor.ts";
+export type { EvaluationReport } from "./evaluation.ts";
+export type { MemoryReport, StepReport } from "./executor.ts";
 export { type Optimizer, optimizers, stateCount } from "./optimizer.ts";
 export { executorProblem } from "./problem.ts";
 export type { OperatorSeconds } from "./process/protocol.ts";

@@ -37,9 +37,74 @@ export interface KernelBuilder {
 
 export type KernelBuild = (k: KernelBuilder) => void;
 
-/** Most operators of one kernel. */
-const maxNodes = 20000;
 const noAddress = 0n;
+
+/** A kernel's graph in some arena. */
+interface Assembly {
+  readonly graph: Graph;
+  readonly operands: ReadonlyMap<string, Tensor>;
+  /** Operand that each output is computed into, by the output's address. */
+  readonly outputs: ReadonlyMap<bigint, string>;
+}
+
+function assemble(
+  arena: TensorArena,
+  shapes: ReadonlyMap<string, OperandShape>,
+  build: KernelBuild,
+): Assembly {
+  const graph = new Graph(arena);
+  const outputs = new Map<bigint, string>();
+  const operands = new Map(
+    [...shapes].map(([name, { type, ne }]) => [name, newTensor(arena, type, ne)] as const),
+  );
+  const operand = (name: string): Tensor => {
+    const tensor = operands.get(name);
+    if (tensor === undefined) throw new InvariantError(`the kernel has no operand ${name}`);
+    return tensor;
+  };
+  build({
+    arena,
+    operand,
+    has: (name) => operands.has(name),
+    run: (tensor) => graph.expand(tensor),
+    into: (name, tensor) => {
+      const target = operand(name);
+      if (tensor.bytes !== target.bytes || arena.field(tensor, tensorStruct.viewSrc) !== noAddress)
+        throw new InvariantError(`${tensor} cannot be computed into ${name} ${target}`);
+      outputs.set(tensor.address, name);
+      return graph.expand(tensor);
+    },
+  });
+  return { graph, operands, outputs };
+}
+
+/** Tensors that the scratch arena is made for at first, and at most. */
+const scratchTensors = { first: 1024, most: 32768 } as const;
+
+/** Where kernels are tried: one arena for all, since the memory of many would stay until the heap is next collected. */
+let scratch: TensorArena | null = null;
+
+/** Tensors that a kernel is made of. Thousands of kernels live as long as the plan: none may keep more than it uses. */
+function countTensors(
+  library: NativeLibrary,
+  shapes: ReadonlyMap<string, OperandShape>,
+  build: KernelBuild,
+): number {
+  for (;;) {
+    const tensors = scratch?.capacity ?? scratchTensors.first;
+    scratch ??= new TensorArena(library, { tensors, graphCapacity: tensors });
+    try {
+      scratch.reset();
+      assemble(scratch, shapes, build);
+      return scratch.used + scratch.foreign;
+    } catch (error) {
+      const full = error instanceof Error && /arena is full|exceed the graph/.test(error.message);
+      if (!full || tensors >= scratchTensors.most) throw error;
+      scratch[Symbol.dispose]();
+      scratch = new TensorArena(library, { tensors: 4 * tensors, graphCapacity: 4 * tensors });
+    }
+  }
+}
 
 interface Node {
   readonly address: bigint;
@@ -55,8 +120,8 @@ export class Kernel implements Disposable {
   readonly #arena: TensorArena;
   readonly #graph: Graph;
   readonly #pool: ThreadPool;
-  readonly #operands = new Map<string, Tensor>();
-  readonly #outputs = new Map<bigint, string>();
+  readonly #operands: ReadonlyMap<string, Tensor>;
+  readonly #outputs: ReadonlyMap<bigint, string>;
   readonly #nodes: readonly Node[];
   /** Offset of each intermediate in the workspace, by address of its tensor. */
   readonly #inside = new Map<bigint, number>();
@@ -71,68 +136,23 @@ export class Kernel implements Disposable {
     shapes: ReadonlyMap<string, OperandShape>,
     build: KernelBuild,
   ): Kernel {
-    // Most kernels are small; those that loop over images or heads need a larger context.
-    for (let nodes = 96; ; nodes *= 4) {
-      const kernel = Kernel.#within(nodes, library, pool, shapes, build, nodes < maxNodes);
-      if (kernel === null) continue;
-      // Thousands of kernels live as long as the plan: none keeps more than it uses.
-      const { used, foreign } = kernel.#arena;
-      if (2 * (used + foreign) > nodes) return kernel;
-      kernel[Symbol.dispose]();
-      const exact = Kernel.#within(used + foreign + 1, library, pool, shapes, build, false);
-      if (exact === null) throw new InvariantError("a kernel built twice differs");
-      return exact;
-    }
-  }
-
-  /** Builds in a context of so many tensors; null when they are too few and `again` allows another try. */
-  static #within(
-    nodes: number,
-    library: NativeLibrary,
-    pool: ThreadPool,
-    shapes: ReadonlyMap<string, OperandShape>,
-    build: KernelBuild,
-    again: boolean,
-  ): Kernel | null {
+    const nodes = countTensors(library, shapes, build) + 1;
     const arena = new TensorArena(library, { tensors: nodes, graphCapacity: nodes });
     try {
-      return new Kernel(arena, pool, shapes, build);
+      return new Kernel(arena, pool, assemble(arena, shapes, build));
     } catch (error) {
       arena[Symbol.dispose]();
-      const full = error instanceof Error && /arena is full|exceed the graph/.test(error.message);
-      if (full && again) return null;
       throw error;
     }
   }
 
-  private constructor(
-    arena: TensorArena,
-    pool: ThreadPool,
-    shapes: ReadonlyMap<string, OperandShape>,
-    build: KernelBuild,
-  ) {
+  private constructor(arena: TensorArena, pool: ThreadPool, assembly: Assembly) {
     this.#pool = pool;
     this.#arena = arena;
-    const graph = new Graph(arena);
+    const { graph, operands, outputs } = assembly;
     this.#graph = graph;
-    for (const [name, shape] of shapes)
-      this.#operands.set(name, newTensor(arena, shape.type, shape.ne));
-    build({
-      arena,
-      operand: (name) => this.#operand(name),
-      has: (name) => this.#operands.has(name),
-      run: (tensor) => graph.expand(tensor),
-      into: (name, tensor) => {
-        const target = this.#operand(name);
-        if (
-          tensor.bytes !== target.bytes ||
-          arena.field(tensor, tensorStruct.viewSrc) !== noAddress
-        )
-          throw new InvariantError(`${tensor} cannot be computed into ${name} ${target}`);
-        this.#outputs.set(tensor.address, name);
-        return graph.expand(tensor);
-      },
-    });
+    this.#operands = operands;
+    this.#outputs = outputs;
     this.#nodes = this.#list();
     const intervals: Interval[] = [];
     const owners: bigint[] = [];
@@ -189,12 +209,6 @@ export class Kernel implements Disposable {
 
   [Symbol.dispose](): void {
     this.#arena[Symbol.dispose]();
-  }
-
-  #operand(name: string): Tensor {
-    const tensor = this.#operands.get(name);
-    if (tensor === undefined) throw new InvariantError(`the kernel has no operand ${name}`);
-    return tensor;
   }
 
   /** What the graph computes. A parameter is a node of the graph too, but an operand here, with memory of its own. */

@@ -38,6 +38,8 @@ export function forwardOperands(
     if (i !== form.inPlace) shapes.set(`x${i}`, f32(ne));
   });
   shapes.set("y", f32(op.output));
+  const channels = kind.statistics?.(op);
+  if (channels !== undefined) shapes.set("s", f32([2 * channels]));
   const kept = form.auxiliaryBytes?.(op);
   if (kept !== undefined) shapes.set("a", auxiliaryShape(kept, "native" in form.code));
   return shapes;

@@ -3,6 +3,7 @@ import { Rng } from "@millrace/core";
 import { loadGgml, ThreadPool } from "@millrace/ggml";
 import { afterAll, expect, test } from "vitest";
 import { buildModel } from "../models/index.ts";
+import { streamOf } from "./batch.ts";
 import { TrainingExecutor } from "./executor.ts";
 import { initialise } from "./initial.ts";
 import { measure } from "./measure.ts";
@@ -61,11 +62,12 @@ test.each<readonly [string, Optimizer]>([
   const tokens = () => Int32Array.from({ length: 24 }, () => rng.int(0, 19));
   for (let step = 1; step <= 3; step++) {
     const batch = { tokens: tokens(), labels: tokens() };
-    executor.gradients(batch);
+    executor.load(streamOf(graph, batch));
+    executor.gradients();
     executor.parameters.forEach(({ gradient }, i) => {
       advance(optimizer, step, references[i] as Reference, executor.values(gradient));
     });
-    executor.train(batch);
+    executor.train();
     executor.parameters.forEach(({ name, value }, i) => {
       const { w } = references[i] as Reference;
       const got = executor.values(value);

@@ -2,7 +2,7 @@
  * Addresses for buffers whose lifetimes are known beforehand: no allocator runs during a step, and fragmentation is a
  * number that is known before the first one.
  */
-import { InvariantError } from "@millrace/core";
+import { InvariantError, Rng } from "@millrace/core";
 
 /** Alignment of every buffer, bytes: a cache line, and what ggml asks of tensors. */
 export const alignment = 64;
@@ -53,79 +53,172 @@ const orders: readonly ((a: Interval, b: Interval) => number)[] = [
   (a, b) => a.from - b.from || b.bytes - a.bytes,
 ];
 
-/** Each interval at the lowest gap it fits in (best fit), in the given order. */
-function greedy(intervals: readonly Interval[], order: readonly number[]): Placement["offsets"] {
-  const offsets = new Float64Array(intervals.length).fill(-1);
-  const placed: number[] = [];
-  for (const i of order) {
-    const own = intervals[i] as Interval;
-    const size = aligned(own.bytes);
-    const busy = placed
-      .filter((j) => {
-        const other = intervals[j] as Interval;
-        return other.from <= own.to && own.from <= other.to;
-      })
-      .sort((a, b) => (offsets[a] as number) - (offsets[b] as number));
+/** Places intervals one after the other. */
+class Placer {
+  readonly count: number;
+  /** Intervals looked at so far. */
+  work = 0;
+  readonly #sizes: Float64Array;
+  /** Whether i and j live at one event, at i count + j. */
+  readonly #together: Uint8Array;
+  /** Placed intervals by address. */
+  readonly #sorted: Int32Array;
+
+  constructor(intervals: readonly Interval[]) {
+    const n = intervals.length;
+    this.count = n;
+    this.#sizes = Float64Array.from(intervals, ({ bytes }) => aligned(bytes));
+    this.#sorted = new Int32Array(n);
+    this.#together = new Uint8Array(n * n);
+    intervals.forEach((own, i) => {
+      intervals.forEach((other, j) => {
+        this.#together[i * n + j] = other.from <= own.to && own.from <= other.to ? 1 : 0;
+      });
+    });
+  }
+
+  end(offsets: Float64Array, i: number): number {
+    return (offsets[i] as number) + (this.#sizes[i] as number);
+  }
+
+  /** Bytes from 0 to past the last interval. */
+  extent(offsets: Float64Array): number {
+    let end = 0;
+    for (let i = 0; i < this.count; i++) end = Math.max(end, this.end(offsets, i));
+    return end;
+  }
+
+  /** Each interval in the given order in the tightest gap that it fits in, or in the lowest. */
+  place(order: readonly number[], fit: "tightest" | "lowest"): Float64Array {
+    const offsets = new Float64Array(this.count);
+    const sorted = this.#sorted;
+    order.forEach((i, placed) => {
+      const at = this.#gap(i, placed, offsets, fit);
+      offsets[i] = at;
+      let place = placed;
+      for (; place > 0 && (offsets[sorted[place - 1] as number] as number) > at; place--)
+        sorted[place] = sorted[place - 1] as number;
+      sorted[place] = i;
+    });
+    return offsets;
+  }
+
+  /** Where interval i fits among the first `placed` of the sorted ones. */
+  #gap(i: number, placed: number, offsets: Float64Array, fit: "tightest" | "lowest"): number {
+    const size = this.#sizes[i] as number;
+    const row = i * this.count;
+    this.work += placed;
     let at = 0;
     let best = -1;
     let bestGap = Number.POSITIVE_INFINITY;
-    for (const j of busy) {
+    for (let p = 0; p < placed; p++) {
+      const j = this.#sorted[p] as number;
+      if (this.#together[row + j] === 0) continue;
       const start = offsets[j] as number;
       const gap = start - at;
       if (gap >= size && gap < bestGap) {
+        if (fit === "lowest") return at;
         best = at;
         bestGap = gap;
       }
-      at = Math.max(at, start + aligned((intervals[j] as Interval).bytes));
+      const end = start + (this.#sizes[j] as number);
+      if (end > at) at = end;
     }
-    offsets[i] = best < 0 ? at : best;
-    placed.push(i);
+    return best < 0 ? at : best;
   }
-  return offsets;
 }
 
-/** Moves intervals to lower addresses where a lower gap is free, once, bottom up. */
-function settle(intervals: readonly Interval[], offsets: Float64Array): Float64Array {
-  const order = [...offsets.keys()].sort((a, b) => (offsets[a] as number) - (offsets[b] as number));
-  return greedy(intervals, order);
+/** Where intervals lie, and up to where. */
+interface Packing {
+  readonly order: readonly number[];
+  readonly offsets: Float64Array;
+  readonly bytes: number;
 }
 
-function extent(intervals: readonly Interval[], offsets: Float64Array): number {
-  let end = 0;
-  intervals.forEach((interval, i) => {
-    end = Math.max(end, (offsets[i] as number) + aligned(interval.bytes));
-  });
-  return end;
+/** Intervals by address, bottom up: placing them in this order again moves them into lower gaps that are free. */
+function byAddress(offsets: Float64Array): number[] {
+  return [...offsets.keys()].sort((a, b) => (offsets[a] as number) - (offsets[b] as number));
 }
 
-/**
- * Places intervals so that no two that live at one event overlap. Best fit in several orders; mostly within a few percent
- * of the live peak. About n² / 4 steps an order; deterministic.
- */
-export function place(intervals: readonly Interval[]): Placement {
-  for (const { bytes, from, to } of intervals)
-    if (!(Number.isSafeInteger(bytes) && bytes > 0 && from <= to))
-      throw new InvariantError(`an interval of ${bytes} bytes from ${from} to ${to}`);
-  const peakBytes = livePeak(intervals);
-  let best: Float64Array | null = null;
-  let bestBytes = Number.POSITIVE_INFINITY;
+/** The tightest of a few greedy orders. */
+function bestGreedy(placer: Placer, intervals: readonly Interval[], goal: number): Packing {
+  let best: Packing | null = null;
   for (const compare of orders) {
     const order = [...intervals.keys()].sort(
       (a, b) => compare(intervals[a] as Interval, intervals[b] as Interval) || a - b,
     );
-    const first = greedy(intervals, order);
-    for (const offsets of [first, settle(intervals, first)]) {
-      const bytes = extent(intervals, offsets);
-      if (bytes < bestBytes) {
-        best = offsets;
-        bestBytes = bytes;
-      }
+    const first = placer.place(order, "tightest");
+    const settled = byAddress(first);
+    for (const [tried, offsets] of [
+      [order, first],
+      [settled, placer.place(settled, "tightest")],
+      [order, placer.place(order, "lowest")],
+    ] as const) {
+      const bytes = placer.extent(offsets);
+      if (best === null || bytes < best.bytes) best = { order: tried, offsets, bytes };
     }
-    if (bestBytes === peakBytes) break;
+    if (best !== null && best.bytes <= goal) break;
   }
-  const offsets = best ?? new Float64Array(0);
+  if (best === null) throw new InvariantError("no order of intervals");
+  return best;
+}
+
+/** Intervals that the search may look at for the buffers of a step: about a second's worth. */
+export const stepSearch = 1e8;
+/**
+ * Squeaky wheels (Joslin and Clements, JAIR 10, 1999): of what lies above the goal, something is placed earlier, and another
+ * interval anywhere; what does not make the packing worse is kept.
+ */
+function search(placer: Placer, start: Packing, goal: number, work: number): Packing {
+  const rng = new Rng("placement");
+  const above = (offsets: Float64Array): number[] =>
+    [...offsets.keys()].filter((i) => placer.end(offsets, i) > goal);
+  const overhang = (offsets: Float64Array, list: readonly number[]): number =>
+    list.reduce((sum, i) => sum + placer.end(offsets, i) - goal, 0);
+  let best = start;
+  let squeaking = above(best.offsets);
+  let least = overhang(best.offsets, squeaking);
+  while (best.bytes > goal && placer.work < work) {
+    const order = [...best.order];
+    const move = (i: number, to: number): void => {
+      order.splice(order.indexOf(i), 1);
+      order.splice(to, 0, i);
+    };
+    const squeaker = squeaking[rng.int(0, squeaking.length - 1)] as number;
+    move(squeaker, rng.int(0, order.indexOf(squeaker)));
+    if (rng.next() < 0.5)
+      move(order[rng.int(0, order.length - 1)] as number, rng.int(0, order.length - 1));
+    const offsets = placer.place(order, rng.next() < 0.5 ? "tightest" : "lowest");
+    const bytes = placer.extent(offsets);
+    if (bytes > best.bytes) continue;
+    const list = above(offsets);
+    const more = overhang(offsets, list);
+    if (bytes === best.bytes && more > least) continue;
+    best = { order, offsets, bytes };
+    squeaking = list;
+    least = more;
+  }
+  return best;
+}
+
+/** Share of the live peak that is not worth searching for. */
+const negligible = 0.002;
+
+/**
+ * Places intervals so that no two that live at one event overlap: best fit in several orders, then a search over orders
+ * that stops where hardly more than the live peak is taken, or when it has looked at `work` intervals. Deterministic.
+ */
+export function place(intervals: readonly Interval[], work = 0): Placement {
+  for (const { bytes, from, to } of intervals)
+    if (!(Number.isSafeInteger(bytes) && bytes > 0 && from <= to))
+      throw new InvariantError(`an interval of ${bytes} bytes from ${from} to ${to}`);
+  if (intervals.length === 0) return { offsets: new Float64Array(0), bytes: 0, peakBytes: 0 };
+  const peakBytes = livePeak(intervals);
+  const goal = peakBytes * (1 + negligible);
+  const placer = new Placer(intervals);
+  const { offsets, bytes } = search(placer, bestGreedy(placer, intervals, goal), goal, work);
   checkPlacement(intervals, offsets);
-  return { offsets, bytes: intervals.length === 0 ? 0 : bestBytes, peakBytes };
+  return { offsets, bytes, peakBytes };
 }
 
 /** Throws InvariantError when two intervals that live together overlap. */

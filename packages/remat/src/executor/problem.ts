@@ -2,8 +2,8 @@
 import type { TrainingGraph } from "../graph/graph.ts";
 import { lower } from "../graph/lower.ts";
 import type { Problem } from "../problem/problem.ts";
+import { constantBytes } from "./buffers.ts";
 import { type Optimizer, stateCount } from "./optimizer.ts";
-import { constantBytes } from "./schedule.ts";
 import { type CostTable, executorLibrary, measuredCosts } from "./table.ts";
 
 /**

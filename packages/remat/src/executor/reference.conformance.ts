@@ -6,7 +6,7 @@
 import { elements, type TrainingGraph } from "../graph/graph.ts";
 import type { Operation } from "../graph/operation.ts";
 import { dropout } from "../kernels/host.ts";
-import type { BatchData } from "./executor.ts";
+import type { BatchData } from "./batch.ts";
 import { activationExtents } from "./shapes.ts";
 
 type Values = Float64Array;

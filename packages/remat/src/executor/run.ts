@@ -10,7 +10,7 @@ import { simulate } from "../problem/simulate.ts";
 import { type PlanResult, planMemory } from "../solve/planner.ts";
 import { storeAll } from "../solve/reference.ts";
 import type { Effort } from "../solve/solver.ts";
-import type { BatchData } from "./executor.ts";
+import type { BatchData } from "./batch.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { executorProblem } from "./problem.ts";
 import { TrainerProcess } from "./process/trainer-process.ts";

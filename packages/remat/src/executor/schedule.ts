@@ -6,33 +6,22 @@ import { InvariantError } from "@millrace/core";
 import { addInplace } from "@millrace/ggml";
 import type { Operator, TrainingGraph } from "../graph/graph.ts";
 import type { Plan } from "../problem/plan.ts";
+import {
+  type Buffer,
+  type BufferKind,
+  type Constant,
+  constantsOf,
+  type ParameterBuffers,
+  type StatisticBuffers,
+  settingsBytes,
+  statisticBytes,
+} from "./buffers.ts";
 import { backwardForms, forwardForms } from "./implementations.ts";
 import { backwardOperands, forwardOperands } from "./operands.ts";
 import { type Code, count, type OperatorKind, type OperatorShape } from "./operators/operator.ts";
 import { type Machine, type OperandShapes, operandBytes, Runnable } from "./runnable.ts";
 import { inputShape, kindOf, operatorShape, signatureOf } from "./shapes.ts";
 import type { CostTable, OperatorRows } from "./table.ts";
-
-/** What a buffer holds; reports group by it. */
-export type BufferKind =
-  | "parameter"
-  | "optimizer"
-  | "input"
-  | "constant"
-  | "activation"
-  | "auxiliary"
-  | "gradient"
-  | "parameter-gradient"
-  | "workspace";
-
-/** A buffer and the events it is needed at, both ends included. */
-export interface Buffer {
-  readonly name: string;
-  readonly kind: BufferKind;
-  readonly bytes: number;
-  readonly from: number;
-  readonly to: number;
-}
 
 /** One call of a step. */
 export interface Call {
@@ -50,52 +39,17 @@ export interface Call {
   readonly loss: boolean;
 }
 
-/** Where one parameter lies. */
-export interface ParameterBuffers {
-  readonly name: string;
-  /** Outermost first. */
-  readonly dims: readonly number[];
-  readonly value: number;
-  readonly gradient: number;
-  /** Optimizer state: tensors of the parameter's shape. */
-  readonly state: readonly number[];
-}
-
 export interface Schedule {
   readonly buffers: readonly Buffer[];
   readonly calls: readonly Call[];
   /** In the order of the graph. */
   readonly parameters: readonly ParameterBuffers[];
+  readonly statistics: readonly StatisticBuffers[];
   /** Network inputs in the order of the graph. */
   readonly inputs: readonly number[];
   readonly constants: readonly Constant[];
   /** The optimizer's settings, f32 [7]. */
   readonly settings: number;
-}
-
-export interface Constant {
-  readonly buffer: number;
-  readonly values: Int32Array;
-}
-
-/** Bytes of the optimizer's settings, seven numbers of f32. */
-const settingsBytes = 28;
-
-/** Constants of a graph's operators by content. */
-function constantsOf(graph: TrainingGraph): Map<string, Int32Array> {
-  const all = new Map<string, Int32Array>();
-  graph.operators.forEach((_, j) => {
-    const lists = kindOf(graph, j).constants?.(operatorShape(graph, j)).values() ?? [];
-    for (const values of lists) all.set(values.join(), values);
-  });
-  return all;
-}
-
-/** Bytes resident throughout a step beside parameters, optimizer state and network inputs. */
-export function constantBytes(graph: TrainingGraph): number {
-  let bytes = settingsBytes;
-  for (const values of constantsOf(graph).values()) bytes += values.byteLength;
-  return bytes;
 }
 
 /** sum += part. */
@@ -123,6 +77,7 @@ class Scheduler {
   readonly #count: number;
   readonly #end: number;
   readonly #parameters: ParameterBuffers[][];
+  readonly #statistics: readonly StatisticBuffers[];
   readonly #inputs: readonly number[];
   readonly #constants = new Map<string, Constant>();
   readonly #settings: number;
@@ -159,6 +114,16 @@ class Scheduler {
         return { name, dims, value, gradient: -1, state };
       }),
     );
+    this.#statistics = this.#known.flatMap(({ operator, kind, shape }, j) => {
+      const channels = kind.statistics?.(shape);
+      if (channels === undefined) return [];
+      const { name } = operator;
+      const bytes = statisticBytes(channels);
+      const batch = this.#fixed(`${name} batch statistics`, "statistic", bytes);
+      const running = this.#fixed(`${name} running statistics`, "statistic", bytes);
+      const each = count(shape.output) / channels;
+      return [{ operator: j, name, channels, elements: each, batch, running }];
+    });
     this.#inputs = graph.inputs.map(({ name }, i) =>
       this.#fixed(name, "input", operandBytes(inputShape(graph, i))),
     );
@@ -203,6 +168,8 @@ class Scheduler {
     });
     for (const [name, values] of kind.constants?.(shape) ?? [])
       operands.set(name, this.#constants.get(values.join())?.buffer as number);
+    const statistics = this.#statistics.find((entry) => entry.operator === j);
+    if (statistics !== undefined) operands.set("s", statistics.batch);
     operator.inputs.forEach((u, i) => {
       const held = this.#live.get(u);
       if (held !== undefined) operands.set(`x${i}`, held);
@@ -378,6 +345,7 @@ class Scheduler {
       buffers: this.#buffers,
       calls: this.#calls,
       parameters: this.#parameters.flat(),
+      statistics: this.#statistics,
       inputs: this.#inputs,
       constants: [...this.#constants.values()],
       settings: this.#settings,

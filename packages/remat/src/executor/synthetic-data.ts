@@ -4,7 +4,7 @@
  */
 import { Rng } from "@millrace/core";
 import { elements, type TrainingGraph } from "../graph/graph.ts";
-import type { BatchData } from "./executor.ts";
+import type { BatchData } from "./batch.ts";
 import { classesOf } from "./shapes.ts";
 
 /** Share of tokens that follow no rule. */

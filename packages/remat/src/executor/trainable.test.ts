@@ -8,7 +8,7 @@ import { Gguf, openGguf } from "@millrace/ggml/gguf";
 import { afterAll, expect, test } from "vitest";
 import { elements, type TrainingGraph } from "../graph/graph.ts";
 import { buildModel } from "../models/index.ts";
-import type { BatchData } from "./executor.ts";
+import type { BatchData } from "./batch.ts";
 import { measure } from "./measure.ts";
 import { optimizers } from "./optimizer.ts";
 import { keepingPlan } from "./plans.conformance.ts";

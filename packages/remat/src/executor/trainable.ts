@@ -4,7 +4,9 @@ import type { StepPrediction, StepResult, Trainable } from "@millrace/core/job";
 import { elements, type TrainingGraph } from "../graph/graph.ts";
 import type { Plan } from "../problem/plan.ts";
 import { simulate } from "../problem/simulate.ts";
-import type { BatchData, MemoryReport } from "./executor.ts";
+import type { BatchData } from "./batch.ts";
+import type { EvaluationReport } from "./evaluation.ts";
+import type { MemoryReport } from "./executor.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { executorProblem } from "./problem.ts";
 import { TrainerProcess } from "./process/trainer-process.ts";
@@ -83,8 +85,13 @@ export class GraphTrainable implements Trainable<BatchData> {
   }
 
   async step(batch: BatchData): Promise<StepResult> {
-    const { loss, seconds } = await this.process.call("step", { batch });
+    const { loss, seconds } = await this.process.callOn("step", batch);
     return { loss, seconds, peakBytes: this.memory.livePeakBytes };
+  }
+
+  /** Loss and accuracy on a batch as the trained network sees it: no dropout, batch norm by running statistics. */
+  async evaluate(batch: BatchData): Promise<EvaluationReport> {
+    return await this.process.callOn("evaluate", batch);
   }
 
   async save(dir: string): Promise<void> {

@@ -7,11 +7,11 @@
 import { invariant } from "@millrace/core";
 import type { Action, Plan } from "../problem/plan.ts";
 import { type Problem, tensorOf } from "../problem/problem.ts";
-import { type BatchData, TrainingExecutor } from "./executor.ts";
+import { residentKinds } from "./buffers.ts";
+import { TrainingExecutor } from "./executor.ts";
 import { measure } from "./measure.ts";
 import { executorProblem } from "./problem.ts";
 import type { Machine } from "./runnable.ts";
-import type { BufferKind } from "./schedule.ts";
 import type { CostTable } from "./table.ts";
 
 /** What the canaries say. */
@@ -37,27 +37,17 @@ export interface GradientProof {
   readonly largestDeviation: number;
 }
 
-const resident: ReadonlySet<BufferKind> = new Set(["parameter", "optimizer", "input", "constant"]);
-
-/** One forward and backward pass between canaries; gradients are in their buffers afterwards. */
-export function proveMemory(
-  executor: TrainingExecutor,
-  batch: BatchData,
-): MemoryProof & { readonly loss: number } {
-  const { memory, schedule, offsets } = executor;
+/** One forward and backward pass between canaries on the batch that was loaded; gradients are in their buffers afterwards. */
+export function proveMemory(executor: TrainingExecutor): MemoryProof & { readonly loss: number } {
+  const { memory, schedule, offsets, fixedEnd: first, report } = executor;
   const { buffers, calls } = schedule;
-  const start = Math.max(
-    0,
-    ...buffers.map((b, i) => (resident.has(b.kind) ? (offsets[i] as number) + b.bytes : 0)),
-  );
-  const first = Math.ceil(start / 64) * 64;
-  const fixed = buffers.reduce((sum, b) => sum + (resident.has(b.kind) ? b.bytes : 0), 0);
+  const fixed = report.fixedBytes;
   memory.poison(first, memory.bytesTotal);
   let strayBytes = 0;
   let strayOperator = -1;
   let touchedPeakBytes = fixed;
   const moving = [...buffers.keys()].filter(
-    (i) => !resident.has((buffers[i] as { kind: BufferKind }).kind),
+    (i) => !residentKinds.has(buffers[i]?.kind ?? "workspace"),
   );
   /** Ranges in use at an event, by address. */
   const rangesAt = (event: number) =>
@@ -69,7 +59,7 @@ export function proveMemory(
       )
       .sort((a, b) => a[0] - b[0]);
   const word = (at: number): number => Math.ceil(at / 4) * 4;
-  const loss = executor.gradients(batch, {
+  const loss = executor.gradients({
     after: (call, index) => {
       const next = calls[index + 1];
       // Calls of one event share its buffers: the last of them is where to look.
@@ -159,13 +149,9 @@ const norm = (v: Float32Array): number => Math.sqrt(v.reduce((sum, x) => sum + x
 /** Parameters that are compared with central differences, and the least size of their gradients. */
 const differenced = { most: 12, gradient: 2e-3 } as const;
 
-/** Compares the gradients of the executor's plan; the executor's parameters are those of the comparison. */
-export function proveGradients(
-  machine: Machine,
-  executor: TrainingExecutor,
-  batch: BatchData,
-): GradientProof {
-  const loss = executor.gradients(batch);
+/** Compares the gradients of the executor's plan for the batch that was loaded; both have the executor's parameters. */
+export function proveGradients(machine: Machine, executor: TrainingExecutor): GradientProof {
+  const loss = executor.gradients();
   const own = executor.parameters.map(({ gradient }) => executor.values(gradient).slice());
   const { graph, table, plan, optimizer, seed } = executor.setup;
   const full: CostTable = measure(machine, graph, { seconds: 0 });
@@ -188,7 +174,10 @@ export function proveGradients(
     executor.parameters.forEach(({ value }, i) => {
       other.values(other.parameters[i]?.value as number).set(executor.values(value));
     });
-    identical = Object.is(other.gradients(batch), loss);
+    executor.schedule.inputs.forEach((input, i) => {
+      other.bytesOf(other.schedule.inputs[i] as number).set(executor.bytesOf(input));
+    });
+    identical = Object.is(other.gradients(), loss);
     other.parameters.forEach(({ gradient }, i) => {
       const theirs = other.values(gradient);
       const ours = own[i] as Float32Array;
@@ -201,7 +190,7 @@ export function proveGradients(
       largestDifference = Math.max(largestDifference, Math.sqrt(difference) / (norm(ours) + 1e-6));
     });
   }
-  return { identical, largestDifference, ...difference(executor, batch, loss, own) };
+  return { identical, largestDifference, ...difference(executor, loss, own) };
 }
 
 /** Change of the loss that a difference rests on, relative to the loss: its rounding is then about a percent of it. */
@@ -216,7 +205,6 @@ const agreement = 0.03;
  */
 function difference(
   executor: TrainingExecutor,
-  batch: BatchData,
   loss: number,
   gradients: readonly Float32Array[],
 ): Pick<GradientProof, "differenced" | "unresolved" | "largestDeviation"> {
@@ -240,7 +228,7 @@ function difference(
     const shift = (distance: number): number => {
       for (let k = 0; k < w.length; k++)
         w[k] = (before[k] as number) + (distance * (g[k] as number)) / size;
-      return executor.gradients(batch);
+      return executor.gradients();
     };
     // Parameters are rounded too: the gradient is asked about the step that was really made.
     const ratio = (reach: number): number => {

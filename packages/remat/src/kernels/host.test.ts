@@ -1,7 +1,14 @@
 import { Rng } from "@millrace/core";
+import { windowedExtents } from "@millrace/ggml";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { batchNormBackward, batchNormBackwardFromOutput, batchNormForward } from "./batch-norm.ts";
+import {
+  batchNormBackward,
+  batchNormBackwardFromOutput,
+  batchNormForward,
+  batchNormInference,
+  blendStatistics,
+} from "./batch-norm.ts";
 import {
   clampBackward,
   clampForward,
@@ -106,16 +113,24 @@ describe.each(sizes)("of %i elements", (n) => {
     const [dw0, dw1] = [new Float32Array(2), new Float32Array(2)];
     const ne = [n, 1, 1, channels];
     const a = new Float32Array(channels);
-    batchNormForward(operands({ x0: x, y, w0, w1, a }), "x0", { ne, epsilon: 1e-5 });
+    const s = new Float32Array(2 * channels);
+    batchNormForward(operands({ x0: x, y, w0, w1, a, s }), "x0", { ne, epsilon: 1e-5 });
     const shape = { ne, epsilon: 1e-5 };
     batchNormBackward(operands({ x0: x, dy, dx0: dx, w0, dw0, dw1 }), shape);
     const own = x.slice();
-    batchNormForward(operands({ y: own, w0, w1 }), "y", shape);
+    batchNormForward(operands({ y: own, w0, w1, s }), "y", shape);
     expect(own).toEqual(y);
+    const later = new Float32Array(all);
+    batchNormInference(operands({ x0: x, y: later, w0, w1, s }), shape);
+    later.forEach((v, i) => {
+      if (!(Math.abs(v - y[i]!) < 1e-4)) throw new Error(`y[${i}] ${v} for ${y[i]}`);
+    });
     for (let c = 0; c < channels; c++) {
       const rows = (v: Float32Array): Float32Array => v.subarray(c * n, c * n + n);
       const mean = rows(x).reduce((s, v) => s + v, 0) / n;
       const variance = rows(x).reduce((s, v) => s + (v - mean) ** 2, 0) / n;
+      expect(s[c]).toBeCloseTo(mean, 4);
+      expect(s[channels + c]).toBeCloseTo(variance, 3);
       const unit = Array.from(rows(x), (v) => (v - mean) / Math.sqrt(variance + 1e-5));
       unit.forEach((u, i) => {
         expect(rows(y)[i]).toBeCloseTo(w0[c]! * u + w1[c]!, 3);
@@ -138,7 +153,8 @@ describe.each(sizes)("of %i elements", (n) => {
     const shape = { ne: [n, 1, 1, 2], epsilon: 1e-5 };
     const [w0, w1, a] = [Float32Array.of(1.5, -0.5), Float32Array.of(0.25, 1), new Float32Array(2)];
     const [y, dy] = [new Float32Array(2 * n), random(2 * n, "dy")];
-    batchNormForward(operands({ x0: x, y, w0, w1, a }), "x0", shape);
+    const s = new Float32Array(4);
+    batchNormForward(operands({ x0: x, y, w0, w1, a, s }), "x0", shape);
     const make = () => ({
       dx0: new Float32Array(2 * n),
       dw0: new Float32Array(2),
@@ -173,19 +189,20 @@ test("pooling keeps which element was the greatest", () => {
       fc.integer({ min: 3, max: 9 }),
       fc.integer({ min: 3, max: 9 }),
       fc.constantFrom([2, 2, 0], [3, 2, 1], [3, 1, 1], [4, 3, 2]),
-      (w, h, [kernel, stride, pad]) => {
-        const at = { stride: stride!, pad: pad! };
-        const extent = (n: number): number => Math.floor((n + 2 * pad! - kernel!) / stride!) + 1;
-        const [ow, oh] = [extent(w), extent(h)];
+      fc.constantFrom([2, 2, 0], [3, 2, 1], [4, 3, 2]),
+      (w, h, along, down) => {
+        const both = (i: number): [number, number] => [along[i]!, down[i]!];
+        const [kernel, at] = [both(0), { stride: both(1), pad: both(2) }];
+        const [ow, oh] = windowedExtents([w, h], kernel, at);
         if (ow < 1 || oh < 1) return;
         const planes = 3;
         const x = random(w * h * planes, `${w}x${h}`);
         const y = new Float32Array(ow * oh * planes);
         const a = new Uint8Array(Math.ceil(y.length / 2));
-        poolForward(operands({ x0: x, y, a }), [w, h], [ow, oh], kernel!, at);
+        poolForward(operands({ x0: x, y, a }), [w, h], [ow, oh], kernel, at);
         const dy = random(y.length, "dy");
         const dx = new Float32Array(x.length);
-        poolBackward(operands({ dy, dx0: dx, a }), [w, h], [ow, oh], kernel!, at);
+        poolBackward(operands({ dy, dx0: dx, a }), [w, h], [ow, oh], kernel, at);
         // Each output's gradient goes where the output came from: weighted sums agree.
         const flow = dx.reduce((sum, d, i) => sum + d * x[i]!, 0);
         const wanted = dy.reduce((sum, d, i) => sum + d * y[i]!, 0);
@@ -194,4 +211,14 @@ test("pooling keeps which element was the greatest", () => {
     ),
     { numRuns: 30 },
   );
+});
+
+test("running statistics are a moving average, variances those of a sample", () => {
+  const running = Float32Array.of(0, 1);
+  blendStatistics(running, Float32Array.of(2, 3), 0.1, 4);
+  expect(running[0]).toBeCloseTo(0.2, 6);
+  expect(running[1]).toBeCloseTo(0.9 + 0.1 * 4, 6);
+  for (let i = 0; i < 200; i++) blendStatistics(running, Float32Array.of(2, 3), 0.1, 4);
+  expect(running[0]).toBeCloseTo(2, 4);
+  expect(running[1]).toBeCloseTo(4, 4);
 });

@@ -4,7 +4,7 @@
  * tensors, aligned to 64; they may be one and the same where an operator works in place.
  */
 import { hash128, InvariantError } from "@millrace/core";
-import type { Stride } from "@millrace/ggml";
+import type { Across, Sliding } from "@millrace/ggml";
 import { places, tileElements, tileMemory } from "./memory.ts";
 
 /** Bytes by operand name. */
@@ -203,15 +203,15 @@ function windowOf(at: number, kernel: number, n: number): readonly [from: number
 }
 
 /**
- * The greatest element of each window, and which one it is: four bits an output, so windows of at most 4 x 4. Planes of
+ * The greatest element of each window, and which one it is: four bits an output, so windows of at most 16 elements. Planes of
  * x are w x h, those of y ow x oh.
  */
 export function poolForward(
   operands: Operands,
   from: readonly number[],
   to: readonly number[],
-  kernel: number,
-  { stride, pad }: Stride,
+  [kw, kh]: Across,
+  { stride, pad }: Sliding,
 ): void {
   const x = floatsOf(operands, "x0");
   const y = floatsOf(operands, "y");
@@ -221,20 +221,20 @@ export function poolForward(
   let out = 0;
   for (let plane = 0; plane < x.length; plane += w * h)
     for (let oy = 0; oy < oh; oy++) {
-      const top = oy * stride - pad;
-      const [y0, y1] = windowOf(top, kernel, h);
+      const top = oy * stride[1] - pad[1];
+      const [y0, y1] = windowOf(top, kh, h);
       for (let ox = 0; ox < ow; ox++, out++) {
-        const left = ox * stride - pad;
-        const [x0, x1] = windowOf(left, kernel, w);
+        const left = ox * stride[0] - pad[0];
+        const [x0, x1] = windowOf(left, kw, w);
         let best = Number.NEGATIVE_INFINITY;
-        let where = (y0 - top) * kernel + (x0 - left);
+        let where = (y0 - top) * kw + (x0 - left);
         for (let iy = y0; iy < y1; iy++)
           for (let ix = x0, at = plane + iy * w + x0; ix < x1; ix++, at++) {
             const value = x[at] as number;
             // A value that is no number wins, so that it is seen.
             if (value <= best) continue;
             best = value;
-            where = (iy - top) * kernel + (ix - left);
+            where = (iy - top) * kw + (ix - left);
           }
         y[out] = best;
         const byte = out >> 1;
@@ -249,8 +249,8 @@ export function poolBackward(
   operands: Operands,
   from: readonly number[],
   to: readonly number[],
-  kernel: number,
-  { stride, pad }: Stride,
+  [kw]: Across,
+  { stride, pad }: Sliding,
 ): void {
   const dy = floatsOf(operands, "dy");
   const dx = floatsOf(operands, "dx0");
@@ -263,8 +263,8 @@ export function poolBackward(
     for (let oy = 0; oy < oh; oy++)
       for (let ox = 0; ox < ow; ox++, out++) {
         const where = ((a[out >> 1] as number) >> (4 * (out & 1))) & 15;
-        const iy = oy * stride - pad + Math.floor(where / kernel);
-        const ix = ox * stride - pad + (where % kernel);
+        const iy = oy * stride[1] - pad[1] + Math.floor(where / kw);
+        const ix = ox * stride[0] - pad[0] + (where % kw);
         const at = plane + iy * w + ix;
         dx[at] = (dx[at] as number) + (dy[out] as number);
       }

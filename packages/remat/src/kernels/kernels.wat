@@ -169,16 +169,20 @@
       (br_if $fours (i32.lt_u (local.tee $a (i32.add (local.get $a) (i32.const 16))) (local.get $end))))
     (call $across (local.get $s)))
 
-  ;; y = p a + q b + r.
+  ;; y = p (a - s) + q (b - t) + r.
   (func $combine (export "combine")
-    (param $a i32) (param $b i32) (param $y i32) (param $n i32) (param $p f32) (param $q f32) (param $r f32)
-    (local $vp v128) (local $vq v128) (local $vr v128)
+    (param $a i32) (param $b i32) (param $y i32) (param $n i32)
+    (param $p f32) (param $s f32) (param $q f32) (param $t f32) (param $r f32)
+    (local $vp v128) (local $vs v128) (local $vq v128) (local $vt v128) (local $vr v128)
     (local.set $vp (f32x4.splat (local.get $p)))
+    (local.set $vs (f32x4.splat (local.get $s)))
     (local.set $vq (f32x4.splat (local.get $q)))
+    (local.set $vt (f32x4.splat (local.get $t)))
     (local.set $vr (f32x4.splat (local.get $r)))
     (loop $fours
-      (v128.store (local.get $y) (f32x4.add (f32x4.add (f32x4.mul (local.get $vp) (v128.load (local.get $a)))
-        (f32x4.mul (local.get $vq) (v128.load (local.get $b)))) (local.get $vr)))
+      (v128.store (local.get $y) (f32x4.add (f32x4.add
+        (f32x4.mul (local.get $vp) (f32x4.sub (v128.load (local.get $a)) (local.get $vs)))
+        (f32x4.mul (local.get $vq) (f32x4.sub (v128.load (local.get $b)) (local.get $vt)))) (local.get $vr)))
       (local.set $a (i32.add (local.get $a) (i32.const 16)))
       (local.set $b (i32.add (local.get $b) (i32.const 16)))
       (local.set $y (i32.add (local.get $y) (i32.const 16)))

@@ -27,7 +27,17 @@ interface Kernels {
   ): void;
   sum(a: number, n: number): number;
   product(a: number, b: number, n: number, shift: number, mean: number): number;
-  combine(a: number, b: number, y: number, n: number, p: number, q: number, r: number): void;
+  combine(
+    a: number,
+    b: number,
+    y: number,
+    n: number,
+    p: number,
+    s: number,
+    q: number,
+    t: number,
+    r: number,
+  ): void;
 }
 
 /** Operands of both functions of planes.wat; y is dy in the second. */

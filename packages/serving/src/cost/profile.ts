@@ -79,6 +79,12 @@ export interface OperatorPoint {
   readonly seconds: number;
 }
 
+/** From and to, tokens. */
+export interface SeenLengths {
+  readonly promptTokens: readonly [number, number];
+  readonly outputTokens: readonly [number, number];
+}
+
 /** `millrace.profile/1`. */
 export interface StepProfile {
   readonly schema: typeof STEP_PROFILE_SCHEMA;
@@ -101,6 +107,10 @@ export interface StepProfile {
   readonly transport: TransportCost | null;
   /** Share by which all step times together may be off, nine times in ten; absent = not known. */
   readonly uncertainty?: number;
+  /** The same of requests whose lengths are not like those it was fitted to; absent = not known. */
+  readonly uncertaintyBeyond?: number;
+  /** Lengths of the requests it was fitted to, without the lowest and highest hundredth; absent = it was measured in batches. */
+  readonly seen?: SeenLengths;
 }
 
 /** Points below which nothing can be regressed. */
@@ -155,9 +165,11 @@ export function checkStepProfile(json: unknown, file: string): StepProfile {
     operators,
     loop: loop(at.loop, file),
     transport: transport(at.transport, file),
-    ...(at.uncertainty === undefined
-      ? {}
-      : { uncertainty: number(at.uncertainty, "uncertainty", file, 0, false) }),
+    ...optional(at, "uncertainty", (value) => number(value, "uncertainty", file, 0, false)),
+    ...optional(at, "uncertaintyBeyond", (value) =>
+      number(value, "uncertaintyBeyond", file, 0, false),
+    ),
+    ...optional(at, "seen", (value) => seenLengths(value, file)),
   };
 }
 
@@ -277,6 +289,26 @@ function geometry(json: unknown, file: string): StepGeometry | null {
     headParameters: count("headParameters"),
     format: at.format,
   };
+}
+
+/** What a profile may lack, read where it is there. */
+function optional<K extends string, T>(
+  at: Json,
+  key: K,
+  read: (value: unknown) => T,
+): { readonly [key in K]?: T } {
+  return at[key] === undefined ? {} : ({ [key]: read(at[key]) } as { readonly [key in K]: T });
+}
+
+function seenLengths(json: unknown, file: string): SeenLengths {
+  const at = object(json, "seen", file);
+  const range = (name: keyof SeenLengths): readonly [number, number] => {
+    const given = list(at[name], `seen.${name}`, file);
+    if (given.length !== 2) throw invalid(file, `seen.${name} is not from and to`);
+    const [from, to] = given.map((x, i) => number(x, `seen.${name}[${i}]`, file, 0, false));
+    return [from as number, to as number];
+  };
+  return { promptTokens: range("promptTokens"), outputTokens: range("outputTokens") };
 }
 
 function operator(json: unknown, key: string, file: string): OperatorPoint {

@@ -3,7 +3,13 @@ import type { PlanSpec } from "./spec.ts";
 
 /** Sentences; the predictor's unfitted terms are listed per candidate. */
 export function notModelled(spec: PlanSpec): string[] {
+  const { unseenShare = 0 } = spec;
   const list = [
+    ...(unseenShare > 0
+      ? [
+          `lengths that the profile has not seen: ${Math.ceil(100 * unseenShare)}% of the requests; their steps are extrapolated`,
+        ]
+      : []),
     "kernel-level differences between serving engines: candidates share one cost model",
     "tokenisation, HTTP, network between clients and replicas, and time between failures and recovery",
     "imbalance between replicas: each is judged alone under its even share of the load, with the workload's own burstiness",

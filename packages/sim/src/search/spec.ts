@@ -83,6 +83,8 @@ export interface PlanSpec {
   /** Relative width at which the search for a capacity stops, 0.001 … 0.5; screening stops at twice that. */
   readonly resolution: number;
   readonly predictorErrorPercent: number;
+  /** Share of the requests with lengths that the predictor's profile has not seen; absent = none are known to be. */
+  readonly unseenShare?: number;
   readonly predictor: PredictorConfig;
   readonly overheads: SimulationConfig["overheads"];
   readonly compatibility: SimulationConfig["compatibility"];

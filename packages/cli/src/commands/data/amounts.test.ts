@@ -27,6 +27,17 @@ it("questions name a resource and an amount", () => {
   expect(question("storage=500MB/s", 1)).toEqual({ resource: "storage", value: 5e8 });
   expect(question("network=1.25GB/s", 1)).toEqual({ resource: "network", value: 1.25e9 });
   expect(question("accelerator=2000/s", 1)).toEqual({ resource: "accelerator", value: 2000 });
-  for (const bad of ["", "cores", "cores=", "cores=-1", "toString=1", "gpus=8", "accelerator=fast"])
+  expect(question("jobs=4", 1)).toEqual({ resource: "jobs", value: 4 });
+  for (const bad of [
+    "",
+    "jobs=1.5",
+    "jobs=2,4",
+    "cores",
+    "cores=",
+    "cores=-1",
+    "toString=1",
+    "gpus=8",
+    "accelerator=fast",
+  ])
     expect(() => question(bad, 1)).toThrow(expect.objectContaining({ code: "USAGE" }));
 });

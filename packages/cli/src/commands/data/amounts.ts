@@ -38,6 +38,7 @@ const resources: Readonly<Record<string, Resource>> = {
   storage: "storage",
   network: "network",
   accelerator: "accelerator",
+  jobs: "jobs",
 };
 
 /** `cores=8`, `cache=64GB`, `storage=500MB/s`, … Throws MillraceError USAGE or CONFIG_INVALID. */
@@ -49,12 +50,16 @@ export function question(
   const resource = Object.hasOwn(resources, name) ? resources[name] : undefined;
   if (resource === undefined)
     throw new MillraceError("USAGE", `--what-if: ${JSON.stringify(text)} is no question`, {
-      hint: "ask cache=64GB, cores=8, storage=500MB/s, network=1GB/s or accelerator=2000",
+      hint: "ask cache=64GB, cores=8, storage=500MB/s, network=1GB/s, accelerator=2000 or jobs=4",
     });
   if (resource === "cacheBytes")
     return { resource, value: sizeOrShare(amount, datasetBytes, "--what-if cache") };
   if (resource === "storage" || resource === "network")
     return { resource, value: parseStorageModel(amount).bytesPerSecond };
+  if (resource === "jobs") {
+    const [value = 1, ...more] = counts(amount, `--what-if ${name}`);
+    if (more.length === 0) return { resource, value };
+  }
   const value = Number(amount.replace(/\/s$/, ""));
   if (value > 0 && Number.isFinite(value)) return { resource, value };
   throw new MillraceError(

@@ -138,7 +138,7 @@ export async function dataAnalyzeCommand(
 
 async function print(session: Session, analysis: DataAnalysis): Promise<void> {
   const { now, split, measuredRates, dataset, setting, sufficient, questions } = analysis;
-  const { sufficientSentence, stageNames, resourceNames, writeAmount } = await import(
+  const { policyNames, sufficientSentence, stageNames, writeAmount, writeSetting } = await import(
     "@millrace/data/experiments"
   );
   const { paint } = session;
@@ -204,6 +204,23 @@ async function print(session: Session, analysis: DataAnalysis): Promise<void> {
     "",
     paint("strong", "what would be enough"),
     ...sufficient.map((answer) => `  ${sufficientSentence(answer)}`),
+    "",
+    paint("strong", `policies of a cache of ${formatBytes(setting.cacheBytes)}`),
+    ...table(
+      [
+        { title: "policy" },
+        { title: "hits", align: "right" },
+        { title: "an epoch", align: "right" },
+        { title: "enough cache", align: "right" },
+      ],
+      analysis.policies.map(({ policy, estimate, sufficientCacheBytes: enough }) => [
+        policyNames[policy],
+        formatPercent(1 - estimate.hits.storage),
+        formatSeconds(estimate.epochSeconds),
+        enough === null ? "no amount" : enough === 0 ? "none is needed" : formatBytes(enough),
+      ]),
+      session,
+    ),
     ...(questions.length === 0
       ? []
       : [
@@ -211,7 +228,7 @@ async function print(session: Session, analysis: DataAnalysis): Promise<void> {
           paint("strong", "what if"),
           ...questions.map(
             ({ resource, value, estimate }) =>
-              `  ${resourceNames[resource]} ${writeAmount(resource, value)}: ${formatSeconds(estimate.epochSeconds)} an epoch, ${formatNumber(now.epochSeconds / estimate.epochSeconds)}× as fast, waits for ${stageNames[estimate.bottleneck]}`,
+              `  ${writeSetting(resource, value)}: ${formatSeconds(estimate.epochSeconds)} an epoch, ${formatNumber(now.epochSeconds / estimate.epochSeconds)}× as fast, waits for ${stageNames[estimate.bottleneck]}`,
           ),
         ]),
   ]);

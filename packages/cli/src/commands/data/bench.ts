@@ -271,7 +271,7 @@ async function print(
     session.print([
       paint(
         "strong",
-        `servers with a disk each (${partitioned[0]?.storage.kind}), all on this machine's cores`,
+        `servers with a disk (${partitioned[0]?.storage.kind}) and a store (${partitioned[0]?.store}) each, all on this machine's cores`,
       ),
       ...table(
         [

@@ -26,7 +26,7 @@ export async function extremeServeCommand(
   });
   const { check } = predictor;
   session.note(
-    `${predictor.stored.model.labels} labels, ${predictor.index} index, recall@${check.k} ${formatNumber(check.recall)} on ${check.points} training points${check.probes === null ? "" : `, ${check.probes} lists a point`}`,
+    `${predictor.stored.model.labels} labels, ${predictor.index} index, recall@${check.k} ${formatNumber(check.recall)} on ${check.points} training points${check.probes === null ? "" : `, ${check.probes} lists a point`}${check.candidates === null ? "" : `, ${check.candidates} candidates a point`}`,
   );
   return session.interruptible(async (signal) => {
     const server = await ExtremeServer.start(predictor, { host, port, maxBatch });

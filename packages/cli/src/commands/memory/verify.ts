@@ -27,11 +27,11 @@ export async function memoryVerifyCommand(
     await using model = await GraphTrainable.open({ graph, table, plan, optimizer, seed });
     const before = model.process.residentMemory();
     const told = model.process.resetPeak();
-    await model.process.call("step", { batch }, signal);
+    await model.process.callOn("step", batch, signal);
     const peak = model.process.residentMemory()?.peakBytes ?? null;
     const growth = told && before !== null && peak !== null ? peak - before.residentBytes : null;
-    const memory = await model.process.call("proveMemory", { batch }, signal);
-    const gradients = await model.process.call("proveGradients", { batch }, signal);
+    const memory = await model.process.callOn("proveMemory", batch, signal);
+    const gradients = await model.process.callOn("proveGradients", batch, signal);
     const { livePeakBytes, arenaBytes, guarded } = model.memory;
     const checks: Check[] = [
       {

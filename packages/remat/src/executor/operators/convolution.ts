@@ -2,158 +2,46 @@
  * Convolutions by columns: all images at once, some or one at a time, or directly. The memory of the columns is what an
  * implementation trades for time; MONeT section 5.2 lists the same choices among cuDNN's algorithms.
  */
-import {
-  addInplace,
-  cont,
-  conv2dDirect,
-  getRows,
-  im2col,
-  im2colBack,
-  mulMat,
-  outProd,
-  permute,
-  reshape,
-  type Stride,
-  sumRows,
-  type Tensor,
-  transposed,
-  view,
-  writeInside,
-} from "@millrace/ggml";
+import { type Tensor, view } from "@millrace/ggml";
 import type { KernelBuilder } from "../kernel.ts";
 import {
-  type Backward,
-  type BackwardPart,
-  count,
-  type Forward,
-  type OperationOf,
-  type OperatorKind,
-  type OperatorShape,
-} from "./operator.ts";
-
-/** Sizes of a convolution. */
-interface Geometry {
-  readonly at: Stride;
-  readonly kernel: number;
-  readonly images: number;
-  readonly inChannels: number;
-  readonly outChannels: number;
-  readonly width: number;
-  readonly height: number;
-  readonly outWidth: number;
-  readonly outHeight: number;
-  readonly bias: boolean;
-  /** Elements of a column: a window over all channels. */
-  readonly column: number;
-}
-
-function operationOf(op: OperatorShape): OperationOf<"conv2d"> {
-  return op.operation as OperationOf<"conv2d">;
-}
+  addBias,
+  biasGradient,
+  type ChunkSize,
+  chunkSizes,
+  columnsOf,
+  convolve,
+  convolveDirectly,
+  convolveKeeping,
+  type Geometry,
+  geometryOf,
+  spread,
+  turnedAt,
+  turnedWeights,
+  turningTaps,
+  turns,
+  type WeightForm,
+  weightGradient,
+} from "./columns.ts";
+import type { Backward, BackwardPart, Forward, OperatorKind, OperatorShape } from "./operator.ts";
 
 function geometry(op: OperatorShape): Geometry {
-  const { stride, padding, bias } = operationOf(op);
-  const [width, height, images, inChannels] = (op.inputs[0] ?? op.reads[0]?.ne ?? []) as [
-    number,
-    number,
-    number,
-    number,
-  ];
-  const [outWidth, outHeight, , outChannels] = op.output as unknown as [
-    number,
-    number,
-    number,
-    number,
-  ];
-  const kernel = op.parameters[0]?.[0] as number;
-  return {
-    at: { stride: stride[0], pad: padding[0] },
-    kernel,
-    images,
-    inChannels,
-    outChannels,
-    width,
-    height,
-    outWidth,
-    outHeight,
-    bias,
-    column: kernel * kernel * inChannels,
-  };
-}
-
-/** Windows, strides and padding are the same in both directions, and channels are not grouped. */
-export function supported(op: OperatorShape): boolean {
-  const { kernel, stride, padding, groups } = operationOf(op);
-  return (
-    groups === 1 && kernel[0] === kernel[1] && stride[0] === stride[1] && padding[0] === padding[1]
-  );
-}
-
-/** Images [first, first + n) of [W, H, N, C] as [W, H, C, n]. */
-function images(k: KernelBuilder, x: Tensor, first: number, n: number): Tensor {
-  const [w, h, all, channels] = x.ne;
-  const plane = 4 * w * h;
-  return permute(
-    k.arena,
-    view(k.arena, x, [w, h, n, channels], [4 * w, plane, plane * all], first * plane),
-    [0, 1, 3, 2],
-  );
-}
-
-/** The same images of a gradient or output as a matrix [places, channels] whose rows are strided. */
-function matrix(k: KernelBuilder, y: Tensor, first: number, n: number): Tensor {
-  const [w, h, all, channels] = y.ne;
-  const plane = 4 * w * h;
-  return view(k.arena, y, [w * h * n, channels], [plane * all], first * plane);
-}
-
-function columnsOf(k: KernelBuilder, w: Tensor, x: Tensor, first: number, n: number, at: Stride) {
-  const columns = im2col(k.arena, w, images(k, x, first, n), at);
-  return reshape(k.arena, columns, [columns.ne[0], columns.ne[1] * columns.ne[2] * columns.ne[3]]);
-}
-
-/** Chunks of images. */
-function* chunks(all: number, size: number): Generator<readonly [first: number, n: number]> {
-  for (let first = 0; first < all; first += size) yield [first, Math.min(size, all - first)];
-}
-
-/** target = x convolved with w, `size` images at a time. */
-function convolve(
-  k: KernelBuilder,
-  w: Tensor,
-  x: Tensor,
-  target: string,
-  at: Stride,
-  size: number,
-): void {
-  const { arena } = k;
-  const flat = reshape(arena, w, [w.ne[0] * w.ne[1] * w.ne[2], w.ne[3]]);
-  const y = k.operand(target);
-  const [ow, oh, all, channels] = y.ne;
-  const plane = 4 * ow * oh;
-  for (const [first, n] of chunks(all, size)) {
-    const product = mulMat(arena, columnsOf(k, w, x, first, n, at), flat);
-    const row = plane * all;
-    const end = row * channels;
-    k.run(writeInside(product, y, first * plane, [4, row, end, end]));
-  }
-}
-
-function addBias(k: KernelBuilder): void {
-  if (!k.has("w1")) return;
-  const y = k.operand("y");
-  const [w, h, n, c] = y.ne;
-  const rows = reshape(k.arena, y, [w * h * n, c]);
-  k.run(addInplace(k.arena, rows, reshape(k.arena, k.operand("w1"), [1, c])));
+  return geometryOf(op, op.inputs[0] ?? op.reads[0]?.ne ?? [], op.output);
 }
 
 const input = (k: KernelBuilder): Tensor => k.operand(k.has("r0") ? "r0" : "x0");
+const { all, some, one } = chunkSizes;
 
-function columnsForward(
-  name: string,
-  size: (g: Geometry) => number,
-  fits?: Forward["fits"],
-): Forward {
+/** Whether chunks of several images are neither one image nor all. */
+const several = (op: OperatorShape): boolean => {
+  const g = geometry(op);
+  return some(g) > 1 && some(g) < g.images;
+};
+const many = (op: OperatorShape): boolean => geometry(op).images > 1;
+/** Whether an image alone is less than a chunk. */
+const grouped = (op: OperatorShape): boolean => some(geometry(op)) > 1;
+
+function columnsForward(name: string, size: ChunkSize, fits?: Forward["fits"]): Forward {
   return {
     name,
     ...(fits !== undefined && { fits }),
@@ -167,101 +55,42 @@ function columnsForward(
   };
 }
 
-/** Images per chunk so that a product has rows enough to run at full speed. */
-const grouped = (g: Geometry): number =>
-  Math.max(1, Math.min(g.images, Math.ceil(1024 / (g.outWidth * g.outHeight))));
-const several = (op: OperatorShape): boolean => {
-  const g = geometry(op);
-  return grouped(g) > 1 && grouped(g) < g.images;
-};
-const many = (op: OperatorShape): boolean => geometry(op).images > 1;
-
 const direct: Forward = {
   name: "direct",
   code: {
     native: (op) => (k) => {
-      const g = geometry(op);
-      directly(k, k.operand("w0"), input(k), "y", g.at);
+      convolveDirectly(k, k.operand("w0"), input(k), "y", geometry(op).at);
       addBias(k);
     },
   },
 };
-
-/** target = x convolved with w, columns in the operator's own work area of 16 MiB. */
-function directly(k: KernelBuilder, w: Tensor, x: Tensor, target: string, at: Stride): void {
-  const y = k.operand(target);
-  const [ow, oh, n] = y.ne;
-  const result = conv2dDirect(k.arena, w, images(k, x, 0, x.ne[2]), at);
-  const plane = 4 * ow * oh;
-  k.run(writeInside(result, y, 0, [4, 4 * ow, plane * n, plane]));
-}
 
 /** Keeps the columns for the weights' gradient. */
 const kept: Forward = {
   name: "columns-kept",
   auxiliaryBytes: (op) => {
     const g = geometry(op);
-    return 4 * g.column * g.outWidth * g.outHeight * g.images;
+    return 4 * g.column * g.small.width * g.small.height * g.images;
   },
   code: {
     native: (op) => (k) => {
-      const g = geometry(op);
-      const w = k.operand("w0");
-      const columns = k.into("a", im2col(k.arena, w, images(k, input(k), 0, g.images), g.at));
-      const flat = reshape(k.arena, columns, [g.column, g.outWidth * g.outHeight * g.images]);
-      k.into("y", mulMat(k.arena, flat, reshape(k.arena, w, [g.column, g.outChannels])));
+      convolveKeeping(k, geometry(op), k.operand("w0"), input(k), "y");
       addBias(k);
     },
   },
 };
 
-function biasGradient(k: KernelBuilder): void {
-  if (!k.has("dw1")) return;
-  const dy = k.operand("dy");
-  const [w, h, n, c] = dy.ne;
-  k.into("dw1", sumRows(k.arena, reshape(k.arena, dy, [w * h * n, c])));
-}
-
-/** The weights' gradient as a sum of products over chunks: transposing the columns (gemm), or row by row (outer). */
-function weightGradient(
-  k: KernelBuilder,
-  g: Geometry,
-  form: "gemm" | "outer",
-  columns: (first: number, n: number) => Tensor,
-  size: number,
-): void {
-  const { arena } = k;
-  const dy = k.operand("dy");
-  let sum: Tensor | null = null;
-  for (const [first, n] of chunks(g.images, size)) {
-    const c = columns(first, n);
-    const d = matrix(k, dy, first, n);
-    const part =
-      form === "outer"
-        ? outProd(arena, c, transposed(arena, d))
-        : mulMat(arena, d, cont(arena, transposed(arena, c)));
-    if (sum !== null) sum = k.run(addInplace(arena, sum, part));
-    else if (form === "outer") sum = k.into("dw0", part);
-    else sum = k.run(part);
-  }
-  if (form === "gemm" && sum !== null) {
-    const turned = view(arena, sum, [g.outChannels, g.column]);
-    k.into("dw0", cont(arena, transposed(arena, turned)));
-  }
-  biasGradient(k);
-}
-
-function weightPart(form: "gemm" | "outer", size: (g: Geometry) => number): BackwardPart {
+function weightPart(form: WeightForm, size: ChunkSize): BackwardPart {
   return {
     needs: ["x0"],
     writes: "parameters",
     code: {
       native: (op) => (k) => {
         const g = geometry(op);
-        const x = input(k);
-        const w = k.operand("w0");
+        const [x, w] = [input(k), k.operand("w0")];
         const columns = (first: number, n: number) => columnsOf(k, w, x, first, n, g.at);
-        weightGradient(k, g, form, columns, size(g));
+        weightGradient(k, g, form, columns, k.operand("dy"), size(g));
+        biasGradient(k);
       },
     },
   };
@@ -273,7 +102,7 @@ const keptPart: BackwardPart = {
   code: {
     native: (op) => (k) => {
       const g = geometry(op);
-      const places = g.outWidth * g.outHeight;
+      const places = g.small.width * g.small.height;
       const columns = (first: number, n: number) =>
         view(
           k.arena,
@@ -282,103 +111,60 @@ const keptPart: BackwardPart = {
           [4 * g.column],
           4 * g.column * places * first,
         );
-      weightGradient(k, g, "outer", columns, g.images);
+      weightGradient(k, g, "outer", columns, k.operand("dy"), g.images);
+      biasGradient(k);
     },
   },
 };
 
-/** w [K, K, C, M] turned by half a circle, as [K, K, M, C]: what takes gradients back through a stride of 1. */
-function flipped(k: KernelBuilder): Tensor {
-  const { arena } = k;
-  const w = k.operand("w0");
-  const [size, , c, m] = w.ne;
-  const taps = size * size;
-  const lists = cont(arena, transposed(arena, reshape(arena, w, [taps, c * m])));
-  const turned = taps === 1 ? lists : getRows(arena, lists, k.operand("reversed"));
-  const swapped = cont(arena, permute(arena, reshape(arena, turned, [c, m, taps]), [2, 1, 0, 3]));
-  return reshape(arena, swapped, [size, size, m, c]);
+function inputPart(build: (k: KernelBuilder, g: Geometry) => void): BackwardPart {
+  return {
+    needs: [],
+    writes: "inputs",
+    code: { native: (op) => (k) => build(k, geometry(op)) },
+  };
 }
 
-const flips = (op: OperatorShape): boolean => {
-  const g = geometry(op);
-  return g.at.stride === 1 && g.at.pad < g.kernel;
-};
-const backAt = (g: Geometry): Stride => ({ stride: 1, pad: g.kernel - 1 - g.at.pad });
-
 const inputParts = {
-  flip: (size: (g: Geometry) => number): BackwardPart => ({
-    needs: [],
-    writes: "inputs",
-    code: {
-      native: (op) => (k) => {
-        const g = geometry(op);
-        convolve(k, flipped(k), k.operand("dy"), "dx0", backAt(g), size(g));
-      },
-    },
-  }),
-  direct: (): BackwardPart => ({
-    needs: [],
-    writes: "inputs",
-    code: {
-      native: (op) => (k) => {
-        directly(k, flipped(k), k.operand("dy"), "dx0", backAt(geometry(op)));
-      },
-    },
-  }),
-  columns: (size: (g: Geometry) => number): BackwardPart => ({
-    needs: [],
-    writes: "inputs",
-    code: {
-      native: (op) => (k) => {
-        const { arena } = k;
-        const g = geometry(op);
-        const w = k.operand("w0");
-        const dx = k.operand("dx0");
-        const flat = reshape(arena, w, [g.column, g.outChannels]);
-        const turned = cont(arena, transposed(arena, flat));
-        const plane = 4 * g.width * g.height;
-        for (const [first, n] of chunks(g.images, size(g))) {
-          const d = cont(arena, transposed(arena, matrix(k, k.operand("dy"), first, n)));
-          const product = mulMat(arena, turned, d);
-          const columns = reshape(arena, product, [g.column, g.outWidth, g.outHeight, n]);
-          const back = im2colBack(arena, w, columns, [g.width, g.height, g.inChannels, n], g.at);
-          const nb = [4, 4 * g.width, plane * g.images, plane] as const;
-          k.run(writeInside(back, dx, first * plane, nb));
-        }
-      },
-    },
-  }),
+  flip: (size: ChunkSize) =>
+    inputPart((k, g) =>
+      convolve(k, turnedWeights(k), k.operand("dy"), "dx0", turnedAt(g), size(g)),
+    ),
+  direct: () =>
+    inputPart((k, g) => convolveDirectly(k, turnedWeights(k), k.operand("dy"), "dx0", turnedAt(g))),
+  columns: (size: ChunkSize) =>
+    inputPart((k, g) => spread(k, g, k.operand("w0"), k.operand("dy"), "dx0", size(g))),
 };
 
-const one = (): number => 1;
-const all = (g: Geometry): number => g.images;
-
+const flips = (op: OperatorShape): boolean => turns(geometry(op));
 /** Where the input is the network's, only the weights' half exists. */
 const inner = (op: OperatorShape): boolean => op.inputs.length > 0;
 const outer = (op: OperatorShape): boolean => op.inputs.length === 0;
 
-const weightParts: readonly (readonly [string, BackwardPart, Forward["fits"]])[] = [
-  ["gemm", weightPart("gemm", grouped), undefined],
-  ["gemm-one", weightPart("gemm", one), (op) => grouped(geometry(op)) > 1],
-  ["outer", weightPart("outer", grouped), undefined],
-  ["outer-one", weightPart("outer", one), (op) => grouped(geometry(op)) > 1],
+type Half = readonly [name: string, part: BackwardPart, fits: Forward["fits"]];
+
+const weightHalves: readonly Half[] = [
+  ["gemm", weightPart("gemm", some), undefined],
+  ["gemm-one", weightPart("gemm", one), grouped],
+  ["outer", weightPart("outer", some), undefined],
+  ["outer-one", weightPart("outer", one), grouped],
   ["kept", keptPart, undefined],
 ];
-const gradientParts: readonly (readonly [string, BackwardPart, Forward["fits"]])[] = [
-  ["flip", inputParts.flip(grouped), flips],
-  ["flip-one", inputParts.flip(one), (op) => flips(op) && grouped(geometry(op)) > 1],
+const inputHalves: readonly Half[] = [
+  ["flip", inputParts.flip(some), flips],
+  ["flip-one", inputParts.flip(one), (op) => flips(op) && grouped(op)],
   ["direct", inputParts.direct(), flips],
-  ["columns", inputParts.columns(grouped), (op) => !flips(op)],
-  ["columns-one", inputParts.columns(one), (op) => !flips(op) && grouped(geometry(op)) > 1],
+  ["columns", inputParts.columns(some), (op) => !flips(op)],
+  ["columns-one", inputParts.columns(one), (op) => !flips(op) && grouped(op)],
 ];
 
-const backward: Backward[] = weightParts.flatMap(([weights, weightHalf, weightsFit]) => [
+const backward: Backward[] = weightHalves.flatMap(([weights, weightHalf, weightsFit]) => [
   {
     name: weights,
     parts: [weightHalf],
     fits: (op: OperatorShape) => outer(op) && (weightsFit?.(op) ?? true),
   },
-  ...gradientParts.map(([gradient, inputHalf, gradientFits]) => ({
+  ...inputHalves.map(([gradient, inputHalf, gradientFits]) => ({
     name: `${weights}+${gradient}`,
     parts: [weightHalf, inputHalf],
     fits: (op: OperatorShape) =>
@@ -389,16 +175,11 @@ const backward: Backward[] = weightParts.flatMap(([weights, weightHalf, weightsF
 export const convolution: OperatorKind = {
   forward: [
     columnsForward("im2col", all),
-    columnsForward("im2col-some", grouped, several),
+    columnsForward("im2col-some", some, several),
     columnsForward("im2col-one", one, many),
     direct,
     kept,
   ],
   backward,
-  constants: (op) => {
-    const taps = count((op.parameters[0] as readonly number[]).slice(0, 2));
-    return taps === 1
-      ? new Map()
-      : new Map([["reversed", Int32Array.from({ length: taps }, (_, i) => taps - 1 - i)]]);
-  },
+  constants: (op) => (flips(op) ? turningTaps(op) : new Map()),
 };

@@ -1,6 +1,6 @@
 /**
- * Normalisations. ggml has the gradient of RMS norm alone; the others follow from it: batch and layer norm are RMS norm of
- * what was centred, and centring is its own adjoint.
+ * Normalisations. Batch norm is computed on the host: it is faster there than composed of ggml's operators, which have no
+ * gradient of it. ggml has the gradient of RMS norm; layer norm is that of what was centred, and centring is its own adjoint.
  */
 import {
   addInplace,
@@ -15,7 +15,6 @@ import {
   rmsNormInplace,
   sub,
   subInplace,
-  sumRows,
   type Tensor,
 } from "@millrace/ggml";
 import {
@@ -23,6 +22,7 @@ import {
   batchNormBackward,
   batchNormBackwardFromOutput,
   batchNormForward,
+  batchNormInference,
 } from "../../kernels/batch-norm.ts";
 import type { KernelBuilder } from "../kernel.ts";
 import {
@@ -36,18 +36,6 @@ import {
 
 function epsilonOf(op: OperatorShape): number {
   return (op.operation as OperationOf<"batchNorm" | "layerNorm" | "rmsNorm">).epsilon;
-}
-
-/** [W, H, N, C] as rows, one a channel. */
-function channels(k: KernelBuilder, name: string): Tensor {
-  const t = k.operand(name);
-  return reshape(k.arena, t, [count(t.ne) / t.ne[3], t.ne[3]]);
-}
-
-/** A vector with one value a row. */
-function perRow(k: KernelBuilder, name: string): Tensor {
-  const t = k.operand(name);
-  return reshape(k.arena, t, [1, t.ne[0]]);
 }
 
 function rowsOf(k: KernelBuilder, name: string): Tensor {
@@ -66,16 +54,6 @@ const fromOutput: Code = {
 export const batchNorm: OperatorKind = {
   forward: [
     {
-      name: "composed",
-      code: {
-        native: (op) => (k) => {
-          const y = k.into("y", norm(k.arena, channels(k, "x0"), epsilonOf(op)));
-          k.run(mulInplace(k.arena, y, perRow(k, "w0")));
-          k.run(addInplace(k.arena, y, perRow(k, "w1")));
-        },
-      },
-    },
-    {
       name: "fused",
       code: { host: (operands, op) => batchNormForward(operands, "x0", shapeOf(op)) },
     },
@@ -92,26 +70,13 @@ export const batchNorm: OperatorKind = {
     },
   ],
   backward: [
-    whole("composed", ["x0"], {
-      native: (op) => (k) => {
-        const { arena } = k;
-        const epsilon = epsilonOf(op);
-        const x = channels(k, "x0");
-        const dy = channels(k, "dy");
-        const centred = k.run(sub(arena, x, mean(arena, x)));
-        const dx = k.into("dx0", rmsNormBack(arena, dy, centred, epsilon));
-        k.run(subInplace(arena, dx, mean(arena, dx)));
-        k.run(mulInplace(arena, dx, perRow(k, "w0")));
-        const unit = k.run(rmsNormInplace(arena, centred, epsilon));
-        k.into("dw0", sumRows(arena, k.run(mulInplace(arena, unit, dy))));
-        k.into("dw1", sumRows(arena, dy));
-      },
-    }),
     whole("fused", ["x0"], fromInput),
     whole("fused-in-place", ["x0"], fromInput, { inPlace: 0 }),
     whole("output", ["y", "a"], fromOutput),
     whole("output-in-place", ["y", "a"], fromOutput, { inPlace: 0 }),
   ],
+  statistics: (op) => op.output[3] as number,
+  inference: { host: (operands, op) => batchNormInference(operands, shapeOf(op)) },
 };
 
 /**

@@ -42,8 +42,8 @@ export type Code =
   | { readonly host: HostKernel };
 
 /**
- * Operands by name: x0, x1, … inputs; r0, … network inputs; w0, … parameters; y output; a auxiliary. A forward kernel
- * writes y, and a when it has auxiliary bytes.
+ * Operands by name: x0, x1, … inputs; r0, … network inputs; w0, … parameters; y output; a auxiliary; s statistics. A
+ * forward kernel writes y, a when it has auxiliary bytes, and s where the operator has statistics.
  */
 export interface Forward {
   readonly name: string;
@@ -79,6 +79,13 @@ export interface OperatorKind {
   readonly backward: readonly Backward[];
   /** Numbers the kernels read that are the same in every step, by operand name. */
   readonly constants?: (op: OperatorShape) => ReadonlyMap<string, Int32Array>;
+  /**
+   * Channels of which it takes means and variances: each forward kernel writes those of the batch to s [2 channels], means
+   * first.
+   */
+  readonly statistics?: (op: OperatorShape) => number;
+  /** What it computes once training is over, y from x0, where that differs; s holds the statistics of the training. */
+  readonly inference?: Code;
 }
 
 /** Elements of a shape. */

@@ -1,5 +1,6 @@
 /** Operators that move or gather elements of planes: pooling, joining along the channels, enlarging. */
 import {
+  type Across,
   cont,
   mean,
   type Pooling,
@@ -8,11 +9,11 @@ import {
   repeat,
   repeatBack,
   reshape,
-  type Stride,
+  type Sliding,
   scale,
   type Tensor,
   transposed,
-  windowedExtent,
+  windowedExtents,
 } from "@millrace/ggml";
 import { poolBackward, poolForward } from "../../kernels/host.ts";
 import type { KernelBuilder } from "../kernel.ts";
@@ -28,25 +29,30 @@ type Pool = OperationOf<"maxPool" | "averagePool">;
 
 /** Whether the output is as large as ggml makes it: the last window may otherwise reach past the end (PyTorch's ceil_mode). */
 function whollyInside(op: OperatorShape): boolean {
-  const [kernel, at] = windowOf(op);
-  const from = op.inputs[0] as readonly number[];
-  return [0, 1].every((i) => windowedExtent(from[i] as number, kernel, at) === op.output[i]);
+  const [width = 0, height = 0] = op.inputs[0] ?? [];
+  const inside = windowedExtents([width, height], ...windowOf(op));
+  return inside[0] === op.output[0] && inside[1] === op.output[1];
 }
 
-/** Square windows of at most four elements a side where they reach past the end of the input. */
+/** Windows whose padding is at most half of them, and of at most 16 elements where they reach past the end of the input. */
 export function poolSupported(op: OperatorShape): boolean {
-  const { kind, kernel, stride, padding } = op.operation as Pool;
-  const alike = (pair: readonly [number, number]): boolean => pair[0] === pair[1];
-  const square = alike(kernel) && alike(stride) && alike(padding) && 2 * padding[0] <= kernel[0];
-  return square && (whollyInside(op) || (kind === "maxPool" && packs(op)));
+  const { kind, kernel, padding } = op.operation as Pool;
+  const covered = 2 * padding[0] <= kernel[0] && 2 * padding[1] <= kernel[1];
+  return covered && (whollyInside(op) || (kind === "maxPool" && packs(op)));
 }
 
-function windowOf(op: OperatorShape): readonly [number, Stride] {
+function windowOf(op: OperatorShape): readonly [Across, Sliding] {
   const { kernel, stride, padding } = op.operation as Pool;
-  return [kernel[0], { stride: stride[0], pad: padding[0] }];
+  return [
+    [kernel[1], kernel[0]],
+    { stride: [stride[1], stride[0]], pad: [padding[1], padding[0]] },
+  ];
 }
 
-const packs = (op: OperatorShape): boolean => windowOf(op)[0] <= 4;
+const packs = (op: OperatorShape): boolean => {
+  const { kernel } = op.operation as Pool;
+  return kernel[0] * kernel[1] <= 16;
+};
 
 const plainPool = (kind: Pooling): OperatorKind => ({
   forward: [

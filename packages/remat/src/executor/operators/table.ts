@@ -1,6 +1,6 @@
 /** The operations that run for real, by kind. What is missing here can be planned, not executed. */
 import type { Operation } from "../../graph/operation.ts";
-import { convolution, supported } from "./convolution.ts";
+import { convolution } from "./convolution.ts";
 import { dropout, gelu, rectifier, rectifierToSix, sum, swiglu } from "./elementwise.ts";
 import { groupedConvolution, groupedSupported } from "./grouped-convolution.ts";
 import { embedding, linear } from "./linear.ts";
@@ -17,9 +17,11 @@ import {
   upsampling,
 } from "./pooling.ts";
 import { attention, rotary } from "./transformer.ts";
+import { transposedConvolution, transposedSupported } from "./transposed-convolution.ts";
 
 const kinds: Partial<Record<Operation["kind"], OperatorKind>> = {
   conv2d: convolution,
+  convTranspose2d: transposedConvolution,
   linear,
   batchNorm,
   layerNorm,
@@ -43,7 +45,7 @@ const kinds: Partial<Record<Operation["kind"], OperatorKind>> = {
 
 /** Forms of operations that are not run, by kind; a kind without an entry runs in every form. */
 const limits: Partial<Record<Operation["kind"], (op: OperatorShape) => boolean>> = {
-  conv2d: supported,
+  convTranspose2d: transposedSupported,
   maxPool: poolSupported,
   averagePool: poolSupported,
   upsample: upsampleSupported,

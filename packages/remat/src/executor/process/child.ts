@@ -1,7 +1,8 @@
 /** The program of the trainer's process. Ends with its parent. */
+import { readSync } from "node:fs";
 import { MillraceError } from "@millrace/core";
 import { TrainerHost } from "./host.ts";
-import type { FromTrainer, PlainError, ToTrainer } from "./protocol.ts";
+import { batchPipe, type FromTrainer, type PlainError, type ToTrainer } from "./protocol.ts";
 
 function post(message: FromTrainer): void {
   // A parent that is gone ends this process through "disconnect".
@@ -15,7 +16,18 @@ function plain(error: unknown): PlainError {
   return { code: null, message, hint: null };
 }
 
-const host = new TrainerHost((done, of, what) => post({ kind: "progress", done, of, what }));
+/** Blocks until the parent has sent so many bytes of a batch. */
+function readBatch(into: Uint8Array): void {
+  for (let at = 0; at < into.length; ) {
+    const n = readSync(batchPipe, into, at, into.length - at, null);
+    if (n === 0) process.exit(0); // The parent is gone.
+    at += n;
+  }
+}
+
+const host = new TrainerHost(readBatch, (done, of, what) =>
+  post({ kind: "progress", done, of, what }),
+);
 
 process.on("disconnect", () => process.exit(0));
 // Signals reach the whole terminal group; the parent decides when this process ends.

@@ -3,8 +3,9 @@ import { InvariantError, MillraceError } from "@millrace/core";
 import { loadGgml, ThreadPool } from "@millrace/ggml";
 import type { TrainingGraph } from "../../graph/graph.ts";
 import { tileMemory } from "../../kernels/memory.ts";
+import type { BatchStream } from "../batch.ts";
 import { loadCheckpoint, saveCheckpoint } from "../checkpoint.ts";
-import { type BatchData, TrainingExecutor } from "../executor.ts";
+import { TrainingExecutor } from "../executor.ts";
 import { exportGguf } from "../export-gguf.ts";
 import { initialise } from "../initial.ts";
 import { measure } from "../measure.ts";
@@ -20,8 +21,11 @@ export class TrainerHost {
   #graph: TrainingGraph | null = null;
   #executor: TrainingExecutor | null = null;
   readonly #progress: (done: number, of: number, what: string) => void;
+  readonly #batches: BatchStream;
 
-  constructor(progress: (done: number, of: number, what: string) => void) {
+  /** `batches` gives the bytes of one batch for each call on a batch. */
+  constructor(batches: BatchStream, progress: (done: number, of: number, what: string) => void) {
+    this.#batches = batches;
     this.#progress = progress;
   }
 
@@ -35,6 +39,13 @@ export class TrainerHost {
     if (this.#machine === null || this.#graph === null)
       throw new InvariantError("a call before open");
     return { machine: this.#machine, graph: this.#graph };
+  }
+
+  /** The executor with the next batch in its memory. */
+  #fed(): TrainingExecutor {
+    const executor = this.#loaded();
+    executor.load(this.#batches);
+    return executor;
   }
 
   #loaded(): TrainingExecutor {
@@ -70,16 +81,18 @@ export class TrainerHost {
         );
       this.#executor?.[Symbol.dispose]();
       this.#executor = new TrainingExecutor(machine, { graph, table, plan, optimizer, seed });
+      globalThis.gc?.();
       return this.#executor.report;
     },
     initialise: ({ seed }) => {
       initialise(this.#loaded(), seed);
       return undefined;
     },
-    step: ({ batch }) => this.#loaded().train(batch),
-    profile: ({ batch }) => profile(this.#loaded(), batch),
-    proveMemory: ({ batch }) => proveMemory(this.#loaded(), batch),
-    proveGradients: ({ batch }) => proveGradients(this.#open().machine, this.#loaded(), batch),
+    step: () => this.#fed().train(),
+    evaluate: () => this.#fed().evaluate(),
+    profile: () => profile(this.#fed()),
+    proveMemory: () => proveMemory(this.#fed()),
+    proveGradients: () => proveGradients(this.#open().machine, this.#fed()),
     save: ({ dir }) => {
       saveCheckpoint(this.#loaded(), dir);
       return undefined;
@@ -96,14 +109,14 @@ export class TrainerHost {
 }
 
 /** Seconds of one forward and backward pass by operator and direction. */
-function profile(executor: TrainingExecutor, batch: BatchData): OperatorSeconds[] {
+function profile(executor: TrainingExecutor): OperatorSeconds[] {
   const { plan } = executor.setup;
   const sums = new Map<
     string,
     { operator: number; direction: "forward" | "backward"; calls: number; seconds: number }
   >();
   let began = 0;
-  executor.gradients(batch, {
+  executor.gradients({
     before: () => {
       began = performance.now();
     },

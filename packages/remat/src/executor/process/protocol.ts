@@ -1,11 +1,13 @@
 /**
  * The trainer's process: ggml ends a process on bad operands, so whatever computes lives in a child. One call at a time,
- * each with one answer; values are structured clones over Node's IPC channel.
+ * each with one answer; values are structured clones over Node's IPC channel. Batches come by a pipe of their own, straight
+ * into the step's memory: copies of them would stay on the child's heap.
  */
 import type { ErrorCode } from "@millrace/core";
 import type { TrainingGraph } from "../../graph/graph.ts";
 import type { Plan } from "../../problem/plan.ts";
-import type { BatchData, MemoryReport, StepReport } from "../executor.ts";
+import type { EvaluationReport } from "../evaluation.ts";
+import type { MemoryReport, StepReport } from "../executor.ts";
 import type { Optimizer } from "../optimizer.ts";
 import type { CostTable } from "../table.ts";
 import type { GradientProof, MemoryProof } from "../verify.ts";
@@ -39,10 +41,11 @@ export interface Calls {
   measure: [{ readonly seconds: number; readonly known: CostTable | null }, CostTable];
   load: [LoadRequest, MemoryReport];
   initialise: [{ readonly seed: number }, undefined];
-  step: [{ readonly batch: BatchData }, StepReport];
-  profile: [{ readonly batch: BatchData }, readonly OperatorSeconds[]];
-  proveMemory: [{ readonly batch: BatchData }, MemoryProof];
-  proveGradients: [{ readonly batch: BatchData }, GradientProof];
+  step: [undefined, StepReport];
+  evaluate: [undefined, EvaluationReport];
+  profile: [undefined, readonly OperatorSeconds[]];
+  proveMemory: [undefined, MemoryProof];
+  proveGradients: [undefined, GradientProof];
   save: [{ readonly dir: string }, undefined];
   restore: [{ readonly dir: string }, { readonly step: number }];
   exportGguf: [
@@ -52,6 +55,12 @@ export interface Calls {
 }
 
 export type CallName = keyof Calls;
+
+/** Calls on a batch; its bytes are in the pipe when they come. */
+export type BatchCallName = "step" | "evaluate" | "profile" | "proveMemory" | "proveGradients";
+
+/** The child's end of the pipe. */
+export const batchPipe = 4;
 
 /** To the child. */
 export interface ToTrainer {

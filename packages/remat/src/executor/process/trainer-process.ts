@@ -2,21 +2,29 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import type { Writable } from "node:stream";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { MillraceError } from "@millrace/core";
-import type {
-  CallName,
-  Calls,
-  FromTrainer,
-  OpenRequest,
-  PlainError,
-  ToTrainer,
+import type { TrainingGraph } from "../../graph/graph.ts";
+import { type BatchData, batchPieces } from "../batch.ts";
+import {
+  type BatchCallName,
+  batchPipe,
+  type CallName,
+  type Calls,
+  type FromTrainer,
+  type OpenRequest,
+  type PlainError,
+  type ToTrainer,
 } from "./protocol.ts";
 
 const source = import.meta.url.endsWith(".ts");
 
-/** The process is there for the plan's memory; what a step allocates on the heap lives no longer than a call. */
-const heapFlags = ["--max-semi-space-size=1"];
+/**
+ * The process is there for the plan's memory: what a step allocates on the heap lives no longer than a call, and what loading
+ * a plan left there is collected before the first step.
+ */
+const heapFlags = ["--max-semi-space-size=1", "--expose-gc"];
 
 /** Lines of the child's stderr that an error carries: an assertion of native code stands there. */
 const lastLines = 6;
@@ -39,6 +47,8 @@ interface Waiting {
 
 export class TrainerProcess implements AsyncDisposable {
   readonly #child: ChildProcess;
+  readonly #batches: Writable;
+  readonly #graph: TrainingGraph;
   readonly #waiting = new Map<number, Waiting>();
   readonly #said: string[] = [];
   readonly #ended: Promise<void>;
@@ -50,8 +60,12 @@ export class TrainerProcess implements AsyncDisposable {
     this.#child = fork(fileURLToPath(program), [], {
       execArgv: [...heapFlags, ...(source ? sourceFlags() : [])],
       serialization: "advanced",
-      stdio: ["ignore", "ignore", "pipe", "ipc"],
+      stdio: ["ignore", "ignore", "pipe", "ipc", "pipe"],
     });
+    this.#graph = options.graph;
+    this.#batches = this.#child.stdio[batchPipe] as Writable;
+    // A child that ends while it is written to says so by its exit.
+    this.#batches.on("error", () => {});
     this.#child.on("message", (message: FromTrainer) => {
       if (message.kind === "progress") {
         options.onProgress?.(message.done, message.of, message.what);
@@ -118,6 +132,21 @@ export class TrainerProcess implements AsyncDisposable {
       });
     });
     return answer.finally(() => signal?.removeEventListener("abort", stop));
+  }
+
+  /**
+   * Calls the trainer on a batch, whose arrays must stay as they are until the answer is there. Rejects with DATASET_INVALID
+   * when it does not fit the graph.
+   */
+  async callOn<K extends BatchCallName>(
+    name: K,
+    batch: BatchData,
+    signal?: AbortSignal,
+  ): Promise<Calls[K][1]> {
+    const pieces = batchPieces(this.#graph, batch);
+    const answer = this.call(name, undefined, signal);
+    if (this.#end === null) for (const piece of pieces) this.#batches.write(piece);
+    return await answer;
   }
 
   /** What the kernel counts as resident; null where it does not say (outside Linux). */
