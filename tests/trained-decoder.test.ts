@@ -37,7 +37,7 @@ test("a decoder trained under a plan is served, and says what it was taught", {
     let loss = Number.POSITIVE_INFINITY;
     for (let step = 0; step < 200 && loss > 0.02; step++) loss = (await model.step(batch)).loss;
     expect(loss).toBeLessThan(0.1);
-    await model.process.call("exportGguf", { path, type: "f16" });
+    await model.process.call("export", { path, type: "f16" });
   }
   const engine = await startEngine(
     {

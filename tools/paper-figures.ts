@@ -1,6 +1,7 @@
 /**
  * Writes the tables of docs/papers from fresh runs of `millrace reproduce`, so that no figure there is typed by hand:
- * everything between `<!-- figures NAME -->` and `<!-- /figures -->` is replaced. Names as arguments; all by default.
+ * everything between `<!-- figures NAME -->` and `<!-- /figures -->` is replaced. Names as arguments; all by default. NAME=FILE takes
+ * the rows from a result.json that `reproduce --out` wrote; a name with an @ (a data set that is not shipped) is only written so.
  */
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
@@ -20,7 +21,12 @@ interface Row {
 
 const root = join(fileURLToPath(import.meta.url), "../..");
 const folder = join(root, "docs/papers");
-const wanted = process.argv.slice(2);
+const wanted = new Map(
+  process.argv.slice(2).map((given) => {
+    const [name = "", file] = given.split("=");
+    return [name, file];
+  }),
+);
 
 function number(x: number): string {
   if (!Number.isFinite(x)) return "-";
@@ -29,7 +35,9 @@ function number(x: number): string {
     : String(Number(x.toPrecision(3)));
 }
 
-function table(name: string): string {
+function resultOf(name: string): string {
+  const file = wanted.get(name);
+  if (file !== undefined) return readFileSync(file, "utf8");
   const cli = join(root, "packages/cli/bin/millrace.js");
   const run = spawnSync(process.execPath, [cli, "reproduce", name, "--json"], {
     encoding: "utf8",
@@ -37,7 +45,11 @@ function table(name: string): string {
   });
   if (run.status !== 0)
     throw new Error(`millrace reproduce ${name} ended with ${run.status}: ${run.stderr}`);
-  const { rows } = JSON.parse(run.stdout) as { rows: Row[] };
+  return run.stdout;
+}
+
+function table(name: string): string {
+  const { rows } = JSON.parse(resultOf(name)) as { rows: Row[] };
   const lines = rows.map((r) => {
     const spread = r.low === r.high ? "" : ` (${number(r.low)} … ${number(r.high)})`;
     return `| ${r.claim} | ${r.theirs === null ? "" : number(r.theirs)} | ${number(r.ours)}${spread} | ${r.unit} | ${number(r.n)} | ${r.note} |`;
@@ -55,7 +67,8 @@ for (const file of readdirSync(folder).filter((f) => f.endsWith(".md"))) {
   const next = text.replace(
     /<!-- figures (\S+) -->[\s\S]*?<!-- \/figures -->/g,
     (whole, name: string) => {
-      if (wanted.length > 0 && !wanted.includes(name)) return whole;
+      const named = name.includes("@") ? wanted.get(name) !== undefined : wanted.has(name);
+      if (!named && (wanted.size > 0 || name.includes("@"))) return whole;
       console.error(`${file}: millrace reproduce ${name}`);
       return `<!-- figures ${name} -->\n${table(name)}\n<!-- /figures -->`;
     },

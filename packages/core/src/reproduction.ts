@@ -37,6 +37,8 @@ export interface ReproduceOptions {
   readonly data?: string;
   /** Folder for raw results, where the experiments keep them; what is there already is not run again. */
   readonly out?: string;
+  /** Nothing is run: the rows are of what `out` holds, where the experiments keep raw results. */
+  readonly keptOnly?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }

@@ -162,12 +162,23 @@ export class TensorArena implements Disposable {
 
   /** The 64-bit word `offset` bytes after an address inside this arena. */
   wordAt(address: bigint, offset: number): bigint {
-    return this.#words[(Number(address - this.#memory.address) + offset) / 8] as bigint;
+    return this.#words[this.wordNumber(address, offset)] as bigint;
   }
 
   /** Writes the word `offset` bytes after an address inside this arena. */
   setWordAt(address: bigint, offset: number, value: bigint): void {
-    this.#words[(Number(address - this.#memory.address) + offset) / 8] = value;
+    this.#words[this.wordNumber(address, offset)] = value;
+  }
+
+  /** Number of the 64-bit word `offset` bytes after an address inside this arena. */
+  wordNumber(address: bigint, offset: number): number {
+    return (Number(address - this.#memory.address) + offset) / 8;
+  }
+
+  /** Writes an address into a word by its number; makes no bigint, so it may be called thousands of times a step. */
+  setPointer(word: number, address: number): void {
+    this.#halves[2 * word] = address % 2 ** 32;
+    this.#halves[2 * word + 1] = Math.floor(address / 2 ** 32);
   }
 
   /**

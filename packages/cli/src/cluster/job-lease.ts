@@ -4,8 +4,6 @@ import type { JobLease } from "@millrace/core/job";
 
 /** Reports of a trainer's progress, as callbacks of the trainers give it. */
 export interface ProgressReports {
-  /** Work begins, or goes on from a checkpoint: what was done before, and the time until now, are no progress of this start. */
-  begun(step: number, samples: number): void;
   /** A stretch of work is done: units of work since the beginning, at the trainer's own count of steps. */
   worked(step: number, samples: number): void;
   /** A checkpoint is durable in `dir`. */
@@ -39,16 +37,12 @@ export async function underLease<T>(
   }
 }
 
-const toNobody: ProgressReports = { begun: () => {}, worked: () => {}, saved: () => {} };
+const toNobody: ProgressReports = { worked: () => {}, saved: () => {} };
 
 function reportsTo(lease: JobLease): ProgressReports {
   let at = performance.now();
   let before = 0;
   return {
-    begun(_step, samples) {
-      at = performance.now();
-      before = samples;
-    },
     worked(step, samples) {
       const now = performance.now();
       lease.report(step, (now - at) / 1000, 0, Math.max(0, samples - before));

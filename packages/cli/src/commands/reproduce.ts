@@ -116,6 +116,7 @@ interface ReproduceFlags {
   readonly out?: string;
   readonly data?: string;
   readonly seed?: number;
+  readonly kept?: boolean;
 }
 
 export async function reproduceCommand(
@@ -129,7 +130,11 @@ export async function reproduceCommand(
     throw new MillraceError("USAGE", `no reproduction is called ${name}`, {
       hint: suggestion(name, papers.keys()) ?? `there are ${[...papers.keys()].join(", ")}`,
     });
-  const { quick = false, seed = 42, out, data } = given as ReproduceFlags;
+  const { quick = false, seed = 42, out, data, kept = false } = given as ReproduceFlags;
+  if (kept && (name !== "astra" || out === undefined))
+    throw new MillraceError("USAGE", "--kept: only astra keeps its runs, in --out", {
+      hint: "millrace reproduce astra --kept --out DIR",
+    });
   if (data !== undefined && name !== "astra")
     throw new MillraceError("USAGE", `--data: ${name} runs on its own experiments`, {
       hint: "only astra takes a data set",
@@ -145,6 +150,7 @@ export async function reproduceCommand(
       onProgress,
       ...(data === undefined ? {} : { data }),
       ...(out === undefined ? {} : { out }),
+      ...(kept ? { keptOnly: true } : {}),
     });
   });
   progress.end();

@@ -67,7 +67,23 @@ export const memoryRun: CommandSpec = {
     { flags: "--steps <n>", text: "default: 10", parse: wholeNumber("--steps", 2) },
     { flags: "--no-compare", text: "do not run the step that keeps everything beside it" },
     { flags: "--save <dir>", text: "write a checkpoint at the end" },
-    { flags: "--export <file>", text: "write a decoder as GGUF at the end, for millrace serve" },
+    {
+      flags: "--checkpoint <dir>",
+      text: "write a checkpoint every so many steps, at the end and when stopped; measured costs are kept beside them",
+    },
+    {
+      flags: "--checkpoint-every <n>",
+      text: "steps between checkpoints (default: 10)",
+      parse: wholeNumber("--checkpoint-every", 1),
+    },
+    {
+      flags: "--resume",
+      text: "go on from the last checkpoint in --checkpoint; from the beginning when there is none",
+    },
+    {
+      flags: "--export <file>",
+      text: "write the network at the end: a decoder as GGUF for millrace serve, any other as .safetensors",
+    },
   ],
   examples: [
     ["millrace memory run --model resnet-small --budget 50%", "half the activation memory"],

@@ -124,6 +124,7 @@ const reproduce: CommandSpec = {
       flags: "-o, --out <dir>",
       text: "write result.json and report.html; astra keeps each run there and goes on from them",
     },
+    { flags: "--kept", text: "astra: run nothing, show the runs that --out holds" },
   ],
   examples: [
     ["millrace reproduce", "what can be reproduced"],

@@ -6,6 +6,7 @@ import { jobRates, type MeasuredRates, measureRates } from "../analyze/measure-r
 import { estimateEpoch } from "../stall-model/epoch.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
 import { JobProcess } from "./job-process.ts";
+import { aheadBatches } from "./job-protocol.ts";
 
 export interface AccuracyOptions {
   readonly dataset: string;
@@ -103,8 +104,9 @@ export async function modelAccuracy(options: AccuracyOptions): Promise<Accuracy>
           ),
         };
         const estimate = estimateEpoch(model, { cores: count, cacheBytes, policy: "minio" });
-        // What was read ahead at another speed is used up in an epoch that does not count.
-        await process.warm(1, storage);
+        // What was read ahead at another speed is used up before an epoch that does not count: at the accelerator's speed it
+        // would last for thousands of samples.
+        await process.warm(aheadBatches, storage);
         await process.epoch(ingestionRate);
         let seconds = 0;
         let samples = 0;

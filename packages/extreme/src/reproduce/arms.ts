@@ -1,5 +1,5 @@
 /** The arms of the study: what each differs in from the recipe, and which of them are tuned. */
-import type { TrainOptions } from "../train/options.ts";
+import { defaultTrainOptions, presets, type TrainOptions } from "../train/options.ts";
 
 /** Learning rates of the label vectors. Every tuned arm tries the middle three on held-out points, and goes on while the best is the outermost. */
 export const rates = [0.005, 0.008, 0.0125, 0.02, 0.03, 0.05, 0.08, 0.125, 0.2, 0.3] as const;
@@ -10,7 +10,7 @@ export const lastTried = 6;
 export interface Arm {
   readonly name: string;
   readonly options: Partial<TrainOptions>;
-  /** Tuned by itself, with the rate of another arm, or with the recipe's. */
+  /** Tuned by itself, with the rate of another arm, or with that of its options or the recipe. */
   readonly rate: "tuned" | "recipe" | string;
   /** Runs on the test points. */
   readonly seeds: 1 | 3;
@@ -51,6 +51,12 @@ export const arms: readonly Arm[] = [
     options: { ...plain, hardWeight: 1, refreshEvery: 1 },
     rate: "astra",
     seeds: 1,
+  },
+  {
+    name: "astra, 256 dimensions",
+    options: { ...defaultTrainOptions, ...presets.accurate },
+    rate: "recipe",
+    seeds: 3,
   },
   { name: "full", options: { sampler: "full", lrEncoder: 0.2 }, rate: "recipe", seeds: 3 },
   {

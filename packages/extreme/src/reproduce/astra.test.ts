@@ -23,6 +23,9 @@ test("the mixture comes near the full loss; stale hard negatives alone do not; r
   expect(JSON.parse(lines[0]!)).toMatchObject({ arm: "astra", heldOut: 0 });
   // CPU seconds would differ if anything was run again.
   expect(await reproduceAstra({ quick: true, seed: 42, out })).toEqual(first);
+  expect(await reproduceAstra({ quick: true, seed: 42, out, keptOnly: true })).toEqual(first);
+  const none = await reproduceAstra({ quick: true, seed: 41, out, keptOnly: true });
+  expect(none.rows).toEqual([]);
   expect(statSync(log).size).toBe(Buffer.byteLength(`${lines.join("\n")}\n`));
 });
 

@@ -68,6 +68,12 @@ export function studyRows(
     "the same to 99 % of the full loss's final P@1",
     "x",
     timeRatios(astra, runsOf("full")),
+    `${abstract}; P@1 watched on up to 4,000 test points after each epoch`,
+  );
+  add(
+    "the same with 256 dimensions, to 99 % of that P@1 at 128",
+    "x",
+    timeRatios(runsOf("astra, 256 dimensions"), runsOf("full")),
     abstract,
   );
   add(

@@ -42,6 +42,18 @@ export class RunLog {
       });
   }
 
+  #key(options: TrainOptions, heldOut: number): string {
+    const { features, labels } = this.#dataset.train;
+    const shape = [features.rows, features.cols, features.indices.length, labels.indices.length];
+    return contentHash({ options, heldOut, shape });
+  }
+
+  /** The run with these settings, where it was done already; null otherwise. */
+  kept(arm: string, options: TrainOptions, heldOut: number): LoggedRun | null {
+    const known = this.#done.get(this.#key(options, heldOut));
+    return known === undefined ? null : { ...known, arm };
+  }
+
   /**
    * The run with these settings, from the file or done now; one that was broken off goes on from its last epoch, whose snapshot
    * lies beside the file until the run is done. Rejects with the signal's reason.
@@ -52,11 +64,9 @@ export class RunLog {
     heldOut: number,
     signal?: AbortSignal,
   ): Promise<LoggedRun> {
-    const { features, labels } = this.#dataset.train;
-    const shape = [features.rows, features.cols, features.indices.length, labels.indices.length];
-    const key = contentHash({ options, heldOut, shape });
-    const known = this.#done.get(key);
-    if (known !== undefined) return { ...known, arm };
+    const known = this.kept(arm, options, heldOut);
+    if (known !== null) return known;
+    const key = this.#key(options, heldOut);
     const run = { key, arm, heldOut, options };
     const partial = this.#file === null ? null : join(dirname(this.#file), "partial", key);
     const done = { ...run, ...(await runOnce(this.#dataset, options, heldOut, signal, partial)) };

@@ -13,6 +13,8 @@ export interface StudyOptions {
   readonly heldOut: number;
   /** File of raw results; null keeps none. */
   readonly file: string | null;
+  /** Only what the file holds: nothing is run, arms and seeds that are missing there are missing in the results. */
+  readonly keptOnly?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
@@ -41,25 +43,30 @@ export async function runStudy(
   );
   let done = 0;
   const tell = (what: string): void => onProgress?.(Math.min(done++, total), total, what);
+  const once = async (arm: Arm, settings: TrainOptions, on: number): Promise<LoggedRun | null> =>
+    options.keptOnly === true
+      ? log.kept(arm.name, settings, on)
+      : log.run(arm.name, settings, on, signal);
   /** Runs of the seeds from the `from`-th up to the `to`-th. */
   const onTest = async (arm: Arm, rate: number, from: number, to: number): Promise<LoggedRun[]> => {
     const runs: LoggedRun[] = [];
     for (const seed of options.seeds.slice(from, to)) {
       tell(`${arm.name}, seed ${seed}`);
       const settings = { ...base, ...arm.options, seed, lrClassifier: rate };
-      runs.push(await log.run(arm.name, settings, 0, signal));
+      const run = await once(arm, settings, 0);
+      if (run !== null) runs.push(run);
     }
     return runs;
   };
   const results = new Map<string, ArmResult>();
   for (const arm of options.arms) {
-    let rate = results.get(arm.rate)?.rate ?? base.lrClassifier;
+    let rate = results.get(arm.rate)?.rate ?? arm.options.lrClassifier ?? base.lrClassifier;
     if (tuned(arm)) {
       const seed = options.seeds[0] ?? base.seed;
       rate = await bestRate(async (candidate) => {
         tell(`${arm.name}, rate ${candidate}`);
         const tried = { ...base, ...arm.options, seed, lrClassifier: candidate };
-        return (await log.run(arm.name, tried, heldOut, signal)).metrics.p1;
+        return (await once(arm, tried, heldOut))?.metrics.p1 ?? Number.NEGATIVE_INFINITY;
       });
     }
     results.set(arm.name, { arm, rate, runs: await onTest(arm, rate, 0, 1) });

@@ -26,8 +26,6 @@ export interface RunOptions {
   readonly resume: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: RunProgress) => void;
-  /** The snapshot of this epoch is durable in `out`. */
-  readonly onSnapshot?: (epoch: number, out: string) => void;
 }
 
 export interface RunProgress {
@@ -134,10 +132,8 @@ export async function trainModel(dataset: Dataset, options: RunOptions): Promise
             cutoffs: [1],
           }).at[0]?.precision ?? null);
     epochs.push({ ...report, heldOutPrecision: seen });
-    if (options.out !== null) {
+    if (options.out !== null)
       snapshot(options.out, trainer, stored(), { fingerprint: mark, epochs });
-      options.onSnapshot?.(trainer.epoch, options.out);
-    }
     stoppedEarly = outOfPatience(epochs, options.patience);
   }
   const measure = (split: Split): PercentMetrics =>

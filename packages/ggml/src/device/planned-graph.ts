@@ -59,8 +59,8 @@ export class PlannedGraph {
   readonly #plan = new HostMemory(layout.bytes);
   readonly #planning: Planning;
 
-  /** `work` is the address of at least workBytes(graph, pool.threads) bytes; 0 where none are needed. */
-  constructor(graph: Graph, pool: ThreadPool, work: bigint) {
+  /** `work` is the address of at least workBytes(graph, pool.threads) bytes; 0 where none are needed, null where moveWork gives it. */
+  constructor(graph: Graph, pool: ThreadPool, work: bigint | null) {
     this.#graph = graph;
     this.#pool = pool;
     this.#planning = functions();
@@ -69,9 +69,14 @@ export class PlannedGraph {
       throw new InvariantError(`a work area of ${need} bytes is missing`);
     const words = this.#plan.u64();
     words[layout.workSize / 8] = BigInt(need);
-    words[layout.workData / 8] = work;
+    words[layout.workData / 8] = work ?? 0n;
     this.#plan.i32(layout.threads, 1)[0] = pool.threads;
     words[layout.pool / 8] = pool.address;
+  }
+
+  /** Gives it another work area of the same size. */
+  moveWork(work: number): void {
+    this.#plan.u64()[layout.workData / 8] = BigInt(work);
   }
 
   /** Computes on the calling thread and the pool's. Throws GGML_FAILED. */

@@ -1,6 +1,4 @@
 /** Baselines on the same problem, judged by the same simulator: what others would do with its memory. */
-import type { LinearSolver } from "@millrace/core/solver";
-import { canFormulate, formulate } from "../milp/formulation.ts";
 import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
 import { simulate } from "../problem/simulate.ts";
@@ -45,20 +43,4 @@ export function baselines(fixed: Problem, joint: Problem, budget: number): Basel
   all.push(judged("DTR", fixed, dtrPlan(fixed, budget)));
   all.push(judged("Gist-style encodings", joint, gistPlan(joint)));
   return all.filter((result) => result !== null);
-}
-
-/**
- * Checkmate's bound turned round: with operators fixed, no stage-ordered plan that takes at most `time` needs less memory
- * than this. Null when the relaxation was not solved or the problem cannot be formulated.
- */
-export async function checkmateMemoryBound(
-  fixed: Problem,
-  time: number,
-  programs: LinearSolver,
-  options: { signal?: AbortSignal; timeLimitSeconds?: number } = {},
-): Promise<number | null> {
-  if (!canFormulate(fixed)) return null;
-  const formulation = formulate(fixed, { kind: "budget", time });
-  const result = await programs.solve(formulation.program, { relaxed: true, ...options });
-  return result.status === "optimal" ? result.objective * formulation.memoryScale : null;
 }

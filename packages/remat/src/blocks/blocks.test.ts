@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { exactSearch } from "../exact/exact.ts";
+import { fuseOverwriting } from "../problem/fuse.ts";
 import { layoutOf } from "../problem/layout.ts";
 import type { Problem } from "../problem/problem.ts";
 import { simulate } from "../problem/simulate.ts";
@@ -106,4 +107,38 @@ test("blocks alike share their tables; where everything reads everything there a
     ),
   };
   expect(decompose(tied, 1, { wanted: 8, most: 12 })).toBeNull();
+});
+
+test("operators that overwrite what came before are one with it: optima and bounds are unchanged", () => {
+  const inPlace = (problem: Problem): Problem => ({
+    ...problem,
+    operators: problem.operators.map((op, j) =>
+      op.name.startsWith("relu") && problem.operators[op.inputs[0] ?? -1]?.name.startsWith("norm")
+        ? {
+            ...op,
+            forward: [{ time: 0.6, workspace: 0, inPlace: op.inputs[0] as number }],
+            backward: [{ time: 0.8, workspace: 0, needs: [j] }],
+          }
+        : op,
+    ),
+  });
+  let fewer = 0;
+  for (let seed = 1; seed <= 4; seed++) {
+    const problem = inPlace(residualProblem(seed, 12, "checkpoint-only"));
+    const fused = fuseOverwriting(problem);
+    fewer += fused.operators.filter((op) => op.output === 0).length;
+    for (const budget of budgetsOf(problem, [0.4, 0.6, 0.8])) {
+      const before = exactSearch(problem, budget, { maxStates: 30_000 });
+      const after = exactSearch(fused, budget, { maxStates: 30_000 });
+      if (before.status === "unknown" || after.status === "unknown") continue;
+      expect(after.status).toBe(before.status);
+      if (before.status !== "optimal" || after.status !== "optimal") continue;
+      expect(after.time).toBeCloseTo(before.time, 9);
+      const blocks = decompose(fused, budget / 500, { wanted: 8, most: 12 });
+      const bound =
+        blocks && new BlockBound(blocks, budget).bound(budget / 500, before.time * 2, never);
+      expect(bound).toBeLessThanOrEqual(before.time * (1 + 1e-9));
+    }
+  }
+  expect(fewer).toBe(8);
 });

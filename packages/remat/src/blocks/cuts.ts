@@ -5,6 +5,7 @@
  * 2019; Rockmate, Zhao et al., ICML 2023). A graph whose blocks are too large for tables is left to the other solvers.
  */
 import type { Layout } from "../problem/layout.ts";
+import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
 
 /** Operators `first` … `last`; between two blocks only the output of `last` is read. */
@@ -23,6 +24,15 @@ export interface CutOptions {
   readonly preferred?: Uint8Array;
 }
 
+/** How often a plan runs each operator, 2 standing for more: outputs of those that run once make good borders. */
+export function runCounts(problem: Problem, plan: Plan): Uint8Array {
+  const counts = new Uint8Array(problem.operators.length);
+  for (const action of plan)
+    if (action.kind === "forward")
+      counts[action.operator] = Math.min(2, (counts[action.operator] as number) + 1);
+  return counts;
+}
+
 /**
  * The blocks of a problem, or null when one of them has too many tensors. At a border the next operator reads
  * the tensor, all its backward choices need it and no forward choice overwrites it: it lives or is made again until then.
@@ -32,7 +42,8 @@ export function spansOf(problem: Problem, layout: Layout, options: CutOptions): 
   const { operators } = problem;
   const bits = (first: number, last: number): number => {
     let sum = 1;
-    for (let j = first; j <= last; j++) sum += (layout.auxiliary[j] as number) > 0 ? 2 : 1;
+    for (let j = first; j <= last; j++)
+      if (layout.idle[j] === 0) sum += (layout.auxiliary[j] as number) > 0 ? 2 : 1;
     return sum;
   };
   // The earliest operator whose tensors are read, backward or forward, by operators beyond j.

@@ -36,6 +36,7 @@ export interface LocalBlock {
   readonly below: Int32Array;
   /** Tensor of the problem, by bit; -1 for an input that does not exist. */
   readonly tensors: Int32Array;
+  /** Empty where the operator need not run. */
   readonly forward: readonly (readonly LocalForward[])[];
   readonly backward: readonly (readonly LocalBackward[])[];
   /** Tensors that a forward or backward of an operator touches, which may be freed after it. */
@@ -71,10 +72,11 @@ export function localBlock(problem: Problem, layout: Layout, span: Span): LocalB
   const below = new Int32Array(count);
   for (let j = first; j <= last; j++) {
     below[j - first] = tensors.length;
-    for (const t of (layout.auxiliary[j] as number) > 0 ? [j, n + j] : [j]) {
-      bitOf.set(t, 1 << tensors.length);
-      tensors.push(t);
-    }
+    if (layout.idle[j] === 0)
+      for (const t of (layout.auxiliary[j] as number) > 0 ? [j, n + j] : [j]) {
+        bitOf.set(t, 1 << tensors.length);
+        tensors.push(t);
+      }
     bits[j - first] = tensors.length;
   }
   const mask = (list: readonly number[]): number =>
@@ -95,8 +97,9 @@ export function localBlock(problem: Problem, layout: Layout, span: Span): LocalB
     if (op === undefined) continue;
     const inputs = mask([...(layout.inputs[j] as Int32Array)]);
     const own = mask([j, n + j]);
+    const forwards = layout.idle[j] === 1 ? [] : op.forward;
     forward.push(
-      op.forward.map((c, choice) => ({
+      forwards.map((c, choice) => ({
         choice,
         time: c.time,
         again: timeAgain(c),

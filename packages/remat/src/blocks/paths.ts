@@ -31,6 +31,7 @@ export class PathWriter {
     const path: { k: number; c: LocalForward; freed: number }[] = [];
     let at = set;
     for (let k = block.count - 1; k >= 0; k--) {
+      if (block.forward[k]?.length === 0) continue;
       const before = steps[k] as Float64Array;
       const value = (steps[k + 1] as Float64Array)[at] as number;
       const step = this.forwardStep(block, k, at, before, value, room);

@@ -199,6 +199,10 @@ export function forwardTable(
   before[1] = 0;
   const steps = [before];
   for (let k = 0; k < block.count; k++) {
+    if (block.forward[k]?.length === 0) {
+      steps.push(before);
+      continue;
+    }
     const known = 1 << (block.below[k] as number);
     const after = new Float64Array(sets).fill(infinity);
     for (const c of block.forward[k] as LocalForward[]) {

@@ -1,6 +1,6 @@
 /**
- * Checkpoints: a folder with state.json and the parameters and optimizer state as raw little-endian f32, in the order of
- * the graph. It is written under a temporary name, synced and renamed: complete, or not there.
+ * Checkpoints: a folder with state.json and the parameters, optimizer state and running statistics as raw little-endian f32,
+ * in the order of the graph. It is written under a temporary name, synced and renamed: complete, or not there.
  */
 import {
   closeSync,
@@ -24,7 +24,7 @@ import type { Optimizer } from "./optimizer.ts";
 const stateSchema = z.object({
   schema: z.literal("millrace.memory-checkpoint/1"),
   model: z.string(),
-  /** Of names and shapes of the parameters and of the kind of optimizer. */
+  /** Of names and shapes of the parameters, the kind of optimizer, and the operators with statistics. */
   fingerprint: z.string(),
   step: z.int().min(0),
   seed: z.number(),
@@ -36,14 +36,16 @@ const files = { state: "state.json", tensors: "tensors.f32" } as const;
 /** What a checkpoint must agree in: plan, batch and machine may differ, parameters and state may not. */
 function fingerprint(graph: TrainingGraph, optimizer: Optimizer, states: number): string {
   const parameters = graph.operators.flatMap((op) => op.parameters.map((p) => [p.name, p.dims]));
-  return hash128(JSON.stringify([parameters, optimizer.kind, states])).join("-");
+  const normed = graph.operators.filter(({ operation }) => operation.kind === "batchNorm");
+  const statistics = normed.map(({ name }) => name);
+  return hash128(JSON.stringify([parameters, optimizer.kind, states, statistics])).join("-");
 }
 
 /** Buffers of a checkpoint in their order. */
 function tensorsOf(executor: TrainingExecutor): Float32Array[] {
-  return executor.parameters.flatMap(({ value, state }) =>
-    [value, ...state].map((buffer) => executor.values(buffer)),
-  );
+  const buffers = executor.parameters.flatMap(({ value, state }) => [value, ...state]);
+  const running = executor.schedule.statistics.map((statistics) => statistics.running);
+  return [...buffers, ...running].map((buffer) => executor.values(buffer));
 }
 
 function fingerprintOf(executor: TrainingExecutor): string {

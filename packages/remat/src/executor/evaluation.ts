@@ -30,7 +30,7 @@ interface Buffer extends Interval {
   to: number;
 }
 
-export class Evaluator implements Disposable {
+export class Evaluator {
   readonly #executor: TrainingExecutor;
   readonly #calls: EvaluationCall[] = [];
   /** Offset of each operator's output, bytes. */
@@ -58,14 +58,12 @@ export class Evaluator implements Disposable {
     (buffers[outputs[logits] as number] as Buffer).to = operators.length;
     const placement = place(buffers, stepSearch);
     const wanted = executor.fixedEnd + placement.bytes;
-    if (wanted > executor.memory.bytesTotal) {
-      this[Symbol.dispose]();
+    if (wanted > executor.memory.bytesTotal)
       throw new MillraceError(
         "NOTHING_FITS",
         `evaluating ${graph.name} takes ${wanted} bytes and the plan's memory has ${executor.memory.bytesTotal}`,
         { hint: "give the run a budget of at least that many bytes" },
       );
-    }
     const offsetOf = (buffer: number): number =>
       executor.fixedEnd + (placement.offsets[buffer] as number);
     this.#outputs = outputs.map(offsetOf);
@@ -123,10 +121,6 @@ export class Evaluator implements Disposable {
     }
     return right / labels.length;
   }
-
-  [Symbol.dispose](): void {
-    for (const { runnable } of this.#calls) runnable[Symbol.dispose]();
-  }
 }
 
 /** What runs, on which operands, and what it writes beside its output and never reads again. */
@@ -147,12 +141,11 @@ function smallest(machine: Machine, executor: TrainingExecutor, j: number): Cand
       : [{ name: "inference", code: inference }];
   const candidates = forms.map((form): Candidate => {
     const operands = forwardOperands(kind, shape, form);
-    const runnable = new Runnable(machine, form.code, shape, operands);
+    const runnable = new Runnable(machine, executor.kernels, form.code, shape, operands);
     return { runnable, operands, auxiliaryBytes: form.auxiliaryBytes?.(shape) ?? 0 };
   });
   const size = (c: Candidate): number => c.runnable.workspaceBytes + c.auxiliaryBytes;
-  const [best, ...others] = candidates.sort((a, b) => size(a) - size(b));
-  for (const { runnable } of others) runnable[Symbol.dispose]();
+  const [best] = candidates.sort((a, b) => size(a) - size(b));
   if (best === undefined) throw new InvariantError(`nothing computes ${graph.operators[j]?.name}`);
   return best;
 }

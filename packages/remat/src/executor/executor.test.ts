@@ -66,6 +66,31 @@ function branches(): TrainingGraph {
   return b.build("branches", 2);
 }
 
+/** What imported graphs add: windows and strides of other forms, transposed convolutions, bilinear enlargement. */
+function windows(): TrainingGraph {
+  const b = new GraphBuilder();
+  const image = b.input("image", [2, 3, 11, 13]);
+  const labels = b.input("labels", [2], "i32");
+  const wide = { kernel: [3, 5], stride: [2, 1], padding: [1, 2] } as const;
+  let x = b.relu("r0", b.conv("c0", image, 6, wide, { bias: true }));
+  x = b.maxPool("max", x, { kernel: [2, 3], stride: [1, 2], padding: [0, 1] });
+  x = b.averagePool("average", x, { kernel: [2, 1], stride: [1, 1], padding: [0, 0] });
+  x = b.conv("c1", x, 8, { kernel: [2, 3], stride: [1, 1], padding: [1, 1] });
+  x = b.convTranspose(
+    "t0",
+    x,
+    6,
+    { kernel: [3, 2], stride: [2, 3], padding: [1, 0] },
+    { bias: true },
+  );
+  x = b.relu("r1", b.convTranspose("t1", x, 8, square(3, 1, 1)));
+  const grouped = { kernel: [3, 4], stride: [3, 4], padding: [1, 0] } as const;
+  x = b.conv("g0", x, 8, grouped, { groups: 4, bias: true });
+  x = b.relu("r2", b.upsample("up", x, 3, "bilinear"));
+  b.crossEntropy("loss", b.linear("fc", x, 10, { bias: true }), labels);
+  return b.build("windows", 2);
+}
+
 const small = {
   batch: 2,
   tokens: 12,
@@ -78,6 +103,7 @@ const small = {
 const graphs: Readonly<Record<string, () => TrainingGraph>> = {
   "convolutions, pools, dropout": pools,
   "groups, joins, enlargement, classes of pixels": branches,
+  "windows of any form, transposed, bilinear": windows,
   "a residual network": () => buildModel("resnet-small", { batch: 3, image: [8, 8] }),
   "a Llama-style decoder": () => buildModel("llama-small", { ...small, keyHeads: 2, dropout: 0.1 }),
   "a GPT-like decoder": () => buildModel("gpt-small", small),

@@ -10,6 +10,7 @@ import type { Plan } from "../problem/plan.ts";
 import { type BatchStream, loadBatch } from "./batch.ts";
 import { type Buffer, type ParameterBuffers, residentKinds } from "./buffers.ts";
 import { type EvaluationReport, Evaluator } from "./evaluation.ts";
+import { KernelCache } from "./kernel-cache.ts";
 import { StepMemory } from "./memory.ts";
 import { type Optimizer, settingsOf, stateCount, update } from "./optimizer.ts";
 import { aligned, type Interval, livePeak, place, stepSearch } from "./place.ts";
@@ -69,6 +70,7 @@ export class TrainingExecutor implements Disposable {
   readonly offsets: Float64Array;
   /** End of what stays through the step, bytes. */
   readonly fixedEnd: number;
+  readonly kernels = new KernelCache();
   readonly #machine: Machine;
   readonly #updates: readonly Runnable[];
   #evaluator: Evaluator | null = null;
@@ -79,7 +81,7 @@ export class TrainingExecutor implements Disposable {
     this.#machine = machine;
     this.setup = setup;
     const { graph, table, plan, optimizer } = setup;
-    this.schedule = schedule(machine, graph, table, plan, stateCount(optimizer));
+    this.schedule = schedule(machine, this.kernels, graph, table, plan, stateCount(optimizer));
     const { buffers, calls, parameters, settings } = this.schedule;
     const placed = placeBuffers(buffers);
     this.offsets = placed.offsets;
@@ -112,7 +114,7 @@ export class TrainingExecutor implements Disposable {
           name === "settings" ? ({ type: "f32", ne: [7] } as const) : whole,
         ]),
       );
-      const runnable = new Runnable(machine, code, op, shapes);
+      const runnable = new Runnable(machine, this.kernels, code, op, shapes);
       const at = new Map([...operands].map(([name, b]) => [name, this.#offset(b)] as const));
       runnable.bind(this.memory, at, 0);
       return runnable;
@@ -224,9 +226,7 @@ export class TrainingExecutor implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { runnable } of this.schedule.calls) runnable[Symbol.dispose]();
-    for (const runnable of this.#updates) runnable[Symbol.dispose]();
-    this.#evaluator?.[Symbol.dispose]();
+    this.kernels[Symbol.dispose]();
     this.memory[Symbol.dispose]();
   }
 }

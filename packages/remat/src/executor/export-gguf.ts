@@ -17,7 +17,7 @@ function operationOf<K extends Operation["kind"]>(executor: TrainingExecutor, ki
     throw new MillraceError(
       "MODEL_UNSUPPORTED",
       `${executor.setup.graph.name} is no decoder of the Llama form: it has no ${kind}`,
-      { hint: "llama and llama-small can be exported; other models keep their checkpoints" },
+      { hint: "give the file the ending .safetensors, which every model can be exported to" },
     );
   return { operator: found, operation: found.operation as Extract<Operation, { kind: K }> };
 }

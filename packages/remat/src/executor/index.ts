@@ -4,6 +4,7 @@
  */
 
 export type { BatchData } from "./batch.ts";
+export { CheckpointFolder, type StepCheckpoint } from "./checkpoint-folder.ts";
 export * from "./cost-file.ts";
 export type { EvaluationReport } from "./evaluation.ts";
 export type { MemoryReport, StepReport } from "./executor.ts";

@@ -1,6 +1,6 @@
 /**
  * One operator as native code: a small ggml graph whose operands, results, intermediates and work area all get addresses
- * from outside. Built once per place in a plan; running it is one call.
+ * from outside. Built once for all places of a plan that compute alike; running it is one call.
  */
 import { InvariantError } from "@millrace/core";
 import {
@@ -106,6 +106,16 @@ function countTensors(
   }
 }
 
+/** Memory for one run of a kernel, the same for all runs at one place of a plan. */
+export interface KernelPlace {
+  /** Addresses of the operands, in the order of their shapes. */
+  readonly operands: Float64Array;
+  /** Address of the workspace; 0 when there is none. */
+  readonly workspace: number;
+  /** ggml's handle of the memory that all of it lies in. */
+  readonly buffer: bigint;
+}
+
 interface Node {
   readonly address: bigint;
   /** What it is a view of, or 0. */
@@ -114,20 +124,23 @@ interface Node {
   readonly bytes: number;
 }
 
+/** A place among the operands. */
+const workspaceSource = -1;
+
 export class Kernel implements Disposable {
   /** Intermediates and the operators' work area, bytes. */
   readonly workspaceBytes: number;
   readonly #arena: TensorArena;
-  readonly #graph: Graph;
-  readonly #pool: ThreadPool;
-  readonly #operands: ReadonlyMap<string, Tensor>;
-  readonly #outputs: ReadonlyMap<bigint, string>;
-  readonly #nodes: readonly Node[];
-  /** Offset of each intermediate in the workspace, by address of its tensor. */
-  readonly #inside = new Map<bigint, number>();
+  /** For each tensor: the word of its data pointer, whose memory it lies in, and how far inside. */
+  readonly #words: Int32Array;
+  readonly #sources: Int16Array;
+  readonly #offsets: Float64Array;
+  /** Words of the tensors' buffer handles. */
+  readonly #handles: Int32Array;
   readonly #workAt: number;
-  readonly #workBytes: number;
-  #planned: PlannedGraph | null = null;
+  readonly #planned: PlannedGraph;
+  #bound: KernelPlace | null = null;
+  #buffer = noAddress;
 
   /** Throws GGML_SHAPE when the operands do not fit the operators. */
   static build(
@@ -146,107 +159,111 @@ export class Kernel implements Disposable {
     }
   }
 
-  private constructor(arena: TensorArena, pool: ThreadPool, assembly: Assembly) {
-    this.#pool = pool;
+  private constructor(
+    arena: TensorArena,
+    pool: ThreadPool,
+    { graph, operands, outputs }: Assembly,
+  ) {
     this.#arena = arena;
-    const { graph, operands, outputs } = assembly;
-    this.#graph = graph;
-    this.#operands = operands;
-    this.#outputs = outputs;
-    this.#nodes = this.#list();
-    const intervals: Interval[] = [];
-    const owners: bigint[] = [];
-    const own = this.#lifetimes();
-    for (const [address, interval] of own) {
-      intervals.push(interval);
-      owners.push(address);
-    }
-    const placement = place(intervals);
-    owners.forEach((address, i) => {
-      this.#inside.set(address, placement.offsets[i] as number);
-    });
+    const nodes = listNodes(arena, graph, operands);
+    const own = lifetimes(arena, nodes, outputs);
+    const placement = place([...own.values()]);
+    const inside = new Map([...own.keys()].map((address, i) => [address, placement.offsets[i]]));
+    const work = workBytes(graph, pool.threads);
     this.#workAt = placement.bytes;
-    this.#workBytes = workBytes(this.#graph, pool.threads);
-    this.workspaceBytes = placement.bytes + aligned(this.#workBytes);
+    this.workspaceBytes = placement.bytes + aligned(work);
+    this.#planned = new PlannedGraph(graph, pool, null);
+    const names = [...operands.keys()];
+    const placed = new Map<bigint, readonly [source: number, offset: number]>();
+    names.forEach((name, i) => {
+      placed.set((operands.get(name) as Tensor).address, [i, 0]);
+    });
+    for (const { address, viewOf, viewOffset } of nodes) {
+      const output = outputs.get(address);
+      const offset = inside.get(address);
+      const base = placed.get(viewOf);
+      if (output !== undefined) placed.set(address, [names.indexOf(output), 0]);
+      else if (offset !== undefined) placed.set(address, [workspaceSource, offset]);
+      else if (base !== undefined) placed.set(address, [base[0], base[1] + Number(viewOffset)]);
+      else throw new InvariantError("a view of a tensor without memory");
+    }
+    const word = (field: number) =>
+      Int32Array.from(placed.keys(), (address) => arena.wordNumber(address, field));
+    this.#words = word(tensorStruct.data);
+    this.#handles = word(tensorStruct.buffer);
+    this.#sources = Int16Array.from(placed.values(), ([source]) => source);
+    this.#offsets = Float64Array.from(placed.values(), ([, offset]) => offset);
   }
 
-  /** Gives every tensor its memory: operands by name, the workspace (0 when it needs none), all in one buffer. */
-  bind(addresses: ReadonlyMap<string, bigint>, workspace: bigint, buffer: bigint): void {
-    const arena = this.#arena;
-    const data = new Map<bigint, bigint>();
-    for (const [name, tensor] of this.#operands) {
-      const address = addresses.get(name);
-      if (address === undefined) throw new InvariantError(`the operand ${name} has no address`);
-      data.set(tensor.address, address);
-    }
-    for (const node of this.#nodes) {
-      const output = this.#outputs.get(node.address);
-      const inside = this.#inside.get(node.address);
-      if (output !== undefined) data.set(node.address, addresses.get(output) as bigint);
-      else if (inside !== undefined) data.set(node.address, workspace + BigInt(inside));
-      else {
-        const base = data.get(node.viewOf);
-        if (base === undefined) throw new InvariantError("a view of a tensor without memory");
-        data.set(node.address, base + node.viewOffset);
-      }
-    }
-    for (const [tensor, address] of data) {
-      arena.setWordAt(tensor, tensorStruct.buffer, buffer);
-      arena.setWordAt(tensor, tensorStruct.data, address);
-    }
-    this.#planned = new PlannedGraph(
-      this.#graph,
-      this.#pool,
-      this.#workBytes === 0 ? 0n : workspace + BigInt(this.#workAt),
-    );
-  }
-
-  /** Computes; blocks. Throws GGML_FAILED. */
-  run(): void {
-    if (this.#planned === null) throw new InvariantError("a kernel ran before it had memory");
+  /** Computes with its operands and its workspace at `place`; blocks. Throws GGML_FAILED. */
+  run(place: KernelPlace): void {
+    if (place !== this.#bound) this.#bind(place);
     this.#planned.compute();
+  }
+
+  #bind(place: KernelPlace): void {
+    const arena = this.#arena;
+    const { operands, workspace, buffer } = place;
+    for (let i = 0; i < this.#words.length; i++) {
+      const source = this.#sources[i] as number;
+      const base = source === workspaceSource ? workspace : (operands[source] as number);
+      arena.setPointer(this.#words[i] as number, base + (this.#offsets[i] as number));
+    }
+    if (buffer !== this.#buffer)
+      for (const handle of this.#handles) arena.setPointer(handle, Number(buffer));
+    this.#planned.moveWork(workspace + this.#workAt);
+    this.#buffer = buffer;
+    this.#bound = place;
   }
 
   [Symbol.dispose](): void {
     this.#arena[Symbol.dispose]();
   }
+}
 
-  /** What the graph computes. A parameter is a node of the graph too, but an operand here, with memory of its own. */
-  #list(): Node[] {
-    const { base } = this.#arena.library;
-    const operands = new Set([...this.#operands.values()].map(({ address }) => address));
-    return Array.from(
-      { length: this.#graph.nodes },
-      (_, i) => base.ggml_graph_node(this.#graph.address, i) as bigint,
-    )
-      .filter((address) => !operands.has(address))
-      .map((address) => ({
-        address,
-        viewOf: this.#arena.wordAt(address, tensorStruct.viewSrc),
-        viewOffset: this.#arena.wordAt(address, tensorStruct.viewOffs),
-        bytes: base.ggml_nbytes(address),
-      }));
-  }
+/** What a graph computes. A parameter is a node of the graph too, but an operand here, with memory of its own. */
+function listNodes(
+  arena: TensorArena,
+  graph: Graph,
+  operands: ReadonlyMap<string, Tensor>,
+): readonly Node[] {
+  const { base } = arena.library;
+  const known = new Set([...operands.values()].map(({ address }) => address));
+  return Array.from(
+    { length: graph.nodes },
+    (_, i) => base.ggml_graph_node(graph.address, i) as bigint,
+  )
+    .filter((address) => !known.has(address))
+    .map((address) => ({
+      address,
+      viewOf: arena.wordAt(address, tensorStruct.viewSrc),
+      viewOffset: arena.wordAt(address, tensorStruct.viewOffs),
+      bytes: base.ggml_nbytes(address),
+    }));
+}
 
-  /** Intermediates: from the operator that makes one to the last that reads it or a view of it. */
-  #lifetimes(): Map<bigint, Interval> {
-    const own = new Map<bigint, Interval>();
-    const root = new Map<bigint, bigint>();
-    this.#nodes.forEach((node, i) => {
-      root.set(node.address, node.viewOf === noAddress ? node.address : node.viewOf);
-      const mine = root.get(node.address) as bigint;
-      if (node.viewOf === noAddress && !this.#outputs.has(node.address))
-        own.set(node.address, { bytes: node.bytes, from: i, to: i });
-      const touched = [mine];
-      for (let s = 0; s < 10; s++) {
-        const source = this.#arena.wordAt(node.address, tensorStruct.src + 8 * s);
-        if (source !== noAddress) touched.push(root.get(source) ?? source);
-      }
-      for (const address of touched) {
-        const interval = own.get(address);
-        if (interval !== undefined) own.set(address, { ...interval, to: i });
-      }
-    });
-    return own;
-  }
+/** Intermediates: from the operator that makes one to the last that reads it or a view of it. */
+function lifetimes(
+  arena: TensorArena,
+  nodes: readonly Node[],
+  outputs: ReadonlyMap<bigint, string>,
+): Map<bigint, Interval> {
+  const own = new Map<bigint, Interval>();
+  const root = new Map<bigint, bigint>();
+  nodes.forEach((node, i) => {
+    root.set(node.address, node.viewOf === noAddress ? node.address : node.viewOf);
+    const mine = root.get(node.address) as bigint;
+    if (node.viewOf === noAddress && !outputs.has(node.address))
+      own.set(node.address, { bytes: node.bytes, from: i, to: i });
+    const touched = [mine];
+    for (let s = 0; s < 10; s++) {
+      const source = arena.wordAt(node.address, tensorStruct.src + 8 * s);
+      if (source !== noAddress) touched.push(root.get(source) ?? source);
+    }
+    for (const address of touched) {
+      const interval = own.get(address);
+      if (interval !== undefined) own.set(address, { ...interval, to: i });
+    }
+  });
+  return own;
 }

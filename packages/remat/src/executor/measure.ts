@@ -18,6 +18,7 @@ import {
   plannerNeed,
 } from "./implementations.ts";
 import type { OperandShape } from "./kernel.ts";
+import { KernelCache } from "./kernel-cache.ts";
 import { backwardOperands, forwardOperands } from "./operands.ts";
 import type { BackwardPart, Code, OperatorKind, OperatorShape } from "./operators/operator.ts";
 import { type Optimizer, optimizers, update } from "./optimizer.ts";
@@ -76,7 +77,8 @@ class Bench implements Disposable {
     shapes: OperandShapes,
     constants: ReadonlyMap<string, Int32Array>,
   ): { readonly workspaceBytes: number; readonly seconds: number } {
-    using runnable = new Runnable(this.#machine, code, op, shapes);
+    using kernels = new KernelCache();
+    const runnable = new Runnable(this.#machine, kernels, code, op, shapes);
     const { workspaceBytes } = runnable;
     if (this.#seconds === 0) return { workspaceBytes, seconds: 0 };
     const offsets = new Map<string, number>();

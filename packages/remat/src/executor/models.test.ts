@@ -20,15 +20,22 @@ const optimizer = { ...optimizers.sgd, momentum: 0 };
 
 /** Small images, few samples: every operator of the real widths runs. */
 const subjects = [
-  ["resnet-18", 1, 64],
-  ["vgg-16", 1, 32],
-  ["mobilenet-v2", 2, 32],
-  ["googlenet", 1, 64],
-  ["unet", 1, 16],
+  ["resnet-18", 1, 64, "nearest"],
+  ["vgg-16", 1, 32, "nearest"],
+  ["mobilenet-v2", 2, 32, "nearest"],
+  ["googlenet", 1, 64, "nearest"],
+  ["unet", 1, 16, "nearest"],
+  ["unet", 1, 16, "bilinear"],
+  ["unet", 1, 16, "transposed"],
 ] as const;
 
-test.each(subjects)("%s trains under a plan", (name, batchSize, side) => {
-  const graph = buildModel(name, { batch: batchSize, image: [side, side], classes: 10 });
+test.each(subjects)("%s trains under a plan (%i, %i, %s)", (name, batchSize, side, upsampling) => {
+  const graph = buildModel(name, {
+    batch: batchSize,
+    image: [side, side],
+    classes: 10,
+    upsampling,
+  });
   const table = measure(machine, graph, { seconds: 0 });
   const problem = executorProblem(graph, table, optimizer);
   const batch = syntheticBatch(graph, 1, 0);

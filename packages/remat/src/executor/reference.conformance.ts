@@ -91,6 +91,32 @@ function pool(
   return out;
 }
 
+/** Nearest neighbours, or bilinear with the centres of pixels at halves. */
+function enlarged(
+  { scale, mode }: Extract<Operation, { kind: "upsample" }>,
+  x: Operand,
+  ne: Extents,
+): Values {
+  const [wide, high] = ne as [number, number];
+  const [w, h] = [wide / scale, high / scale];
+  const at = (plane: number, row: number, column: number): number =>
+    x.values[(plane * h + Math.min(h - 1, row)) * w + Math.min(w - 1, column)] as number;
+  return Float64Array.from({ length: product(ne) }, (_, i) => {
+    const [plane, row, column] = [
+      Math.floor(i / (wide * high)),
+      Math.floor(i / wide) % high,
+      i % wide,
+    ];
+    const place = (n: number): number =>
+      mode === "nearest" ? Math.floor(n / scale) : Math.max(0, (n + 0.5) / scale - 0.5);
+    const [v, u] = [place(row), place(column)];
+    const [y0, x0] = [Math.floor(v), Math.floor(u)];
+    const line = (y: number): number =>
+      (1 - (u - x0)) * at(plane, y, x0) + (u - x0) * at(plane, y, x0 + 1);
+    return (1 - (v - y0)) * line(y0) + (v - y0) * line(y0 + 1);
+  });
+}
+
 /** Rows of `n` elements: (x - mean) / sqrt(variance + epsilon), or without the mean. */
 function normalise(x: Values, n: number, epsilon: number, centre: boolean): Values {
   const out = x.slice();
@@ -212,13 +238,15 @@ function image(values: Float32Array, dims: Extents): Operand {
 
 /**
  * The loss of a batch; `parameters` in the graph's order, each in the order of its file. `step` and `seed` are those of
- * dropout's masks, which are taken from the kernel: whether they are random enough is another test's business.
+ * dropout's masks, which are taken from the kernel: whether they are random enough is another test's business. With the
+ * running statistics of batch norms by operator, the loss is that of the network once training is over.
  */
 export function referenceLoss(
   graph: TrainingGraph,
   parameters: readonly Values[],
   batch: BatchData,
   { seed, step }: { readonly seed: number; readonly step: number },
+  trained: ReadonlyMap<string, { readonly mean: Values; readonly variance: Values }> | null = null,
 ): number {
   const outputs: Operand[] = [];
   let taken = 0;
@@ -253,12 +281,22 @@ export function referenceLoss(
           });
           return out;
         }
-        case "batchNorm":
-          return normalise(x.values, planeSize, operation.epsilon, true).map(
+        case "batchNorm": {
+          const running = trained?.get(op.name);
+          const unit =
+            running === undefined
+              ? normalise(x.values, planeSize, operation.epsilon, true)
+              : x.values.map((v, i) => {
+                  const c = Math.floor(i / planeSize);
+                  const variance = (running.variance[c] as number) + operation.epsilon;
+                  return (v - (running.mean[c] as number)) / Math.sqrt(variance);
+                });
+          return unit.map(
             (v, i) =>
               v * (w?.[Math.floor(i / planeSize)] as number) +
               (bias?.[Math.floor(i / planeSize)] as number),
           );
+        }
         case "layerNorm":
         case "rmsNorm": {
           const n = ne[0] as number;
@@ -291,21 +329,12 @@ export function referenceLoss(
             return x.values.subarray(at, at + area).reduce((s, v) => s + v, 0) / area;
           });
         }
-        case "upsample": {
-          const [wide = 1, high = 1] = ne;
-          const { scale } = operation;
-          return out.map((_, i) => {
-            const [row, column] = [Math.floor(i / wide), i % wide];
-            const [plane, y] = [Math.floor(row / high), row % high];
-            return x.values[
-              (plane * (high / scale) + Math.floor(y / scale)) * (wide / scale) +
-                Math.floor(column / scale)
-            ] as number;
-          });
-        }
+        case "upsample":
+          return enlarged(operation, x, ne);
         case "linear":
           return linear(operation, x, w as Values, bias, ne);
         case "dropout": {
+          if (trained !== null) return x.values;
           const mask = new Float32Array(out.length).fill(1);
           const bytes = new Uint8Array(mask.buffer);
           dropout(new Map([["m", bytes]]), "m", "m", operation.rate, {

@@ -11,6 +11,7 @@ import { type PlanResult, planMemory } from "../solve/planner.ts";
 import { storeAll } from "../solve/reference.ts";
 import type { Effort } from "../solve/solver.ts";
 import type { BatchData } from "./batch.ts";
+import type { CheckpointFolder, StepCheckpoint } from "./checkpoint-folder.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { executorProblem } from "./problem.ts";
 import { TrainerProcess } from "./process/trainer-process.ts";
@@ -140,6 +141,14 @@ export interface TrainOptions {
   readonly batch: (step: number) => BatchData;
   readonly signal?: AbortSignal;
   readonly onStep?: (plan: number, step: number, loss: number, seconds: number) => void;
+  /** Where every model goes on from. */
+  readonly from?: StepCheckpoint | null;
+  /** The first plan's model is saved every so many steps, at the end, and when the signal aborts. */
+  readonly checkpoints?: {
+    readonly folder: CheckpointFolder;
+    readonly every: number;
+    readonly onSaved?: (checkpoint: StepCheckpoint) => void;
+  };
 }
 
 /** Median of some numbers; NaN of none. */
@@ -158,6 +167,9 @@ export async function trainUnder(
   after?: (model: GraphTrainable, plan: number) => Promise<void>,
 ): Promise<PlanRun[]> {
   const { graph, table, optimizer, seed, steps, batch, signal, onStep } = options;
+  const { from = null, checkpoints } = options;
+  const first = from?.step ?? 0;
+  const stopped = (): boolean => signal?.aborted === true;
   const models: GraphTrainable[] = [];
   try {
     for (const plan of plans)
@@ -167,13 +179,20 @@ export async function trainUnder(
       losses: [] as number[],
       seconds: [] as number[],
     }));
-    for (let step = 0; step < steps && signal?.aborted !== true; step++)
+    if (from !== null) for (const model of models) await model.load(from.dir);
+    for (let step = first; step < steps && !stopped(); step++) {
       for (const [index, run] of runs.entries()) {
         const { loss, seconds } = await run.model.step(batch(step));
         run.losses.push(loss);
-        if (step > 0) run.seconds.push(seconds);
+        if (step > first) run.seconds.push(seconds);
         onStep?.(index, step, loss, seconds);
       }
+      const [model] = models;
+      if (checkpoints === undefined || model === undefined) continue;
+      const last = step + 1 === steps || stopped();
+      if (last || (step + 1) % checkpoints.every === 0)
+        checkpoints.onSaved?.(await checkpoints.folder.save(model, step + 1));
+    }
     const reports = runs.map(({ model, losses, seconds }): PlanRun => {
       const { stepSeconds, peakBytes } = model.predict();
       return {

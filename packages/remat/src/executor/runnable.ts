@@ -1,6 +1,8 @@
 /** An operator's code with operands bound: a ggml graph, or a host kernel and views of its bytes. */
+import { InvariantError } from "@millrace/core";
 import type { NativeLibrary, ThreadPool } from "@millrace/ggml";
-import { Kernel, type OperandShape } from "./kernel.ts";
+import type { Kernel, KernelPlace, OperandShape } from "./kernel.ts";
+import type { KernelCache } from "./kernel-cache.ts";
 import type { Code, OperatorShape, StepContext } from "./operators/operator.ts";
 
 /** Memory that operands lie in. */
@@ -25,49 +27,58 @@ export function operandBytes({ type, ne }: OperandShape): number {
   return ne.reduce((product, n) => product * n, width);
 }
 
-/** Code whose memory is not chosen yet. */
-export class Runnable implements Disposable {
+/** Code, and from `bind` on the memory of its operands. */
+export class Runnable {
   readonly workspaceBytes: number;
   readonly op: OperatorShape;
   readonly #kernel: Kernel | null;
   readonly #code: Code;
   readonly #shapes: OperandShapes;
   #views: ReadonlyMap<string, Uint8Array> = new Map();
+  #place: KernelPlace | null = null;
 
-  constructor(machine: Machine, code: Code, op: OperatorShape, shapes: OperandShapes) {
+  /** `kernels` must outlive it. */
+  constructor(
+    machine: Machine,
+    kernels: KernelCache,
+    code: Code,
+    op: OperatorShape,
+    shapes: OperandShapes,
+  ) {
     this.#code = code;
     this.op = op;
     this.#shapes = shapes;
-    this.#kernel =
-      "native" in code
-        ? Kernel.build(machine.library, machine.pool, shapes, code.native(op))
-        : null;
+    this.#kernel = "native" in code ? kernels.get(machine, code, op, shapes) : null;
     this.workspaceBytes = this.#kernel?.workspaceBytes ?? 0;
   }
 
   /** Gives the operands and the workspace their offsets in `memory`. */
   bind(memory: OperandMemory, offsets: ReadonlyMap<string, number>, workspace: number): void {
-    const address = (at: number): bigint => memory.address + BigInt(at);
-    if (this.#kernel !== null) {
-      const addresses = new Map([...offsets].map(([name, at]) => [name, address(at)] as const));
-      const work = this.workspaceBytes === 0 ? 0n : address(workspace);
-      this.#kernel.bind(addresses, work, memory.buffer);
-      return;
-    }
-    this.#views = new Map(
-      [...this.#shapes].map(([name, shape]) => [
-        name,
-        memory.bytes(offsets.get(name) as number, operandBytes(shape)),
-      ]),
-    );
+    const base = Number(memory.address);
+    const offsetOf = (name: string): number => {
+      const at = offsets.get(name);
+      if (at === undefined) throw new InvariantError(`the operand ${name} has no memory`);
+      return at;
+    };
+    if (this.#kernel !== null)
+      this.#place = {
+        operands: Float64Array.from(this.#shapes.keys(), (name) => base + offsetOf(name)),
+        workspace: this.workspaceBytes === 0 ? 0 : base + workspace,
+        buffer: memory.buffer,
+      };
+    else
+      this.#views = new Map(
+        [...this.#shapes].map(([name, shape]) => [
+          name,
+          memory.bytes(offsetOf(name), operandBytes(shape)),
+        ]),
+      );
   }
 
   run(context: StepContext): void {
-    if (this.#kernel !== null) this.#kernel.run();
-    else if ("host" in this.#code) this.#code.host(this.#views, this.op, context);
-  }
-
-  [Symbol.dispose](): void {
-    this.#kernel?.[Symbol.dispose]();
+    if ("host" in this.#code) this.#code.host(this.#views, this.op, context);
+    else if (this.#kernel === null || this.#place === null)
+      throw new InvariantError("a kernel ran before it had memory");
+    else this.#kernel.run(this.#place);
   }
 }

@@ -17,6 +17,7 @@ import {
   statisticBytes,
 } from "./buffers.ts";
 import { backwardForms, forwardForms } from "./implementations.ts";
+import type { KernelCache } from "./kernel-cache.ts";
 import { backwardOperands, forwardOperands } from "./operands.ts";
 import { type Code, count, type OperatorKind, type OperatorShape } from "./operators/operator.ts";
 import { type Machine, type OperandShapes, operandBytes, Runnable } from "./runnable.ts";
@@ -73,6 +74,7 @@ class Scheduler {
   readonly #buffers: OpenBuffer[] = [];
   readonly #calls: Call[] = [];
   readonly #machine: Machine;
+  readonly #kernels: KernelCache;
   readonly #known: readonly Known[];
   readonly #count: number;
   readonly #end: number;
@@ -90,12 +92,14 @@ class Scheduler {
 
   constructor(
     machine: Machine,
+    kernels: KernelCache,
     graph: TrainingGraph,
     table: CostTable,
     states: number,
     end: number,
   ) {
     this.#machine = machine;
+    this.#kernels = kernels;
     this.#count = graph.operators.length;
     this.#end = end;
     this.#known = graph.operators.map((operator, j) => {
@@ -232,7 +236,7 @@ class Scheduler {
       );
     this.#holdOwn(j, operands);
     const shapes = forwardOperands(kind, shape, form);
-    const runnable = new Runnable(this.#machine, form.code, shape, shapes);
+    const runnable = new Runnable(this.#machine, this.#kernels, form.code, shape, shapes);
     const workspace = this.#workspace(j, event, [runnable]);
     const where = { action, event, operator: j };
     this.#call(where, runnable, shapes, operands, workspace, j === this.#count - 1);
@@ -274,7 +278,8 @@ class Scheduler {
     const keptBytes = a === undefined ? 0 : this.#buffer(a).bytes;
     const shapes = parts.map((part) => backwardOperands(kind, shape, part, inPlace, keptBytes));
     const runnables = parts.map(
-      (part, i) => new Runnable(this.#machine, part.code, shape, shapes[i] as OperandShapes),
+      (part, i) =>
+        new Runnable(this.#machine, this.#kernels, part.code, shape, shapes[i] as OperandShapes),
     );
     const shared = form.frees === null ? this.#workspace(j, start, runnables) : -1;
     runnables.forEach((runnable, i) => {
@@ -325,7 +330,13 @@ class Scheduler {
       ["sum", sum],
       ["part", part],
     ]);
-    const runnable = new Runnable(this.#machine, accumulation, this.#of(u).shape, shapes);
+    const runnable = new Runnable(
+      this.#machine,
+      this.#kernels,
+      accumulation,
+      this.#of(u).shape,
+      shapes,
+    );
     this.#call(where, runnable, shapes, operands, -1);
   }
 
@@ -359,12 +370,13 @@ class Scheduler {
  */
 export function schedule(
   machine: Machine,
+  kernels: KernelCache,
   graph: TrainingGraph,
   table: CostTable,
   plan: Plan,
   states: number,
 ): Schedule {
-  const scheduler = new Scheduler(machine, graph, table, states, 2 * plan.length);
+  const scheduler = new Scheduler(machine, kernels, graph, table, states, 2 * plan.length);
   plan.forEach((action, i) => {
     if (action.kind === "free") scheduler.free(action.tensor);
     else if (action.kind === "forward") scheduler.forward(i, action.operator, action.choice);

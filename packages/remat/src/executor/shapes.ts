@@ -53,7 +53,7 @@ export function kindOf(graph: TrainingGraph, index: number): OperatorKind {
       ? `operator ${operator?.name} (${what}) cannot be executed here`
       : `${graph.name} is of type ${graph.type}, and only f32 can be executed here`,
     {
-      hint: `plans can still be made for it; what runs: ${executableKinds.join(", ")} (square windows; the nearest neighbour when upsampling)`,
+      hint: `plans can still be made for it; what runs: ${executableKinds.join(", ")}`,
     },
   );
 }

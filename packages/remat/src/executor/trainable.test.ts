@@ -127,7 +127,7 @@ test("a trained decoder is a GGUF file with the engine's tensor names", async ()
   await using model = await make();
   await model.step(batch(0));
   const path = join(folder, "trained.gguf");
-  await model.process.call("exportGguf", { path, type: "f32" });
+  await model.process.call("export", { path, type: "f32" });
   using file = openGguf(path);
   expect(file).toBeInstanceOf(Gguf);
   expect(file.tensors.map(({ name }) => name)).toContain("blk.1.ffn_down.weight");

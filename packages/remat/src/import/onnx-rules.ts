@@ -385,5 +385,6 @@ function resized(context: RuleContext, scalesAt: number): readonly Value[] {
         ? (sizes[2] as number) / (x.dims[2] as number)
         : Number.NaN;
   if (!Number.isInteger(scale) || scale < 1) return fail("only whole scales are known");
-  return [builder.upsample(node.name, x, scale)];
+  const mode = context.text("mode", "nearest") === "linear" ? "bilinear" : "nearest";
+  return [builder.upsample(node.name, x, scale, mode)];
 }

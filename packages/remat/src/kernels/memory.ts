@@ -51,6 +51,7 @@ type PlaneKernel = (
   kw: number,
   kh: number,
   stride: number,
+  down: number,
 ) => void;
 
 /** The functions of planes.wat: addresses in bytes, extents in elements. */

@@ -3,33 +3,33 @@
  * Planes of [W, H, N, C] are contiguous. The input's gradient is a convolution too: of the output's gradient, spread by the
  * stride, with the window turned by half a circle.
  */
+import type { Across } from "@millrace/ggml";
 import { floatsOf, type Operands, roundUp } from "./host.ts";
 import { places, tileElements, tileMemory } from "./memory.ts";
 
 /** Sizes of a grouped convolution; extents are [width, height]. */
 export interface GroupedConvolution {
-  readonly from: readonly [number, number];
-  readonly to: readonly [number, number];
+  readonly from: Across;
+  readonly to: Across;
   readonly images: number;
   readonly inChannels: number;
   readonly outChannels: number;
   readonly groups: number;
-  readonly kernel: readonly [number, number];
-  /** 1 or 2, in both directions. */
-  readonly stride: number;
-  readonly padding: readonly [number, number];
+  readonly kernel: Across;
+  readonly stride: Across;
+  readonly padding: Across;
 }
 
 /** A window over padded planes: [width, height] of what goes in and comes out. */
 interface Window {
-  readonly from: readonly [number, number];
-  readonly to: readonly [number, number];
-  readonly kernel: readonly [number, number];
-  readonly stride: number;
-  /** Rows and columns before the plane's first. */
-  readonly padding: readonly [number, number];
-  /** Distance of the plane's rows and columns in the padded plane: above 1, zeros lie between. */
-  readonly spread: number;
+  readonly from: Across;
+  readonly to: Across;
+  readonly kernel: Across;
+  readonly stride: Across;
+  /** Columns and rows before the plane's first. */
+  readonly padding: Across;
+  /** Distance of the plane's columns and rows in the padded plane: above 1, zeros lie between. */
+  readonly spread: Across;
 }
 
 /** Rows of padded planes and results in their tiles. */
@@ -46,8 +46,8 @@ class Band {
     this.window = window;
     this.yw = roundUp(to[0], 4);
     // The last four results of a row load up to eight elements from their place.
-    this.xw = this.yw * stride + kernel[0] + 8;
-    const fit = Math.floor((tileElements / this.xw - kernel[1]) / stride) + 1;
+    this.xw = this.yw * stride[0] + kernel[0] + 8;
+    const fit = Math.floor((tileElements / this.xw - kernel[1]) / stride[1]) + 1;
     this.rows = Math.max(1, Math.min(to[1], fit, Math.floor(tileElements / this.yw)));
     tileMemory().floats(places.first, tileElements).fill(0);
   }
@@ -57,19 +57,20 @@ class Band {
     const { floats } = tileMemory();
     const { from, kernel, stride, padding, spread } = this.window;
     const [width, height] = from;
-    const rows = (n - 1) * stride + kernel[1];
+    const rows = (n - 1) * stride[1] + kernel[1];
     for (let r = 0; r < rows; r++) {
-      const place = first * stride + r - padding[1];
+      const place = first * stride[1] + r - padding[1];
       const row = floats(places.first + 4 * r * this.xw, this.xw);
-      const source = place / spread;
+      const source = place / spread[1];
       if (source < 0 || source >= height || !Number.isInteger(source)) {
         row.fill(0);
         continue;
       }
       const start = at + source * width;
-      if (spread === 1) row.set(values.subarray(start, start + width), padding[0]);
+      if (spread[0] === 1) row.set(values.subarray(start, start + width), padding[0]);
       else
-        for (let i = 0; i < width; i++) row[padding[0] + i * spread] = values[start + i] as number;
+        for (let i = 0; i < width; i++)
+          row[padding[0] + i * spread[0]] = values[start + i] as number;
     }
   }
 
@@ -102,7 +103,7 @@ class Band {
   }
 }
 
-const areaOf = ([w, h]: readonly [number, number]): number => w * h;
+const areaOf = ([w, h]: Across): number => w * h;
 
 /** target's planes = the sums over the group of planes of `source` under `taps(out channel, position in the group)`. */
 function convolve(
@@ -133,7 +134,7 @@ function convolve(
           band.load(source, plane, first, n);
           planes.plane_forward(
             ...([places.first, places.third, places.second, band.yw, n, band.xw, kw, kh] as const),
-            window.stride,
+            ...window.stride,
           );
         }
         band.results(target, (m * images + image) * areaOf(window.to), first, n, "out");
@@ -142,7 +143,7 @@ function convolve(
 }
 
 function forwardWindow({ from, to, kernel, stride, padding }: GroupedConvolution): Window {
-  return { from, to, kernel, stride, padding, spread: 1 };
+  return { from, to, kernel, stride, padding, spread: [1, 1] };
 }
 
 /** y = x0 convolved with w0 [kw, kh, in / groups, out], plus w1 [out] where it is there; x is read under `x`. */
@@ -181,7 +182,7 @@ export function groupedInput(operands: Operands, g: GroupedConvolution): void {
       from: g.to,
       to: g.from,
       kernel: g.kernel,
-      stride: 1,
+      stride: [1, 1],
       padding: [g.kernel[0] - 1 - g.padding[0], g.kernel[1] - 1 - g.padding[1]],
       spread: g.stride,
     },
@@ -215,7 +216,7 @@ export function groupedWeights(operands: Operands, x: string, g: GroupedConvolut
           planes.plane_weights(
             ...([places.first, places.second, places.third, band.yw, n, band.xw] as const),
             ...g.kernel,
-            g.stride,
+            ...g.stride,
           );
         });
       dw.set(sums, (m * inside + position) * area);
@@ -234,9 +235,8 @@ export function groupedWeights(operands: Operands, x: string, g: GroupedConvolut
 export function groupedFits({ from, to, kernel, stride, padding }: GroupedConvolution): boolean {
   const widest = Math.max(from[0], to[0]) + 12;
   return (
-    (stride === 1 || stride === 2) &&
     padding[0] < kernel[0] &&
     padding[1] < kernel[1] &&
-    (widest * stride + kernel[0] + 8) * kernel[1] <= tileElements
+    (widest * stride[0] + kernel[0] + 8) * kernel[1] <= tileElements
   );
 }

@@ -133,14 +133,34 @@ export class GraphBuilder {
     return this.add(name, { kind: "concat" }, parts, [n, channels, ...rest]);
   }
 
-  upsample(name: string, x: Value, scale: number): Value {
+  /** Its output is as large as the smallest plane that the window has a place for each element in. */
+  convTranspose(
+    name: string,
+    x: Value,
+    out: number,
+    window: Window,
+    options: { bias?: boolean } = {},
+  ): Value {
     const [n = 0, c = 0, h = 0, w = 0] = x.dims;
+    const { bias = false } = options;
+    const { kernel, stride, padding } = window;
+    const extent = (size: number, i: 0 | 1): number =>
+      (size - 1) * stride[i] + kernel[i] - 2 * padding[i];
     return this.add(
       name,
-      { kind: "upsample", scale, mode: "nearest" },
+      { kind: "convTranspose2d", bias, ...window },
       [x],
-      [n, c, h * scale, w * scale],
+      [n, out, extent(h, 0), extent(w, 1)],
+      [
+        { name: `${name}.weight`, dims: [c, out, ...kernel] },
+        ...(bias ? [{ name: `${name}.bias`, dims: [out] }] : []),
+      ],
     );
+  }
+
+  upsample(name: string, x: Value, scale: number, mode: "nearest" | "bilinear" = "nearest"): Value {
+    const [n = 0, c = 0, h = 0, w = 0] = x.dims;
+    return this.add(name, { kind: "upsample", scale, mode }, [x], [n, c, h * scale, w * scale]);
   }
 
   /** Parameters are `name.weight` and `name.bias`. */

@@ -7,6 +7,8 @@ export interface ModelOptions {
   /** Height and width of images. */
   readonly image?: readonly [number, number];
   readonly classes?: number;
+  /** How a U-Net enlarges its planes. */
+  readonly upsampling?: "nearest" | "bilinear" | "transposed";
   /** Tokens of a sequence. */
   readonly tokens?: number;
   readonly vocabulary?: number;

@@ -8,7 +8,7 @@ import { GraphBuilder, type Value } from "./builder.ts";
 import type { ModelOptions } from "./options.ts";
 
 /** Sizes with every default filled in. */
-type Sizes = Required<Omit<ModelOptions, "image" | "classes" | "type">>;
+type Sizes = Required<Omit<ModelOptions, "image" | "classes" | "type" | "upsampling">>;
 
 function sizes(options: ModelOptions, base: Omit<Sizes, "batch">): Sizes {
   const { image: _, classes: __, type: ___, ...own } = options;

@@ -1,4 +1,7 @@
-/** U-Net (Ronneberger, Fischer, Brox, MICCAI 2015) in the form that MONeT measured: batch norm, resized skips. */
+/**
+ * U-Net (Ronneberger, Fischer, Brox, MICCAI 2015) in the form that MONeT measured: batch norm, resized skips. Planes are
+ * enlarged by nearest neighbours unless asked otherwise.
+ */
 import type { TrainingGraph } from "../graph/graph.ts";
 import { GraphBuilder, square, type Value } from "./builder.ts";
 import type { ModelOptions } from "./options.ts";
@@ -6,7 +9,7 @@ import type { ModelOptions } from "./options.ts";
 /** Four levels down and up, 416 x 608 images, per-pixel classes. */
 export function unet(options: ModelOptions): TrainingGraph {
   const b = new GraphBuilder();
-  const { batch, classes = 2, image = [416, 608] } = options;
+  const { batch, classes = 2, image = [416, 608], upsampling = "nearest" } = options;
   const [height, width] = image;
   const levels = [64, 128, 256, 512, 512];
   let x = b.input("image", [batch, 3, height, width]);
@@ -25,7 +28,10 @@ export function unet(options: ModelOptions): TrainingGraph {
   }
   for (let level = 1; level <= 4; level++) {
     const skip = skips[4 - level] as Value;
-    const up = b.upsample(`up${level}.up`, x, 2);
+    const up =
+      upsampling === "transposed"
+        ? b.convTranspose(`up${level}.up`, x, x.dims[1] as number, square(2, 2), { bias: true })
+        : b.upsample(`up${level}.up`, x, 2, upsampling);
     const joined = b.concat(`up${level}.concat`, [skip, up]);
     const channels = joined.dims[1] as number;
     const out = level === 4 ? 64 : (skip.dims[1] as number) / 2;

@@ -16,6 +16,8 @@ export interface Layout {
   readonly consumers: readonly Int32Array[];
   /** Largest auxiliary tensor of an operator, 0 when no choice makes one. */
   readonly auxiliary: Float64Array;
+  /** 1 for operators that need not run: nobody reads their output, forward or backward (see fuse.ts). */
+  readonly idle: Uint8Array;
 }
 
 /** The layout of a problem; O(operators + edges). */
@@ -47,5 +49,9 @@ export function layoutOf(problem: Problem): Layout {
   const auxiliary = Float64Array.from(operators, (op) =>
     op.forward.reduce((most, choice) => Math.max(most, choice.auxiliary ?? 0), 0),
   );
-  return { count: n, base, gradients, fresh, inputs, consumers, auxiliary };
+  const needed = new Set(operators.flatMap((op) => op.backward.flatMap((choice) => choice.needs)));
+  const idle = Uint8Array.from(consumers, (list, j) =>
+    Number(list.length === 0 && j < n - 1 && !needed.has(j) && !needed.has(n + j)),
+  );
+  return { count: n, base, gradients, fresh, inputs, consumers, auxiliary, idle };
 }

@@ -3,6 +3,7 @@
  * bound that blocks prove, by turns until the two are close.
  */
 import { BlockBound } from "../blocks/bound.ts";
+import { runCounts } from "../blocks/cuts.ts";
 import { decompose, refine } from "../blocks/decomposition.ts";
 import { planOfBlocks } from "../blocks/plan.ts";
 import { isChain } from "../chain/chain-dp.ts";
@@ -79,13 +80,10 @@ async function bound(
   amount: Amount,
   byPlan: boolean,
 ): Promise<void> {
-  const { problem, layout, budget } = search;
+  const { problem, budget } = search;
   const { plan, time } = search.best();
   if (plan === null || done(search)) return;
-  const preferred = new Uint8Array(layout.count);
-  for (const action of plan)
-    if (action.kind === "forward")
-      preferred[action.operator] = Math.min(2, (preferred[action.operator] as number) + 1);
+  const preferred = runCounts(problem, plan);
   const [coarsest = 64] = amount.steps;
   const cuts = { wanted, most: amount.largest, ...(byPlan && { preferred }) };
   const blocks = decompose(problem, budget / coarsest, cuts);

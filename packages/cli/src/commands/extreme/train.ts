@@ -85,7 +85,6 @@ export async function extremeTrainCommand(
       hint: "add --held-out 1000",
     });
   const progress = session.progress();
-  let begun = false;
   const train = async (signal: AbortSignal, reports: ProgressReports) => {
     progress.update({ phase: "reading", done: 0, total: 0, note: data });
     const dataset = await readDataset(data, {
@@ -104,7 +103,9 @@ export async function extremeTrainCommand(
       `${formatCount(train.labels.rows)} points, ${formatCount(train.labels.cols)} labels, ${formatCount(train.features.cols)} features`,
     );
     session.note(describeOptions(trainer, options));
-    const result = await trainModel(flags.labelTexts === true ? withLabelTexts(dataset) : dataset, {
+    const source = flags.labelTexts === true ? withLabelTexts(dataset) : dataset;
+    const lease = leaseReports(reports, source.train.labels.rows - heldOut, options.batch, out);
+    const result = await trainModel(source, {
       train: options,
       heldOut,
       patience,
@@ -112,11 +113,7 @@ export async function extremeTrainCommand(
       resume,
       signal,
       onProgress: ({ epoch, phase, done, total, last }) => {
-        if (phase === "train") {
-          if (!begun) reports.begun(epoch - 1, (epoch - 1) * total);
-          begun = true;
-          reports.worked(epoch - 1, (epoch - 1) * total + done);
-        }
+        lease.at(epoch, phase === "train" ? done : 0);
         progress.update({
           phase: `epoch ${epoch}/${options.epochs} ${phase}`,
           done,
@@ -124,8 +121,8 @@ export async function extremeTrainCommand(
           ...(last === null ? {} : { note: noteOf(last) }),
         });
       },
-      onSnapshot: (epoch, folder) => reports.saved(epoch, folder),
     });
+    lease.at(result.epochs.length + 1, 0, result.resumedFrom + 1);
     progress.update({ phase: "testing", done: 0, total: 0 });
     return { dataset, options, result };
   };
@@ -152,6 +149,24 @@ export async function extremeTrainCommand(
     });
   else printRun(session, out, result, metrics, trainSeconds);
   return 0;
+}
+
+/** Tells a scheduler's lease of steps and points, and of the snapshot that every epoch ends with. */
+function leaseReports(reports: ProgressReports, points: number, batch: number, out: string) {
+  const steps = Math.ceil(points / batch);
+  // What a run that is resumed had done before is no work of this one.
+  let first: number | null = null;
+  let saved = 0;
+  return {
+    /** `done` batches of an epoch are done, and all of the epochs before it; the run began with `began`, or now. */
+    at(epoch: number, done: number, began = epoch): void {
+      first ??= began;
+      if (saved < epoch - 1) reports.saved((epoch - 1) * steps, out);
+      saved = epoch - 1;
+      const seen = (epoch - first) * points + Math.min(done * batch, points);
+      if (seen > 0) reports.worked((epoch - 1) * steps + done, seen);
+    },
+  };
 }
 
 const cpuSeconds = (epochs: readonly RunEpoch[]): number =>

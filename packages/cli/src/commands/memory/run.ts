@@ -1,6 +1,14 @@
 /** `millrace memory run`: trains under a plan, and beside it keeping everything; predicted against measured. */
-import { formatBytes, formatNumber, formatSeconds } from "@millrace/core";
-import { medianOf, type PlanRun, syntheticBatch, trainUnder } from "@millrace/remat";
+import { join, resolve } from "node:path";
+import { formatBytes, formatNumber, formatSeconds, MillraceError } from "@millrace/core";
+import {
+  CheckpointFolder,
+  medianOf,
+  type PlanRun,
+  type StepCheckpoint,
+  syntheticBatch,
+  trainUnder,
+} from "@millrace/remat";
 import { type ProgressReports, underLease } from "../../cluster/job-lease.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
@@ -11,6 +19,23 @@ interface RunFlags extends TrainingFlags {
   readonly compare?: boolean;
   readonly save?: string;
   readonly export?: string;
+  readonly checkpoint?: string;
+  readonly checkpointEvery?: number;
+  readonly resume?: boolean;
+}
+
+/** The folder of checkpoints that flags name, and what the run goes on from. */
+function checkpointsOf({ checkpoint, resume = false }: RunFlags) {
+  if (checkpoint === undefined) {
+    if (!resume) return { folder: null, from: null };
+    throw new MillraceError("USAGE", "--resume needs a folder to go on from", {
+      hint: "add --checkpoint DIR",
+    });
+  }
+  const folder = new CheckpointFolder(checkpoint);
+  const from = resume ? folder.latest() : null;
+  if (from === null) folder.begin();
+  return { folder, from };
 }
 
 const stepOf = (run: PlanRun): number => medianOf(run.stepSeconds);
@@ -38,11 +63,27 @@ export async function memoryRunCommand(
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as RunFlags;
-  const { steps = 10, compare = true } = flags;
+  const { steps = 10, compare = true, checkpointEvery = 10 } = flags;
+  const { folder, from } = checkpointsOf(flags);
+  if (from !== null && from.step >= steps)
+    throw new MillraceError(
+      "USAGE",
+      `the checkpoint is of step ${from.step}, and --steps is ${steps}`,
+      {
+        hint: "--steps counts from the beginning, over all starts: give more",
+      },
+    );
+  // The same costs give the same plan, and the same plan the same bits.
+  const costs = flags.costs ?? (folder === null ? undefined : join(folder.dir, "costs.json"));
   const train = async (signal: AbortSignal, reports: ProgressReports) => {
-    const prepared = await prepare(session, flags, signal);
+    const prepared = await prepare(
+      session,
+      costs === undefined ? flags : { ...flags, costs },
+      signal,
+    );
     const { graph, optimizer, seed, run } = prepared;
     const progress = session.progress();
+    if (from !== null) session.note(`going on after step ${from.step}`);
     const plans = compare ? [run.plan, run.keepAll.plan] : [run.plan];
     const runs = await trainUnder(
       plans,
@@ -54,6 +95,14 @@ export async function memoryRunCommand(
         steps,
         batch: (step) => syntheticBatch(graph, seed, step),
         signal,
+        from,
+        ...(folder !== null && {
+          checkpoints: {
+            folder,
+            every: checkpointEvery,
+            onSaved: ({ step, dir }: StepCheckpoint) => reports.saved(step, resolve(dir)),
+          },
+        }),
         onStep: (which, step, loss, seconds) => {
           if (which === 0) reports.worked(step + 1, (step + 1) * graph.batch);
           progress.update({
@@ -68,7 +117,7 @@ export async function memoryRunCommand(
         if (index !== 0) return;
         if (flags.save !== undefined) await model.save(flags.save);
         if (flags.export !== undefined)
-          await model.process.call("exportGguf", { path: flags.export, type: "f16" });
+          await model.process.call("export", { path: flags.export, type: "f16" });
       },
     );
     progress.end();
@@ -83,6 +132,7 @@ export async function memoryRunCommand(
         machine: run.table.machine,
         threads: run.table.threads,
         budgetBytes: run.budgetBytes,
+        resumedFrom: from?.step ?? null,
         fixedBytes: run.problem.fixed,
         plan: {
           actions: run.plan.length,
@@ -149,6 +199,6 @@ function print(session: Session, { graph, run }: Prepared, planned: PlanRun, kep
   const [first = Number.NaN] = planned.losses;
   const last = planned.losses.at(-1) ?? Number.NaN;
   session.note(
-    `loss ${formatNumber(first)} at step 1, ${formatNumber(last)} at step ${planned.losses.length}`,
+    `loss ${formatNumber(first)} at first, ${formatNumber(last)} after ${planned.losses.length} steps`,
   );
 }

@@ -1,7 +1,8 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { LeaseServer } from "@millrace/core/node";
+import { afterAll, expect, test, vi } from "vitest";
 import { millrace } from "../../testing.conformance.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "memory-cli-"));
@@ -27,6 +28,49 @@ test("run trains under a plan beside keeping everything, and keeps to the predic
   expect(JSON.parse(readFileSync(costs, "utf8"))).toMatchObject({
     schema: "millrace.memory-costs/1",
   });
+});
+
+test("a run that a scheduler stops has a checkpoint acknowledged, and goes on bit for bit", async () => {
+  const [socket, dir, costs] = ["lease", "checkpoints", "shared.json"].map((n) => join(folder, n));
+  const flags = (steps: number): string[] => [
+    ...["memory", "run", "--model", "gpt-small", ...small, "--no-compare", "--json"],
+    ...["--layers", "1", "--budget", "100%", "--dropout", "0.1"],
+    ...["--steps", String(steps), "--costs", costs!],
+  ];
+  const checkpoints: { step: number; dir: string }[] = [];
+  const server = await LeaseServer.listen({
+    socket: socket!,
+    admit: (token) => (token === "secret" ? { job: "job", uid: null } : null),
+    report: () => {},
+    checkpointed: async (_job, step, where) => {
+      checkpoints.push({ step, dir: where });
+      server.askToStop("job", "somebody else's turn");
+    },
+  });
+  await using _ = server;
+  server.grant("job", { cpus: 1, hostBytes: 1e9, cacheBytes: 0, gpus: [] });
+  vi.stubEnv("MILLRACE_LEASE", socket);
+  vi.stubEnv("MILLRACE_LEASE_TOKEN", "secret");
+  const stopped = await millrace(...flags(2000), "--checkpoint", dir!, "--checkpoint-every", "2");
+  vi.unstubAllEnvs();
+  expect(stopped.exit).toBe(130);
+  const first = JSON.parse(stopped.out);
+  expect(first).toMatchObject({ interrupted: true, resumedFrom: null });
+  const last = checkpoints.at(-1)!;
+  expect(checkpoints[0]!.step).toBe(2);
+  expect(last.step).toBe(first.planned.losses.length);
+  expect(existsSync(join(last.dir, "state.json"))).toBe(true);
+
+  const again = await millrace(...flags(last.step + 5), "--checkpoint", dir!);
+  expect(again.exit).toBe(4);
+  expect(again.err).toMatch(/holds a checkpoint of step \d+ of another run/);
+  const steps = last.step + 5;
+  const resumed = JSON.parse(
+    (await millrace(...flags(steps), "--checkpoint", dir!, "--resume")).out,
+  );
+  expect(resumed.resumedFrom).toBe(last.step);
+  const straight = JSON.parse((await millrace(...flags(steps))).out);
+  expect([...first.planned.losses, ...resumed.planned.losses]).toEqual(straight.planned.losses);
 });
 
 test("verify proves memory and gradients", async () => {

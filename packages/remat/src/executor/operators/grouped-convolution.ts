@@ -21,15 +21,14 @@ function sizes(op: OperatorShape): GroupedConvolution {
     outChannels,
     groups,
     kernel: [kernel[1], kernel[0]],
-    stride: stride[0],
+    stride: [stride[1], stride[0]],
     padding: [padding[1], padding[0]],
   };
 }
 
-/** Strides of 1 or 2, alike in both directions, on planes whose rows fit a tile. */
+/** Planes whose rows fit a tile. */
 export function groupedSupported(op: OperatorShape): boolean {
-  const { stride } = op.operation as OperationOf<"conv2d">;
-  return stride[0] === stride[1] && groupedFits(sizes(op));
+  return groupedFits(sizes(op));
 }
 
 const source = (op: OperatorShape): string => (op.inputs.length > 0 ? "x0" : "r0");

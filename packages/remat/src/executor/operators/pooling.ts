@@ -15,6 +15,7 @@ import {
   transposed,
   windowedExtents,
 } from "@millrace/ggml";
+import { enlarge, enlargeBackward } from "../../kernels/enlarge.ts";
 import { poolBackward, poolForward } from "../../kernels/host.ts";
 import type { KernelBuilder } from "../kernel.ts";
 import {
@@ -166,11 +167,6 @@ function eachPart(op: OperatorShape, body: (position: number, start: number) => 
   });
 }
 
-/** Nearest neighbours: each element becomes a square of its copies. */
-export function upsampleSupported(op: OperatorShape): boolean {
-  return (op.operation as OperationOf<"upsample">).mode === "nearest";
-}
-
 /** The elements of [W, H, …] and of its enlargement, one a group: [1, W, 1, rest] and [scale, W, scale, rest]. */
 function squares(k: KernelBuilder, op: OperatorShape, small: Tensor, large: Tensor) {
   const { scale: factor } = op.operation as OperationOf<"upsample">;
@@ -181,10 +177,26 @@ function squares(k: KernelBuilder, op: OperatorShape, small: Tensor, large: Tens
   ] as const;
 }
 
+const bilinear = (op: OperatorShape): boolean =>
+  (op.operation as OperationOf<"upsample">).mode === "bilinear";
+const nearest = (op: OperatorShape): boolean => !bilinear(op);
+
+function enlargement(op: OperatorShape) {
+  const { scale: factor } = op.operation as OperationOf<"upsample">;
+  const [w = 1, h = 1] = from(op);
+  return [[w, h], factor] as const;
+}
+
 export const upsampling: OperatorKind = {
   forward: [
     {
+      name: "bilinear",
+      fits: bilinear,
+      code: { host: (operands, op) => enlarge(operands, ...enlargement(op)) },
+    },
+    {
       name: "copy",
+      fits: nearest,
       code: {
         native: (op) => (k) => {
           const [x, y] = squares(k, op, k.operand("x0"), k.operand("y"));
@@ -194,11 +206,20 @@ export const upsampling: OperatorKind = {
     },
   ],
   backward: [
-    whole("copy", [], {
-      native: (op) => (k) => {
-        const [dx, dy] = squares(k, op, k.operand("dx0"), k.operand("dy"));
-        k.into("dx0", repeatBack(k.arena, dy, dx));
-      },
-    }),
+    {
+      ...whole("bilinear", [], {
+        host: (operands, op) => enlargeBackward(operands, ...enlargement(op)),
+      }),
+      fits: bilinear,
+    },
+    {
+      ...whole("copy", [], {
+        native: (op) => (k) => {
+          const [dx, dy] = squares(k, op, k.operand("dx0"), k.operand("dy"));
+          k.into("dx0", repeatBack(k.arena, dy, dx));
+        },
+      }),
+      fits: nearest,
+    },
   ],
 };

@@ -13,7 +13,6 @@ import {
   globalAveragePool,
   maxPool,
   poolSupported,
-  upsampleSupported,
   upsampling,
 } from "./pooling.ts";
 import { attention, rotary } from "./transformer.ts";
@@ -48,7 +47,6 @@ const limits: Partial<Record<Operation["kind"], (op: OperatorShape) => boolean>>
   convTranspose2d: transposedSupported,
   maxPool: poolSupported,
   averagePool: poolSupported,
-  upsample: upsampleSupported,
   add: (op) => op.inputs.length === 2,
 };
 

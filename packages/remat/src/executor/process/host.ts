@@ -7,6 +7,7 @@ import type { BatchStream } from "../batch.ts";
 import { loadCheckpoint, saveCheckpoint } from "../checkpoint.ts";
 import { TrainingExecutor } from "../executor.ts";
 import { exportGguf } from "../export-gguf.ts";
+import { exportSafetensors } from "../export-safetensors.ts";
 import { initialise } from "../initial.ts";
 import { measure } from "../measure.ts";
 import type { Machine } from "../runnable.ts";
@@ -101,8 +102,11 @@ export class TrainerHost {
       loadCheckpoint(this.#loaded(), dir);
       return { step: this.#loaded().step };
     },
-    exportGguf: ({ path, type }) => {
-      const { bytes } = exportGguf(this.#loaded(), path, { type });
+    export: ({ path, type }) => {
+      const executor = this.#loaded();
+      const { bytes } = path.endsWith(".safetensors")
+        ? exportSafetensors(executor, path)
+        : exportGguf(executor, path, { type });
       return { path, bytes };
     },
   };

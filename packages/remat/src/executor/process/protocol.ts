@@ -48,7 +48,8 @@ export interface Calls {
   proveGradients: [undefined, GradientProof];
   save: [{ readonly dir: string }, undefined];
   restore: [{ readonly dir: string }, { readonly step: number }];
-  exportGguf: [
+  /** As GGUF (a decoder), or as safetensors where the path ends so. */
+  export: [
     { readonly path: string; readonly type: "f32" | "f16" },
     { readonly path: string; readonly bytes: number },
   ];
