@@ -96,6 +96,12 @@ export interface Tenant {
   readonly weight: number;
 }
 
+/**
+ * How jobs may spread over servers: `any` parts, `even` ones (engines that give every node of a job the same), or `none`:
+ * a job is on one server.
+ */
+export type Spanning = "any" | "even" | "none";
+
 /** All that a decision is made from. */
 export interface ClusterState {
   readonly now: number;
@@ -104,6 +110,8 @@ export interface ClusterState {
   readonly jobs: readonly JobState[];
   /** Tenants with terms of their own; a name that is not here has weight 1, no quota of its own, no limit. */
   readonly tenants: readonly Tenant[];
+  /** Default `any`. */
+  readonly spanning?: Spanning;
 }
 
 /** What a job gets until the next plan. */

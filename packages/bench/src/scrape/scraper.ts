@@ -1,6 +1,7 @@
 /** Reads /metrics of a server at even times of the run's clock. Whatever goes wrong is one remark, never the run's failure. */
 import http from "node:http";
 import https from "node:https";
+import { TimeLimit } from "@millrace/core/node";
 import type { Endpoint, ScrapeSpec, ServerSamples } from "../contracts.ts";
 import { type Target, targetOf } from "../transport/target.ts";
 import { dialectNames, readServer, type ServerQuantity, serverQuantities } from "./dialects.ts";
@@ -117,11 +118,12 @@ export class ServerScraper {
       "content-type": __,
       ...headers
     } = target.options.headers as Record<string, string>;
-    return new Promise((resolve, reject) => {
+    const limit = new TimeLimit(TIMEOUT_MS, ending.signal);
+    const answer = new Promise<string>((resolve, reject) => {
       const request = (target.secure ? https : http).request({
         ...target.options,
         ...{ path, method: "GET", headers: { ...headers, accept: "text/plain" } },
-        signal: AbortSignal.any([ending.signal, AbortSignal.timeout(TIMEOUT_MS)]),
+        signal: limit.signal,
       });
       const refuse = (error: Error): void =>
         reject(
@@ -146,6 +148,7 @@ export class ServerScraper {
       });
       request.end();
     });
+    return answer.finally(() => limit[Symbol.dispose]());
   }
 
   private remark(): string | null {

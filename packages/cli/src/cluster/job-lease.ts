@@ -18,18 +18,26 @@ export async function underLease<T>(
   signal: AbortSignal,
   work: (signal: AbortSignal, reports: ProgressReports) => Promise<T>,
 ): Promise<T> {
-  if (process.env["MILLRACE_LEASE"] === undefined)
-    return await work(signal, { worked: () => {}, saved: () => {} });
+  if (process.env["MILLRACE_LEASE"] === undefined) return await work(signal, toNobody);
   const { openLease } = await import("@millrace/core/node");
   await using lease = await openLease();
-  if (lease === null) return await work(signal, { worked: () => {}, saved: () => {} });
+  if (lease === null) return await work(signal, toNobody);
   const stop = new AbortController();
   const asked = (): void =>
     stop.abort(new MillraceError("INTERRUPTED", `the scheduler said: ${lease.stop.reason}`));
   if (lease.stop.aborted) asked();
   else lease.stop.addEventListener("abort", asked);
-  return await work(AbortSignal.any([signal, stop.signal]), reportsTo(lease));
+  const either = (): void => stop.abort(signal.reason);
+  if (signal.aborted) either();
+  else signal.addEventListener("abort", either, { once: true });
+  try {
+    return await work(stop.signal, reportsTo(lease));
+  } finally {
+    signal.removeEventListener("abort", either);
+  }
 }
+
+const toNobody: ProgressReports = { worked: () => {}, saved: () => {} };
 
 function reportsTo(lease: JobLease): ProgressReports {
   let at = performance.now();

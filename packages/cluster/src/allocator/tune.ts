@@ -110,6 +110,7 @@ function reclaimTargets(ledger: Ledger, job: JobState): readonly Part[] {
   if (job.gpus > 1)
     for (let s = ledger.first; s < ledger.servers; s++)
       if ((ledger.gpus[s] as number) >= job.gpus) return [{ server: s, gpus: job.gpus }];
+  if (ledger.spanning === "none") return [];
   const parts: Part[] = [];
   let missing = job.gpus;
   for (const server of byFreeGpus(ledger)) {

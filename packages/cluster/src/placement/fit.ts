@@ -1,6 +1,7 @@
 /** Where a job can go: consolidating best fit, or the first GPUs in index order (Synergy §4.3). */
 import type { JobState } from "../contracts.ts";
 import type { Choice } from "../profile/options.ts";
+import { evenParts } from "./even.ts";
 import type { Ledger, Part } from "./ledger.ts";
 
 /** `consolidate`: one server where possible, fewest free GPUs first; `none`: by index, spanning as it comes. */
@@ -14,6 +15,13 @@ export function findPlace(
   mode: PlacementMode,
 ): readonly Part[] | null {
   if (ledger.freeGpus < job.gpus) return null;
+  if (ledger.spanning !== "any") {
+    const one = oneServer(ledger, job, choice);
+    if (one !== null || ledger.spanning === "none") return one;
+    const room = (server: number, gpus: number) =>
+      (ledger.gpus[server] as number) >= gpus && ledger.fits(server, job, choice, gpus);
+    return evenParts(job.gpus, byFreeGpus(ledger), room);
+  }
   if (mode === "none") return spread(ledger, job, choice, null);
   return oneServer(ledger, job, choice) ?? spread(ledger, job, choice, byFreeGpus(ledger));
 }

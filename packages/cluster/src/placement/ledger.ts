@@ -2,7 +2,7 @@
  * What is free on each server while a plan is made. Counts only; which GPUs a job gets is settled at the end
  * (placement/gpus.ts). Jobs of one data set on one server are charged for its cache once: the largest of their grants.
  */
-import type { ClusterState, JobState } from "../contracts.ts";
+import type { ClusterState, JobState, Spanning } from "../contracts.ts";
 import type { Choice } from "../profile/options.ts";
 
 /** A job's GPUs on one server. */
@@ -24,6 +24,7 @@ const slack = 1e-6;
 /** Free resources by server, and the drafts on each in the order of placement. */
 export class Ledger {
   readonly servers: number;
+  readonly spanning: Spanning;
   readonly gpus: Int32Array;
   readonly cpus: Float64Array;
   readonly hostBytes: Float64Array;
@@ -36,6 +37,7 @@ export class Ledger {
   constructor(state: ClusterState) {
     const n = state.servers.length;
     this.servers = n;
+    this.spanning = state.spanning ?? "any";
     this.gpus = new Int32Array(n);
     this.cpus = new Float64Array(n);
     this.hostBytes = new Float64Array(n);

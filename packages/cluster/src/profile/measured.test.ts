@@ -87,6 +87,7 @@ describe("refinement", () => {
     return {
       cpus,
       gpus: 1,
+      hostBytes: 20e9,
       wallSeconds: 100,
       cpuSeconds: samples / perCore,
       samples,
@@ -108,8 +109,13 @@ describe("refinement", () => {
   test.each([
     [
       "samples out of thin air",
-      { ...honest(6), samples: 3 * honest(6).samples },
+      { ...honest(6), samples: 3 * honest(6).samples, cpuSeconds: 200 },
       "compute-changed",
+    ],
+    [
+      "samples out of thin air on busy cores",
+      { ...honest(6), samples: 3 * honest(6).samples },
+      "cpu-per-sample-changed",
     ],
     [
       "samples and compute made up alike",

@@ -25,6 +25,7 @@ function honest(cpus: number, perCore: number, most: number): Observation {
   return {
     cpus,
     gpus: 1,
+    hostBytes: 20e9,
     wallSeconds: 300,
     cpuSeconds: (rate / perCore) * 300,
     samples: rate * 300,
@@ -70,6 +71,7 @@ test("whatever is reported, rates stay within four times of what was measured", 
         online = learn(online, {
           cpus,
           gpus: 1,
+          hostBytes: 20e9,
           wallSeconds,
           cpuSeconds: rng.next() * cpus * wallSeconds,
           samples: 10 ** (rng.next() * 8),

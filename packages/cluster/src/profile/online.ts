@@ -22,7 +22,7 @@ const furthest = 4;
 /** Grants remembered. */
 const remembered = 8;
 /** Doubts in a row after which a job gets its share and no more. */
-const patience = 5;
+export const patience = 5;
 /** Changes of the curve below this are noise, not worth new choices. */
 const noticeable = 0.02;
 
@@ -34,9 +34,13 @@ export function onlineProfile(measured: SpeedProfile): OnlineProfile {
  * The profile after a stretch of running. The same object when nothing that matters changed. Too short a stretch says
  * nothing and is no reason for doubt.
  */
-export function learn(online: OnlineProfile, observation: Observation): OnlineProfile {
+export function learn(
+  online: OnlineProfile,
+  observation: Observation,
+  leastSeconds?: number,
+): OnlineProfile {
   const { measured, believed, seen, doubts } = online;
-  const reason = doubt(observation, seen);
+  const reason = doubt(observation, seen, leastSeconds);
   if (reason === "too-short") return online;
   if (reason !== null)
     return { ...online, doubts: { ...doubts, [reason]: (doubts[reason] ?? 0) + 1 } };

@@ -3,13 +3,15 @@
  * believed: against the clock and the CPU time that the scheduler itself measures, against each other, and against what
  * CPUs can bring at all. Who cannot be shown to use its CPUs gets none above its share.
  */
-import type { SpeedProfile } from "./speed-profile.ts";
+import { rateAt, type SpeedProfile } from "./speed-profile.ts";
 
 /** A stretch of running with one grant, as the scheduler saw it and as the job reports it. */
 export interface Observation {
   /** Granted cores of the whole job. */
   readonly cpus: number;
   readonly gpus: number;
+  /** Granted host memory of the whole job. */
+  readonly hostBytes: number;
   /** Wall seconds, and CPU seconds of the job's processes, by the scheduler's own measure. */
   readonly wallSeconds: number;
   readonly cpuSeconds: number;
@@ -43,15 +45,24 @@ const terms = {
   step: 0.25,
 } as const;
 
-/** Null when the observation is plausible beside earlier ones of the same job. */
-export function doubt(seen: Observation, earlier: readonly Observation[]): Doubt | null {
+/** Null when the observation is plausible beside earlier ones of the same job. Shorter than `leastSeconds` says nothing. */
+export function doubt(
+  seen: Observation,
+  earlier: readonly Observation[],
+  leastSeconds: number = terms.leastSeconds,
+): Doubt | null {
   const { wallSeconds, cpuSeconds, samples, computeSeconds, waitSeconds, cpus } = seen;
-  if (!(wallSeconds >= terms.leastSeconds) || !(samples > 0)) return "too-short";
+  if (!(wallSeconds >= leastSeconds) || !(samples > 0)) return "too-short";
   const told = computeSeconds + waitSeconds;
   if (!(Math.abs(told - wallSeconds) <= terms.time * wallSeconds)) return "time-does-not-add-up";
   if (cpuSeconds > cpus * wallSeconds * (1 + terms.time)) return "more-cpu-than-granted";
   for (const before of earlier) {
-    if (differs(computeSeconds / samples, before.computeSeconds / before.samples, terms.compute))
+    // On busy cores the CPU time is the proof: a trainer that computes on them computes faster with more.
+    const proven = usesItsCpus(seen) && usesItsCpus(before);
+    if (
+      !proven &&
+      differs(computeSeconds / samples, before.computeSeconds / before.samples, terms.compute)
+    )
       return "compute-changed";
     // Made-up samples show here: the CPU time was measured, not told.
     if (differs(cpuSeconds / samples, before.cpuSeconds / before.samples, terms.cpu))
@@ -78,8 +89,9 @@ export function refineProfile(profile: SpeedProfile, seen: readonly Observation[
   for (const observation of seen) {
     const cpus = observation.cpus / observation.gpus;
     const row = nearestRow(profile.cpus, cpus);
-    const column = profile.hostBytes.length - 1;
-    const believed = rate[row]?.[column] ?? 0;
+    // What less memory costs is not held against the cores.
+    const bytes = observation.hostBytes / observation.gpus;
+    const believed = rateAt({ ...profile, rate }, profile.cpus[row] as number, bytes);
     if (!(believed > 0)) continue;
     const observed =
       (observation.samples / observation.wallSeconds / observation.gpus) *

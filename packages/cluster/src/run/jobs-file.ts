@@ -33,6 +33,8 @@ const clusterSchema = z.strictObject({
   round: secondsField.default(60),
   /** events: also when a job arrives or ends or a server changes. */
   decisions: z.enum(["rounds", "events"]).default("events"),
+  /** Profiles learn from stretches of running that are so long; 0: they stay as they are. */
+  learn: secondsField.default(60),
   starvation: secondsField.default(4 * 3600),
   tenants: z.array(tenantSchema).default([]),
   /** Local: parts of this machine; without them the whole machine is one server. */
@@ -42,6 +44,8 @@ const clusterSchema = z.strictObject({
   partition: z.string().min(1).optional(),
   /** Kubernetes. */
   namespace: z.string().min(1).optional(),
+  /** Kubernetes: pods of a node that does not answer are given up after this. */
+  lostAfter: secondsField.default(30),
 });
 
 const jobSchema = z.strictObject({
@@ -67,6 +71,8 @@ const jobSchema = z.strictObject({
   /** From asking it to stop until it is killed, both through its lease and by signal. */
   grace: secondsField.default(30),
   restartCost: secondsField.default(30),
+  /** Speed over several servers, of that on one. */
+  spanFactor: z.number().positive().max(1).default(0.9),
   retries: z.int().nonnegative().default(2),
   dataset: z.string().min(1).optional(),
 });

@@ -12,16 +12,23 @@ import {
   writeSync,
 } from "node:fs";
 import { MillraceError } from "@millrace/core";
+import type { Doubt, Observation } from "../profile/refine.ts";
 import type { GrantedSlice, Outcome, RunnerJob } from "../runners/runner.ts";
 import type { JobEntry } from "./jobs-file.ts";
 
 /** How a job's story ended. */
 export type Verdict = "done" | "failed" | "cancelled" | "rejected";
 
+/** How a job's story ended, where the event ends it: on one line, so that no crash comes between the two. */
+interface WithVerdict {
+  readonly verdict: Verdict | null;
+  readonly reason: string;
+}
+
 /** What a line may say; `at` is Unix time in seconds. */
 export type JournalEvent = { readonly at: number } & (
   | { readonly kind: "opened"; readonly fence: number; readonly pid: number; readonly on: string }
-  | { readonly kind: "arrived"; readonly entry: JobEntry; readonly job: RunnerJob }
+  | ({ readonly kind: "arrived"; readonly entry: JobEntry; readonly job: RunnerJob } & WithVerdict)
   | {
       readonly kind: "ordered";
       readonly id: string;
@@ -43,6 +50,13 @@ export type JournalEvent = { readonly at: number } & (
       readonly step: number;
       readonly samples: number;
     }
+  /** A stretch of a job's running, and why it is not believed; null when it is. */
+  | {
+      readonly kind: "observed";
+      readonly id: string;
+      readonly observation: Observation;
+      readonly doubt: Doubt | null;
+    }
   | {
       readonly kind: "checkpointed";
       readonly id: string;
@@ -50,13 +64,13 @@ export type JournalEvent = { readonly at: number } & (
       readonly dir: string;
       readonly samples: number;
     }
-  | {
+  | ({
       readonly kind: "ended";
       readonly id: string;
       readonly attempt: number;
       readonly outcome: Outcome;
       readonly as: "complete" | "stopped" | "failure" | "lost";
-    }
+    } & WithVerdict)
   | {
       readonly kind: "finished";
       readonly id: string;

@@ -11,10 +11,12 @@ import { opt } from "../allocator/opt/opt.ts";
 import { allocators, type SyncAllocatorName } from "../allocator/registry.ts";
 import type { PolicyName } from "../policy/policy.ts";
 import type { Runner, RunnerJob } from "../runners/runner.ts";
+import type { CurveOfModel } from "./beliefs.ts";
 import { type ControlReply, type ControlRequest, serveControl } from "./control.ts";
-import type { JobEntry, JobsFile } from "./jobs-file.ts";
+import type { JobsFile } from "./jobs-file.ts";
 import { Journal, type JournalEvent, readJournal } from "./journal.ts";
-import { type CurveOfModel, type Desired, Planner } from "./planning.ts";
+import type { Arrival } from "./parts.ts";
+import { type Desired, Planner } from "./planning.ts";
 import { RunState } from "./run-state.ts";
 import { Scheduler } from "./scheduler.ts";
 import { type ClusterStatus, statusOf } from "./snapshot.ts";
@@ -100,13 +102,14 @@ export async function runCluster(options: RunOptions): Promise<RunOutcome> {
       return job === null || !state.jobs.has(job) ? null : { job, uid: users(job) };
     },
     peer: peerOf,
-    report: (job, { step, samples }) => scheduler?.reported(job, step, samples),
+    report: (job, { step, ...report }) => scheduler?.reported(job, step, report),
     checkpointed: async (job, step, dir) => {
       if (scheduler === null) throw new MillraceError("LEASE_REFUSED", "the scheduler ends");
       scheduler.checkpointed(job, step, dir);
     },
   });
   const began = state.startedAt ?? now();
+  const learnSeconds = terms?.learn ?? 0;
   const planner = new Planner({
     models: options.models,
     policy: (terms?.policy ?? "fifo") as PolicyName,
@@ -118,6 +121,7 @@ export async function runCluster(options: RunOptions): Promise<RunOutcome> {
     starvationSeconds: terms?.starvation ?? 4 * 3600,
     spans: runner.spans,
     resizes: runner.resizes,
+    learnSeconds,
   });
   scheduler = new Scheduler({
     runner,
@@ -129,6 +133,7 @@ export async function runCluster(options: RunOptions): Promise<RunOutcome> {
     arrivals: file === null ? [] : arrivalsOf(file, files, tokens, began),
     roundSeconds: terms?.round ?? 60,
     decisions: terms?.decisions ?? "events",
+    learnSeconds,
     note,
     ...(options.onStatus === undefined ? {} : { onStatus: options.onStatus }),
     ...(options.onPlan === undefined ? {} : { onPlan: options.onPlan }),
@@ -181,7 +186,7 @@ function arrivalsOf(
   files: ReturnType<typeof runFiles>,
   tokens: Tokens,
   began: number,
-): { readonly at: number; readonly entry: JobEntry; readonly job: RunnerJob }[] {
+): Arrival[] {
   const userOf = submittersOf(path);
   const base = dirname(resolve(path));
   const seen = new Set<string>();

@@ -9,25 +9,22 @@ import type {
   Slice,
 } from "../contracts.ts";
 import { decideLater } from "../decide.ts";
+import { fitsEvenly } from "../placement/even.ts";
 import { planProblem } from "../plan-check.ts";
 import type { PolicyName } from "../policy/policy.ts";
 import { starved } from "../policy/starvation.ts";
-import { type ShareTerms, type SpeedOptions, speedOptions } from "../profile/options.ts";
+import type { ShareTerms } from "../profile/options.ts";
 import { shareTerms } from "../profile/share.ts";
-import { rateAt, type SpeedProfile } from "../profile/speed-profile.ts";
+import { rateAt } from "../profile/speed-profile.ts";
 import type { GrantedSlice } from "../runners/runner.ts";
+import { Beliefs, type CurveOfModel } from "./beliefs.ts";
 import type { JobEntry } from "./jobs-file.ts";
 import type { JobRecord } from "./run-state.ts";
 
-/** A model's curve, as `modelOfJobProfile` and published profiles give it. */
-export interface CurveOfModel {
-  readonly profile: SpeedProfile;
-  readonly ownBytes?: number;
-  readonly refillSeconds?: number;
-}
-
 /** Seconds of a job that says nothing about its work. */
 const unknownWorkSeconds = 3600;
+/** Speed over several servers where there is none. */
+const leastSpanFactor = 0.01;
 
 /** What the planner needs to know beside the state. */
 export interface PlanningTerms {
@@ -38,6 +35,8 @@ export interface PlanningTerms {
   readonly starvationSeconds: number;
   readonly spans: boolean;
   readonly resizes: boolean;
+  /** Shorter observations say nothing. */
+  readonly learnSeconds: number;
 }
 
 /** What a job shall have; by id. */
@@ -48,12 +47,14 @@ export type Desired = ReadonlyMap<
 
 /** Plans, and keeps what is costly to make anew. */
 export class Planner {
+  /** What is believed of the jobs' speed. */
+  readonly beliefs: Beliefs;
   private readonly terms: PlanningTerms;
-  private readonly options = new Map<string, SpeedOptions>();
   private readonly boosted = new Set<string>();
 
   constructor(terms: PlanningTerms) {
     this.terms = terms;
+    this.beliefs = new Beliefs(terms.models, terms.learnSeconds);
   }
 
   /** Why the job can never run on these servers, or null. */
@@ -64,7 +65,9 @@ export class Planner {
     const most = Math.max(0, ...servers.map((server) => server.gpus));
     if (gpus > total) return `it needs ${gpus} GPUs and the cluster has ${total}`;
     if (!spans && gpus > most)
-      return `it needs ${gpus} GPUs on one server and the largest has ${most}`;
+      return `it needs ${gpus} GPUs on one server and the largest has ${most}; under Slurm jobs may span servers`;
+    if (spans && !fitsEvenly(gpus, servers))
+      return `its ${gpus} GPUs cannot be equal parts of the servers' GPUs; ask for a multiple of what one has`;
     if (model === undefined) return null;
     const curve = models.get(model);
     if (curve === undefined) return `there is no profile of model ${model}`;
@@ -80,7 +83,7 @@ export class Planner {
     now: number,
   ): { readonly total: number; readonly left: number } {
     const { samples, duration } = job.entry;
-    const rate = this.optionsOf(job.entry, shareTerms(servers)).shareRate;
+    const rate = this.beliefs.options(job, shareTerms(servers)).shareRate;
     if (samples !== undefined) {
       const total = samples / rate;
       const done = job.samples > 0 ? job.samples / rate : this.ranSeconds(job, now);
@@ -105,15 +108,13 @@ export class Planner {
       servers,
       jobs: states.map((job) => (this.boosted.has(job.id) ? { ...job, boosted: true } : job)),
       tenants,
+      spanning: spans ? "even" : "none",
     };
     const { plan } = await decideLater(state, policy, allocate);
     const problem = planProblem(state, plan);
     const desired = new Map<string, { slices: readonly GrantedSlice[]; speed: number }>();
-    for (const { job, slices, speed } of plan.assignments) {
-      // An engine that cannot span lets the job wait for a server of its own.
-      if (!spans && slices.length > 1) continue;
+    for (const { job, slices, speed } of plan.assignments)
       desired.set(job, { slices: slices.map((slice) => granted(slice, servers)), speed });
-    }
     return { desired, plan, problem };
   }
 
@@ -136,7 +137,7 @@ export class Planner {
       tenant: entry.tenant,
       arrivedAt: job.arrivedAt,
       gpus: entry.gpus,
-      options: this.optionsOf(entry, share),
+      options: this.beliefs.options(job, share),
       workSeconds: total,
       remainingSeconds: left,
       attainedGpuSeconds: job.attainedGpuSeconds,
@@ -149,7 +150,8 @@ export class Planner {
       refillSeconds: (entry.model && this.terms.models.get(entry.model)?.refillSeconds) || 0,
       warmBytes: held.reduce((sum, slice) => sum + slice.cacheBytes, 0),
       dataset: entry.dataset ?? null,
-      spanFactor: 1,
+      // Where jobs cannot span, room on one server is worth all of a job's speed.
+      spanFactor: this.terms.spans ? entry.spanFactor : leastSpanFactor,
     };
   }
 
@@ -158,17 +160,6 @@ export class Planner {
     return this.terms.resizes && !job.isFixed && job.askedAt === null
       ? job.entry.resize
       : "restart";
-  }
-
-  private optionsOf(entry: JobEntry, share: ShareTerms): SpeedOptions {
-    const key = `${entry.gpus} ${entry.model ?? ""} ${Object.values(share).join(" ")}`;
-    let made = this.options.get(key);
-    if (made === undefined) {
-      const curve = entry.model === undefined ? undefined : this.terms.models.get(entry.model);
-      made = speedOptions(curve?.profile ?? flat(share), entry.gpus, share, curve?.ownBytes);
-      this.options.set(key, made);
-    }
-    return made;
   }
 
   private ranSeconds(job: JobRecord, now: number): number {
@@ -188,11 +179,6 @@ export function mayStop(job: JobRecord): boolean {
     job.slices.length > 0 &&
     job.checkpoint?.attempt === job.attempt
   );
-}
-
-/** Without a profile a job is taken to need its share, and to gain from nothing more. */
-function flat({ cpusPerGpu, hostBytesPerGpu }: ShareTerms): SpeedProfile {
-  return { name: "flat", cpus: [cpusPerGpu], hostBytes: [hostBytesPerGpu], rate: [[1]] };
 }
 
 function granted({ server, ...rest }: Slice, servers: readonly ServerState[]): GrantedSlice {

@@ -1,4 +1,5 @@
 /** What the journal's events add up to: every job with what was ordered for it. Pure: the same events give the same state. */
+import type { Doubt, Observation } from "../profile/refine.ts";
 import type { GrantedSlice, Outcome, RunnerJob } from "../runners/runner.ts";
 import type { JobEntry } from "./jobs-file.ts";
 import type { JournalEvent, Verdict } from "./journal.ts";
@@ -26,6 +27,11 @@ export interface JobRecord {
   } | null;
   step: number;
   samples: number;
+  /** What was observed of its speed, over all starts, oldest first. */
+  readonly observations: Observation[];
+  /** Observations in a row that were not believed, and why the last one was not. */
+  doubts: number;
+  doubt: Doubt | null;
   /** Seconds of work at speed 1 that starts before this one did, for jobs that do not report. */
   workedSeconds: number;
   attainedGpuSeconds: number;
@@ -63,7 +69,9 @@ export class RunState {
       return;
     }
     if (event.kind === "arrived") {
-      this.jobs.set(event.entry.id, newRecord(event.entry, event.job, at));
+      const job = newRecord(event.entry, event.job, at);
+      this.jobs.set(event.entry.id, job);
+      finish(job, event);
       return;
     }
     if (event.kind === "drain") {
@@ -98,6 +106,11 @@ export class RunState {
         job.step = event.step;
         job.samples = event.samples;
         break;
+      case "observed":
+        job.observations.push(event.observation);
+        job.doubt = event.doubt;
+        job.doubts = event.doubt === null ? 0 : job.doubts + 1;
+        break;
       case "checkpointed": {
         const { step, dir, samples } = event;
         job.checkpoint = { attempt: job.attempt, step, dir, samples };
@@ -117,14 +130,13 @@ export class RunState {
         if (event.as === "lost") job.losses++;
         if (event.as === "failure" || event.as === "lost")
           job.notBefore = at + retrySeconds * 2 ** Math.min(8, job.failures + job.losses - 1);
+        finish(job, event);
         break;
       case "cancel":
         job.cancelled = true;
         break;
       case "finished":
-        job.verdict = event.verdict;
-        job.reason = event.reason;
-        job.finishedAt = at;
+        finish(job, event);
         break;
     }
   }
@@ -133,6 +145,16 @@ export class RunState {
   open(): readonly JobRecord[] {
     return [...this.jobs.values()].filter((job) => job.verdict === null);
   }
+}
+
+function finish(
+  job: JobRecord,
+  { at, verdict, reason }: { at: number; verdict: Verdict | null; reason: string },
+): void {
+  if (verdict === null) return;
+  job.verdict = verdict;
+  job.reason = reason;
+  job.finishedAt = at;
 }
 
 /** Counts the time since the start, or the last change of what is granted. */
@@ -158,6 +180,9 @@ function newRecord(entry: JobEntry, job: RunnerJob, arrivedAt: number): JobRecor
     checkpoint: null,
     step: 0,
     samples: 0,
+    observations: [],
+    doubts: 0,
+    doubt: null,
     workedSeconds: 0,
     attainedGpuSeconds: 0,
     lastRanAt: null,

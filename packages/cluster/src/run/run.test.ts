@@ -270,6 +270,24 @@ test("a torn last line of the journal never counted; a damaged one stops the sch
   });
 });
 
+test("a crash right behind the end of a start finds the job's story ended as well", async () => {
+  const jobs = [
+    { id: "good", command: mark("good", "exit 0") },
+    { id: "bad", command: mark("bad", "exit 7"), retries: 0 },
+    { id: "never", command: ["true"], gpus: 3 },
+  ];
+  await run(jobs);
+  const { journal } = runFiles(folder());
+  const lines = readFileSync(journal, "utf8").trimEnd().split("\n");
+  const last = events().findLastIndex(({ kind }) => kind === "ended" || kind === "arrived");
+  writeFileSync(journal, `${lines.slice(0, last + 1).join("\n")}\n`);
+  const { status } = await run(jobs);
+  expect(verdicts(status)).toEqual({ good: "done", bad: "failed", never: "rejected" });
+  expect([marks("good"), marks("bad")]).toEqual([1, 1]);
+  const first = events().find((event) => event.kind === "ended");
+  expect(first).toMatchObject({ verdict: expect.stringMatching(/done|failed/) });
+});
+
 test("a scheduler that is killed anywhere comes back without losing or doubling a job", async () => {
   const rng = new Rng(`kill ${process.env["MILLRACE_FUZZ_SEED"] ?? 1}`);
   const ids = Array.from({ length: 9 }, (_, i) => `job-${i}`);

@@ -2,6 +2,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { SpeedProfile } from "../profile/speed-profile.ts";
+import { nodeNames } from "../runners/slurm/queue.ts";
 import { SlurmRunner } from "../runners/slurm/slurm-runner.ts";
 import { slurmInstalled, VirtualSlurm } from "../runners/slurm/virtual-slurm.conformance.ts";
 import { jobsFileSchema } from "./jobs-file.ts";
@@ -35,10 +36,11 @@ function queueOf(slurm: VirtualSlurm): ReadonlyMap<string, string> {
       .split("\n")
       .filter((line) => line !== "")
       .map((line) => {
-        const [id = "", node, cpus, memory, tres, comment] = line.split("|").map((w) => w.trim());
+        const [id = "", list, cpus, memory, tres, comment] = line.split("|").map((w) => w.trim());
         const attempt = comment?.split(":")[3];
         const gpus = /gpu:(\d+)/.exec(tres ?? "")?.[1];
-        return [id, `${node} ${cpus} CPUs ${memory} ${gpus} GPUs start ${attempt}`];
+        const nodes = nodeNames(list ?? "").join("+");
+        return [id, `${nodes} ${cpus} CPUs ${memory} ${gpus} GPUs start ${attempt}`];
       }),
   );
 }
@@ -48,10 +50,12 @@ const wantedOf = (status: ClusterStatus): ReadonlyMap<string, string> =>
     status.jobs
       .filter((job) => job.state === "running")
       .map(({ id, slices, attempt }) => {
-        const [slice] = slices;
-        const { server, gpus, cpus, hostBytes } = slice as (typeof slices)[number];
+        // Memory and GPUs are those of each node, cores those of all.
+        const { gpus, hostBytes } = slices[0] as (typeof slices)[number];
+        const nodes = slices.map(({ server }) => server).sort();
+        const cpus = slices.reduce((sum, slice) => sum + slice.cpus, 0);
         const mib = Math.floor(hostBytes / 2 ** 20);
-        return [id, `${server} ${cpus} CPUs ${mib}M ${gpus.length} GPUs start ${attempt}`];
+        return [id, `${nodes.join("+")} ${cpus} CPUs ${mib}M ${gpus.length} GPUs start ${attempt}`];
       }),
   );
 

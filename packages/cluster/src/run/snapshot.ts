@@ -1,5 +1,6 @@
 /** The run as people and programs see it: `millrace.cluster-status/1`. Pure. */
 import type { ServerState } from "../contracts.ts";
+import { patience } from "../profile/online.ts";
 import type { GrantedSlice } from "../runners/runner.ts";
 import type { Verdict } from "./journal.ts";
 import type { JobRecord, RunState } from "./run-state.ts";
@@ -101,6 +102,8 @@ function phaseOf(job: JobRecord): "waiting" | "running" | "stopping" {
 function reasonOf(job: JobRecord): string {
   if (job.verdict !== null) return job.reason;
   if (job.askedAt !== null) return job.askedBecause;
+  if (job.doubts >= patience && job.slices.length > 0)
+    return `its share only: its reports do not add up (${job.doubt})`;
   const last = job.lastOutcome;
   if (job.slices.length > 0 || last === null) return "";
   if (last.kind === "exited") return last.code === 0 ? "" : `exit code ${last.code} last time`;

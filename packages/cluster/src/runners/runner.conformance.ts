@@ -227,6 +227,35 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
       expect(await rig.starts("grows")).toBe(1);
     });
 
+    test("a job over two servers holds its part of both, or is refused where jobs cannot span", async () => {
+      const runner = await begin();
+      const servers = await runner.servers();
+      const slices = servers.slice(0, 2).map(({ name }) => slicesOn(name, [0, 1], 2, 2 * GB));
+      await runner.submit(rig.job("wide", "stays", 4));
+      const order = runner.start({ id: "wide", attempt: 1, slices });
+      if (!runner.spans) {
+        await expect(order).rejects.toThrow(/job wide .* 2 (slices|nodes)/);
+        expect(await one(runner, "wide")).toMatchObject({ phase: "held" });
+        return;
+      }
+      await order;
+      const seen = await until(runner, "wide", (job) => job.phase === "running");
+      const held = [...seen.held].sort((a, b) => (a.server < b.server ? -1 : 1));
+      expect(held).toMatchObject(
+        slices.map(({ server }) => ({ server, gpus: 2, cpus: 2, hostBytes: expect.anything() })),
+      );
+      await started(rig, runner, "wide");
+      await runner.stop("wide", 1);
+      await until(runner, "wide", (job) => job.phase === "ended");
+      // The next start is on one server, so the engine's job has another shape.
+      const whole = slicesOn(servers[1]?.name ?? "", [0, 1, 2, 3], 4, 3 * GB);
+      if ((servers[1]?.gpus ?? 0) < 4) return;
+      await runner.start({ id: "wide", attempt: 2, slices: [whole] });
+      expectHeld(await until(runner, "wide", (job) => job.phase === "running"), whole);
+      await started(rig, runner, "wide", 2);
+      expect(await rig.starts("wide")).toBe(2);
+    });
+
     test("what ran on a server that is lost has ended, and runs elsewhere", async () => {
       const runner = await begin();
       if (rig.loseServer === undefined) return;

@@ -89,7 +89,7 @@ export interface Observed {
 export interface StartOrder {
   readonly id: string;
   readonly attempt: number;
-  /** At least one; on a runner that does not span exactly one. */
+  /** At least one; on a runner that does not span exactly one, on others equal parts. */
   readonly slices: readonly GrantedSlice[];
 }
 
@@ -108,7 +108,7 @@ export interface Runner extends AsyncDisposable {
   readonly name: string;
   /** Whether cores and memory of a running job can change without stopping it. */
   readonly resizes: boolean;
-  /** Whether a job may be on several servers at once. */
+  /** Whether a job may be on several servers at once, with as much on each. */
   readonly spans: boolean;
 
   /**

@@ -64,6 +64,7 @@ export function observed(
   return {
     cpus,
     gpus,
+    hostBytes: bytes,
     wallSeconds: seconds,
     cpuSeconds: busy * seconds,
     samples,

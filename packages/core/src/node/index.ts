@@ -7,3 +7,4 @@ export * from "./files.ts";
 export * from "./fork-pool.ts";
 export * from "./lease/index.ts";
 export * from "./thread.ts";
+export * from "./time-limit.ts";

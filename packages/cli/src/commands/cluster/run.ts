@@ -115,6 +115,7 @@ async function runnerOf(on: string, terms: Terms, state: string): Promise<Runner
     ...kubernetesOptions,
     cluster,
     namespace: terms.namespace ?? connection.namespace,
+    lostSeconds: terms.lostAfter,
   });
 }
 

@@ -7,6 +7,7 @@
 
 import { changeCost } from "../../changes.ts";
 import type { ClusterState, JobState, Plan, WaitReason } from "../../contracts.ts";
+import { evenParts } from "../../placement/even.ts";
 import type { Draft, Part } from "../../placement/ledger.ts";
 import { smallest } from "../../placement/smallest.ts";
 import { isFixed, selectJobs } from "../../policy/select.ts";
@@ -134,17 +135,17 @@ export function candidateServers(board: Board, gpus: number, limit: number): rea
 
 /** The fewest servers that have the GPUs together; of the last one, only what is needed. */
 function spread(board: Board, job: JobState): readonly Part[] | null {
+  const spanning = board.state.spanning ?? "any";
+  if (spanning === "none") return null;
   const servers = Array.from({ length: board.servers }, (_, s) => s)
     .filter((s) => (board.freeGpus[s] as number) > 0)
     .sort((a, b) => (board.freeGpus[b] as number) - (board.freeGpus[a] as number) || a - b);
+  const room = (s: number) => Math.min(board.freeGpus[s] as number, board.floorsThatFit(s, job));
+  if (spanning === "even") return evenParts(job.gpus, servers, (s, gpus) => room(s) >= gpus);
   const parts: Part[] = [];
   let missing = job.gpus;
   for (const server of servers) {
-    const gpus = Math.min(
-      missing,
-      board.freeGpus[server] as number,
-      board.floorsThatFit(server, job),
-    );
+    const gpus = Math.min(missing, room(server));
     if (gpus <= 0) continue;
     parts.push({ server, gpus });
     missing -= gpus;

@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
+import { TimeLimit } from "@millrace/core/node";
 import type { Connection } from "./connection.ts";
 import type { KubeObject } from "./objects.ts";
 
@@ -178,9 +179,8 @@ export class KubeApi {
     limitMs: number,
     signal: AbortSignal | undefined,
   ): Promise<T> {
-    const limit = AbortSignal.timeout(Math.max(1, Math.ceil(limitMs)));
-    const both = signal === undefined ? limit : AbortSignal.any([limit, signal]);
-    const answer = await this.connection.open(method, path, body, both);
+    using limit = new TimeLimit(Math.max(1, Math.ceil(limitMs)), signal);
+    const answer = await this.connection.open(method, path, body, limit.signal);
     const text = await textOf(answer);
     const status = answer.statusCode ?? 0;
     if (status >= 200 && status < 300) return JSON.parse(text) as T;

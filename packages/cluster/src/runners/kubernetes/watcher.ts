@@ -4,6 +4,7 @@
  */
 import { createInterface } from "node:readline";
 import { setTimeout as delay, setImmediate as immediately } from "node:timers/promises";
+import { TimeLimit } from "@millrace/core/node";
 import type { KubeApi } from "./api.ts";
 import type { KubeObject } from "./objects.ts";
 
@@ -83,9 +84,9 @@ export class Watcher implements Disposable {
     const { signal } = this.ended;
     // The server ends streams after this; a connection that is dead without a word is noticed by then too.
     const seconds = 240;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout((seconds + 30) * 1000)]);
+    using limit = new TimeLimit((seconds + 30) * 1000, signal);
     const terms = { ...query, resourceVersion, timeoutSeconds: String(seconds) };
-    const answer = await this.api.watch(path, terms, limit);
+    const answer = await this.api.watch(path, terms, limit.signal);
     try {
       for await (const line of createInterface({ input: answer })) {
         if (line === "") continue;

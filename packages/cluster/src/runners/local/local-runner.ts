@@ -223,7 +223,9 @@ export class LocalRunner implements Runner {
       records.child === null
         ? []
         : this.bounds.members(this.groupOf(id, attempt), records.child.pid);
-    return { ...nothing, phase, ...this.holding(folder), cpuSeconds: cpuSecondsOf(members) };
+    // Of the plan's CPUs, as grants are.
+    const cpuSeconds = cpuSecondsOf(members) / (this.options.coresPerCpu ?? 1);
+    return { ...nothing, phase, ...this.holding(folder), cpuSeconds };
   }
 
   /** The phase of an attempt that is on, or its outcome when it is over. */

@@ -12,9 +12,13 @@ export interface QueuedJob {
   /** How often Slurm has put it back into the queue. */
   readonly restarts: number;
   readonly nodes: readonly string[];
+  /** Nodes that it runs on, or will. */
+  readonly nodeCount: number;
+  /** Of all its nodes. */
   readonly cpus: number;
   /** Of each of its nodes. */
   readonly hostBytes: number;
+  /** Of each of its nodes. */
   readonly gpus: number;
   readonly exitCode: number;
   /** Id of the job in our cluster, and the attempt that was ordered last; from its comment. */
@@ -28,6 +32,7 @@ const fields = [
   "PriorityLong",
   "RestartCnt",
   "NodeList",
+  "NumNodes",
   "NumCPUs",
   "MinMemory",
   "tres-per-node",
@@ -55,8 +60,9 @@ export async function readQueue(
   );
   const jobs: QueuedJob[] = [];
   for (const line of text.split("\n")) {
-    const [jobId = "", state = "", priority, restarts, nodes = "", cpus, memory, tres, code, mark] =
-      line.split("|").map((part) => part.trim());
+    const parts = line.split("|").map((part) => part.trim());
+    const [jobId = "", state = "", priority, restarts, nodes = "", ...more] = parts;
+    const [nodeCount, cpus, memory, tres, code, mark] = more;
     const [maker, owner, id = "", attempt] = mark?.split(":") ?? [];
     if (maker !== "millrace" || owner !== cluster || id === "") continue;
     jobs.push({
@@ -65,6 +71,7 @@ export async function readQueue(
       isHeld: state === "PENDING" && Number(priority) === 0,
       restarts: Number(restarts),
       nodes: nodeNames(nodes),
+      nodeCount: Number(nodeCount),
       cpus: Number(cpus),
       hostBytes: memoryBytes(memory ?? ""),
       gpus: Number(/gpu(?::[^:,]+)?:(\d+)/.exec(tres ?? "")?.[1] ?? 0),

@@ -39,7 +39,7 @@ export interface SlurmRunnerOptions {
 export class SlurmRunner implements Runner {
   readonly name = "slurm";
   readonly resizes = false;
-  readonly spans = false;
+  readonly spans = true;
   private readonly options: SlurmRunnerOptions;
   private readonly commands: SlurmCommands;
   private readonly records: SlurmRecords;
@@ -88,7 +88,8 @@ export class SlurmRunner implements Runner {
       if (this.records.read(job.id) !== null) return;
       this.records.add(job);
       // A crash after sbatch leaves a held job with our mark: it is taken then instead of a second one.
-      if ((await this.waiting(job.id, signal)) === null) await this.enqueue(job, signal);
+      if ((await this.waiting(job.id, signal)) === null)
+        await this.enqueue(job, { nodes: 1, gpus: job.gpus }, signal);
     });
   }
 
@@ -96,30 +97,35 @@ export class SlurmRunner implements Runner {
     return this.fence.hold(async () => {
       const records = this.records.read(id);
       if (records === null) throw new InvariantError(`job ${id} was not submitted`);
-      const slice = only(id, slices);
+      const shape = shapeOf(id, slices);
       const { job, order } = records;
       if (order !== null && attempt < order.attempt) return;
       let waiting = await this.waiting(id, signal);
       // Ordered before: only what was not let go yet is repeated.
       if (order?.attempt === attempt && !isUnfinished(order, waiting)) return;
+      // Nodes and GPUs per node of a job are fixed when it is submitted.
+      if (waiting !== null && (waiting.nodeCount !== shape.nodes || waiting.gpus !== shape.gpus)) {
+        await this.cancel(id, [waiting], signal);
+        waiting = null;
+      }
       if (waiting === null) {
-        await this.enqueue(job, signal);
+        await this.enqueue(job, shape, signal);
         waiting = await this.waiting(id, signal);
       }
       if (waiting === null) throw new InvariantError(`job ${id} is not in the queue after sbatch`);
       const { jobId, restarts } = waiting;
       this.records.order(id, { attempt, jobId, restarts, slices, stop: false });
       this.busy = true;
-      const cpus = wholeCores(slice);
+      const { cpus, hostBytes } = shape;
       await this.scontrol(
         `starting job ${id}`,
         [
           "update",
           `JobId=${jobId}`,
-          `NumCPUs=${cpus}`,
+          `NumCPUs=${cpus * shape.nodes}`,
           `CPUsPerTask=${cpus}`,
-          `MinMemoryNode=${Math.max(1, Math.floor(slice.hostBytes / 2 ** 20))}`,
-          `ReqNodeList=${slice.server}`,
+          `MinMemoryNode=${Math.max(1, Math.floor(hostBytes / 2 ** 20))}`,
+          `ReqNodeList=${slices.map(({ server }) => server).join(",")}`,
           // After a requeue Slurm would wait for two minutes.
           "StartTime=now",
           `Comment=${commentOf(this.options.cluster, id, attempt)}`,
@@ -225,7 +231,11 @@ export class SlurmRunner implements Runner {
     return held[0] ?? null;
   }
 
-  private async enqueue(job: RunnerJob, signal?: AbortSignal): Promise<void> {
+  private async enqueue(
+    job: RunnerJob,
+    { nodes, gpus }: Pick<Shape, "nodes" | "gpus">,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { cluster, partition } = this.options;
     const { user } = job;
     const own = user === null || user.uid === process.getuid?.();
@@ -243,11 +253,12 @@ export class SlurmRunner implements Runner {
         // A percent sign would start one of Slurm's own patterns.
         `--output=${job.logFile.replaceAll("%", "%%")}`,
         `--chdir=${job.directory}`,
-        "--nodes=1",
-        "--ntasks=1",
+        `--nodes=${nodes}`,
+        `--ntasks=${nodes}`,
+        "--ntasks-per-node=1",
         "--cpus-per-task=1",
         "--mem=1M",
-        `--gres=gpu:${job.gpus}`,
+        `--gres=gpu:${gpus}`,
         "--export=ALL",
         ...(partition === null ? [] : [`--partition=${partition}`]),
         ...(own ? [] : [`--uid=${user.uid}`, `--gid=${user.gid}`]),
@@ -302,23 +313,35 @@ function stopped(code: number | null): Outcome {
   return code === null ? { kind: "killed", signal: "SIGTERM" } : { kind: "exited", code };
 }
 
-/** While it waits for its start the queue names no node; it is the one that was ordered. */
+/** While it waits for its start the queue names no node; it is those that were ordered. */
 function heldBy(job: QueuedJob, order: SlurmOrder): readonly HeldSlice[] {
   const { cpus, hostBytes, gpus } = job;
-  const server = job.nodes[0] ?? order.slices[0]?.server ?? "";
-  return [{ server, gpus, cpus, hostBytes }];
+  const nodes = job.nodes.length > 0 ? job.nodes : order.slices.map(({ server }) => server);
+  return nodes.map((server) => ({ server, gpus, cpus: cpus / nodes.length, hostBytes }));
 }
 
-function only(id: string, slices: readonly GrantedSlice[]): GrantedSlice {
-  const [slice] = slices;
-  if (slice === undefined || slices.length > 1)
-    throw new InvariantError(`job ${id} has ${slices.length} slices`);
-  return slice;
+/** What every node of a start gives. */
+interface Shape {
+  readonly nodes: number;
+  readonly gpus: number;
+  readonly cpus: number;
+  readonly hostBytes: number;
 }
 
-/** Slurm gives whole cores: rounded down, so that a server's jobs fit. */
-function wholeCores({ cpus }: GrantedSlice): number {
-  return Math.max(1, Math.floor(cpus + 1e-9));
+/** Slurm gives every node of a job the same, and whole cores: rounded down, so that a server's jobs fit. */
+function shapeOf(id: string, slices: readonly GrantedSlice[]): Shape {
+  const [first] = slices;
+  if (first === undefined) throw new InvariantError(`job ${id} has no slices`);
+  const gpus = first.gpus.length;
+  if (slices.some((slice) => slice.gpus.length !== gpus))
+    throw new InvariantError(`job ${id} has nodes with different numbers of GPUs`);
+  const cpus = Math.min(...slices.map((slice) => slice.cpus));
+  return {
+    nodes: slices.length,
+    gpus,
+    cpus: Math.max(1, Math.floor(cpus + 1e-9)),
+    hostBytes: Math.min(...slices.map((slice) => slice.hostBytes)),
+  };
 }
 
 function ownEnvironment(): Record<string, string> {
