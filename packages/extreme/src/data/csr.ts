@@ -15,16 +15,19 @@ export interface Csr {
   readonly values: Float32Array | null;
 }
 
+const firstEntries = 64;
+
 /** Collects rows of unknown number into growing typed arrays. */
 export class CsrBuilder {
-  #indptr = new Int32Array(1024);
-  #indices = new Int32Array(4096);
+  // Small at first: a server builds one for each question, and memory outside of the heap brings on its collections.
+  #indptr = new Int32Array(8);
+  #indices = new Int32Array(firstEntries);
   #values: Float32Array | null;
   #rows = 0;
   #entries = 0;
 
   constructor(weighted: boolean) {
-    this.#values = weighted ? new Float32Array(4096) : null;
+    this.#values = weighted ? new Float32Array(firstEntries) : null;
   }
 
   get rows(): number {

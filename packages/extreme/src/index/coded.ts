@@ -51,6 +51,9 @@ export class CodedIndex implements LabelIndex {
   /** Unit of each coordinate: queries are divided by it, labels multiplied. */
   #spread: Float32Array = new Float32Array(0);
   readonly #labelAt: Int32Array;
+  /** The query in units of the codes, and its products with typical values; kept, so that a question allocates little. */
+  readonly #query: Float32Array;
+  readonly #products: Float32Array;
   #books: Codebooks | null = null;
   #kept = 0;
 
@@ -71,6 +74,8 @@ export class CodedIndex implements LabelIndex {
     this.#scales = floats(heap, places);
     this.#offsets = floats(heap, places);
     this.#labelAt = new Int32Array(labels);
+    this.#query = new Float32Array(dim);
+    this.#products = new Float32Array((dim / width) * 16);
   }
 
   build(classifier: LabelMatrix, { removed, queries }: BuildOptions = {}): void {
@@ -158,14 +163,13 @@ export class CodedIndex implements LabelIndex {
     const rows = dim / this.#width;
     const at = heap.take(rows * 16);
     const bytes = heap.u8(at, rows * 16);
-    const scratch = new Float32Array(rows * 16);
-    const query = new Float32Array(dim);
+    const query = this.#query;
     const out = floats(heap, slice);
     const blockBytes = (rows / 2) * block;
     for (let i = 0; i < points; i++) {
       for (let j = 0; j < dim; j++)
         query[j] = (z.view[i * dim + j] as number) / (this.#spread[j] as number);
-      const { step, base } = scoreTable(books, query, scratch, bytes);
+      const { step, base } = scoreTable(books, query, this.#products, bytes);
       pickers.reset(0, wanted + (excluded(i)?.length ?? 0));
       for (let place = 0; place < this.#kept; place += slice) {
         const here = Math.ceil(Math.min(slice, this.#kept - place) / block);
