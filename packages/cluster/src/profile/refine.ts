@@ -89,13 +89,10 @@ export function refineProfile(profile: SpeedProfile, seen: readonly Observation[
   for (const observation of seen) {
     const cpus = observation.cpus / observation.gpus;
     const row = nearestRow(profile.cpus, cpus);
-    // What less memory costs is not held against the cores.
-    const bytes = observation.hostBytes / observation.gpus;
-    const believed = rateAt({ ...profile, rate }, profile.cpus[row] as number, bytes);
+    // At the very grant: neither less memory nor cores between two rows are held against the row.
+    const believed = rateAt({ ...profile, rate }, cpus, observation.hostBytes / observation.gpus);
     if (!(believed > 0)) continue;
-    const observed =
-      (observation.samples / observation.wallSeconds / observation.gpus) *
-      ((profile.cpus[row] as number) / cpus);
+    const observed = observation.samples / observation.wallSeconds / observation.gpus;
     const wanted = terms.keep + (1 - terms.keep) * (observed / believed);
     const factor = Math.min(1 + terms.step, Math.max(1 - terms.step, wanted));
     rate = rate.map((values, r) => (r === row ? values.map((v) => v * factor) : values));
