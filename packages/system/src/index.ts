@@ -38,6 +38,7 @@ export {
 export { type MachineTime, machineTime, processCoreSeconds } from "./limits/cpu-time.ts";
 export { dropAllPages, dropFilePages, storageBytesRead } from "./limits/page-cache.ts";
 export * from "./limits/resident.ts";
+export { adviseHuge } from "./memory/huge.ts";
 export { MappedFile, mapFile } from "./memory/mapped-file.ts";
 export { MemoryFile } from "./memory/memory-file.ts";
 export { overlayFile } from "./memory/overlay.ts";

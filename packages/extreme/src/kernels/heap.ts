@@ -3,6 +3,7 @@
  * shared, so that another thread can use its own instance on the same matrices.
  */
 import { invariant, MillraceError, type WasmMemory, wasm } from "@millrace/core";
+import { adviseHuge } from "@millrace/system";
 import { kernelBytes } from "./bytes.ts";
 
 /** The functions of kernels.wat; every address and stride is in bytes, every count in elements. */
@@ -101,6 +102,8 @@ const pageBytes = 65536;
 const maxPages = 65536;
 /** Memory of this size gets pages of its own, so that a file can be mapped there. */
 const largeBytes = 1 << 20;
+/** Memory of this size asks for huge pages. */
+const hugeBytes = 16 << 20;
 /** A multiple of the page size of every system this runs on. */
 const systemPage = 65536;
 let compiled: object | undefined;
@@ -159,6 +162,8 @@ export class Heap {
       );
     const missing = Math.ceil(end / pageBytes) - this.memory.buffer.byteLength / pageBytes;
     if (missing > 0) this.memory.grow(missing);
+    // Rows of a large matrix are read in no order.
+    if (bytes >= hugeBytes) adviseHuge(this.u8(at, bytes));
     this.#top = end;
     this.#peak = Math.max(this.#peak, end);
     return at;
