@@ -20,7 +20,7 @@ export function readTextFile(path: string): string {
     return readFileSync(path, "utf8");
   } catch (error) {
     const hint = readHint(path, codeOf(error));
-    throw new MillraceError("FILE_UNREADABLE", `${path}: ${reason(error)}`, {
+    throw new MillraceError("FILE_UNREADABLE", `${path}: ${systemReason(error)}`, {
       at: { file: path },
       cause: error,
       ...(hint !== undefined && { hint }),
@@ -59,6 +59,7 @@ const reasons: Readonly<Record<string, string>> = {
   EROFS: "the file system is read-only",
   ENOSPC: "no space is left on the device",
   EDQUOT: "the disk quota is used up",
+  ELOOP: "links of the path lead back to themselves",
   EMFILE: "too many files are open",
   ENAMETOOLONG: "the name is too long",
 };
@@ -67,7 +68,8 @@ function codeOf(error: unknown): string {
   return error instanceof Error && "code" in error ? String(error.code) : "";
 }
 
-function reason(error: unknown): string {
+/** What the system refused, in words; the error's own message where it has none for it. */
+export function systemReason(error: unknown): string {
   return reasons[codeOf(error)] ?? (error instanceof Error ? error.message : String(error));
 }
 
@@ -167,7 +169,7 @@ export class AtomicFileStream implements Disposable {
     } catch (error) {
       this.discard();
       remove(this.temporary);
-      throw new MillraceError("OUTPUT_UNWRITABLE", `${this.path}: ${reason(error)}`, {
+      throw new MillraceError("OUTPUT_UNWRITABLE", `${this.path}: ${systemReason(error)}`, {
         at: { file: this.path },
         cause: error,
         hint: "choose another place with --out, or make room and allow writing there",

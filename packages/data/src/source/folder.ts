@@ -1,8 +1,8 @@
 /** One folder per class, as ImageNet is laid out: root/class/…/file. */
 import { type Dirent, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { MillraceError } from "@millrace/core";
 import { ExtentList, ExtentSource } from "./extent-source.ts";
+import { unreadable } from "./unreadable.ts";
 
 /** Extensions that are taken as samples by default. */
 export const imageExtensions = [
@@ -56,12 +56,8 @@ function entries(folder: string): Dirent[] {
   try {
     const found = readdirSync(folder, { withFileTypes: true });
     return found.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  } catch (cause) {
-    throw new MillraceError("FILE_UNREADABLE", `${folder} cannot be listed`, {
-      at: { file: folder },
-      cause,
-      hint: "name an existing folder that this user may read",
-    });
+  } catch (error) {
+    throw unreadable(error, folder);
   }
 }
 

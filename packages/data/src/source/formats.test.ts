@@ -1,41 +1,23 @@
-import {
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { brotliCompressSync, gzipSync } from "node:zlib";
-import { MillraceError } from "@millrace/core";
-import fc from "fast-check";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { unpack } from "../prep/records.ts";
-import { crc32c, masked } from "./crc32c.ts";
+import { crc32c } from "./crc32c.ts";
+import {
+  file,
+  folder,
+  mds,
+  record,
+  tar,
+  tfRecords,
+  three,
+  zstdFrame,
+} from "./forms.conformance.ts";
 import { openSource, sourceKindOf } from "./open.ts";
-import { boundedCompressors } from "./parquet-pages.ts";
 import type { Source } from "./source.ts";
-import { openWebDataset } from "./tar.ts";
+
 import { openTokens, packText } from "./tokens.ts";
-
-const root = mkdtempSync(join(tmpdir(), "millrace-forms-"));
-afterAll(() => rmSync(root, { recursive: true }));
-let made = 0;
-
-function folder(): string {
-  const path = join(root, String(made++));
-  mkdirSync(path);
-  return path;
-}
-
-function file(name: string, content: Uint8Array | string): string {
-  const path = join(folder(), name);
-  writeFileSync(path, content);
-  return path;
-}
 
 /** Payloads and labels of all items, read and taken apart. */
 function contents(source: Source): [string, number][] {
@@ -46,103 +28,6 @@ function contents(source: Source): [string, number][] {
     return [Buffer.from(payload).toString("latin1"), label];
   });
 }
-
-function tar(members: readonly (readonly [string, string])[], type = "0"): Buffer {
-  const blocks = members.flatMap(([name, text]) => {
-    const header = Buffer.alloc(512);
-    header.write(name, 0);
-    header.write("0000644\0", 100);
-    header.write(`${text.length.toString(8).padStart(11, "0")}\0`, 124);
-    header.write("        ", 148);
-    header.write(type, 156);
-    header.write("ustar\0", 257);
-    const sum = header.reduce((a, b) => a + b, 0);
-    header.write(`${sum.toString(8).padStart(6, "0")}\0 `, 148);
-    const content = Buffer.alloc(Math.ceil(text.length / 512) * 512);
-    content.write(text, "latin1");
-    return [header, content];
-  });
-  return Buffer.concat([...blocks, Buffer.alloc(1024)]);
-}
-
-const record = (payload: string, label: number): Buffer => {
-  const field = (tag: number, body: Buffer): Buffer =>
-    Buffer.concat([Buffer.from([tag, body.length]), body]);
-  const feature = (name: string, value: Buffer): Buffer =>
-    field(10, Buffer.concat([field(10, Buffer.from(name)), field(18, value)]));
-  return field(
-    10,
-    Buffer.concat([
-      feature("image/encoded", field(10, field(10, Buffer.from(payload)))),
-      feature("image/class/label", field(26, field(10, Buffer.from([label])))),
-    ]),
-  );
-};
-
-function tfRecords(records: readonly Buffer[]): Buffer {
-  return Buffer.concat(
-    records.flatMap((content) => {
-      const header = Buffer.alloc(12);
-      header.writeBigUInt64LE(BigInt(content.length));
-      header.writeUInt32LE(masked(crc32c(header.subarray(0, 8))), 8);
-      const end = Buffer.alloc(4);
-      end.writeUInt32LE(masked(crc32c(content)));
-      return [header, content, end];
-    }),
-  );
-}
-
-function mds(
-  dir: string,
-  samples: readonly (readonly [string, number])[],
-  change: object = {},
-): string {
-  const bodies = samples.map(([payload, label]) => {
-    const body = Buffer.alloc(4 + 8 + payload.length);
-    body.writeUInt32LE(payload.length, 0);
-    body.writeBigInt64LE(BigInt(label), 4);
-    body.write(payload, 12);
-    return body;
-  });
-  const head = Buffer.alloc(4 + 4 * (samples.length + 1));
-  head.writeUInt32LE(samples.length);
-  let at = head.length;
-  bodies.forEach((body, i) => {
-    head.writeUInt32LE(at, 4 + 4 * i);
-    at += body.length;
-  });
-  head.writeUInt32LE(at, 4 + 4 * samples.length);
-  writeFileSync(join(dir, "shard.00000.mds"), Buffer.concat([head, ...bodies]));
-  const shard = {
-    format: "mds",
-    column_names: ["class", "image"],
-    column_encodings: ["int", "bytes"],
-    column_sizes: [8, null],
-    samples: samples.length,
-    compression: null,
-    raw_data: { basename: "shard.00000.mds", bytes: at },
-    ...change,
-  };
-  writeFileSync(join(dir, "index.json"), JSON.stringify({ version: 2, shards: [shard] }));
-  return dir;
-}
-
-/** A frame of zstd with one block that is stored as it is. */
-function zstdFrame(content: Buffer): Buffer {
-  const head = Buffer.alloc(12);
-  head.writeUInt32LE(0xfd2fb528);
-  // A single segment, whose size takes four bytes.
-  head.writeUInt8(0xa0, 4);
-  head.writeUInt32LE(content.length, 5);
-  head.writeUIntLE(1 | (content.length << 3), 9, 3);
-  return Buffer.concat([head, content]);
-}
-
-const three: [string, number][] = [
-  ["first", 3],
-  ["the second", 1],
-  ["3rd", 2],
-];
 
 describe("the form is told from the path, and items are the same in every form:", () => {
   test("WebDataset, with a sidecar that is used and renewed", async () => {
@@ -288,124 +173,5 @@ describe("the form is told from the path, and items are the same in every form:"
     await expect(
       packText(text, async () => [70_000], { out: join(folder(), "b.bin") }),
     ).rejects.toThrow(/token 70000 does not fit into 2 bytes/);
-  });
-});
-
-describe("refused, naming file and place:", () => {
-  test.each(["/etc/passwd.jpg", "../up.jpg", "a/../../b.jpg"])(
-    "the tar member %s",
-    async (name) => {
-      await expect(openWebDataset(file("a.tar", tar([[name, "x"]])))).rejects.toThrow(
-        /leaves the data set/,
-      );
-    },
-  );
-
-  test("an MDS index that leaves the data set, lies about a size, or is none", async () => {
-    const leaving = { raw_data: { basename: "../x.mds", bytes: 1 } };
-    await expect(openSource({ path: mds(folder(), three, leaving) })).rejects.toThrow(
-      /leaves the data set/,
-    );
-    const wrong = { raw_data: { basename: "shard.00000.mds", bytes: 1 } };
-    await expect(openSource({ path: mds(folder(), three, wrong) })).rejects.toThrow(
-      /the index says 1/,
-    );
-    await expect(openSource({ path: mds(folder(), three, { samples: 9 }) })).rejects.toThrow(
-      /9 samples/,
-    );
-    await expect(openSource({ path: mds(folder(), three, { format: "xyz" }) })).rejects.toThrow(
-      /format/,
-    );
-  });
-
-  test("paths without data", async () => {
-    await expect(openSource({ path: join(root, "none") })).rejects.toMatchObject({
-      code: "FILE_UNREADABLE",
-    });
-    await expect(openSource({ path: folder() })).rejects.toThrow(
-      /no form of data set is recognised/,
-    );
-    await expect(openSource({ path: folder(), kind: "folder" })).rejects.toThrow(/holds no items/);
-    await expect(openSource({ path: file("a.bin", "odd") })).rejects.toThrow(
-      /no whole number of 2-byte tokens/,
-    );
-    await expect(openSource({ path: file("a.jsonl", "{}\n[1]\n") })).rejects.toThrow(
-      /line at byte 3 is no JSON object/,
-    );
-  });
-});
-
-test("pages of Parquet that expand beyond their limit are refused while they are unpacked", () => {
-  const bomb = gzipSync(Buffer.alloc(1 << 20));
-  const { GZIP, SNAPPY } = boundedCompressors(1000);
-  expect(() => GZIP?.(bomb, 1 << 20)).toThrow(
-    /unpacks to 1048576 bytes, more than the limit of 1000/,
-  );
-  expect(() => SNAPPY?.(bomb, 2 ** 31)).toThrow(/more than the limit/);
-  // A page that lies about its size gets no further than what it announced.
-  expect(() => GZIP?.(bomb, 1000)).toThrow();
-  expect(boundedCompressors(2 ** 21).GZIP?.(bomb, 1 << 20).length).toBe(1 << 20);
-});
-
-describe("damaged shards", () => {
-  const shards: [string, Buffer][] = [
-    [
-      "a.tar",
-      tar([
-        ["0.jpg", "some text"],
-        ["0.cls", "4"],
-        ["1.jpg", "more text"],
-      ]),
-    ],
-    ["a.tfrecord", tfRecords(three.map(([text, label]) => record(text, label)))],
-  ];
-  test.each(shards)(
-    "%s: every change is taken or refused as invalid data, never anything else",
-    async (name, good) => {
-      const path = file(name, good);
-      await fc.assert(
-        fc.asyncProperty(
-          fc.array(fc.tuple(fc.nat(good.length - 1), fc.nat(255)), { minLength: 1, maxLength: 6 }),
-          fc.nat(good.length),
-          async (changes, end) => {
-            const bad = Buffer.from(good);
-            for (const [at, value] of changes) bad[at] = value;
-            writeFileSync(path, bad.subarray(0, Math.max(1, end)));
-            rmSync(`${path}.millrace.json`, { force: true });
-            const source = await openSource({ path }).catch((error: unknown) => {
-              if (error instanceof MillraceError && error.code === "DATA_INVALID") return null;
-              throw error;
-            });
-            for (let i = 0; source !== null && i < source.length; i++) {
-              const { offset, bytes } = source.extent(i);
-              expect(offset + bytes).toBeLessThanOrEqual(Math.max(1, end));
-            }
-          },
-        ),
-        { numRuns: 150 },
-      );
-    },
-  );
-
-  test("records: every change is taken or refused with a reason", () => {
-    const good = record("payload", 5);
-    fc.assert(
-      fc.property(fc.nat(good.length - 1), fc.nat(255), fc.nat(good.length), (at, value, end) => {
-        const bad = Buffer.from(good);
-        bad[at] = value;
-        const codec = {
-          kind: "tf-example",
-          payload: "image/encoded",
-          label: "image/class/label",
-        } as const;
-        try {
-          const { payload } = unpack(codec, bad.subarray(0, end), -1);
-          expect(payload.length).toBeLessThanOrEqual(end);
-        } catch (error) {
-          expect((error as Error).message).toMatch(/record/);
-        }
-      }),
-      { numRuns: 500 },
-    );
   });
 });

@@ -10,6 +10,7 @@ import type { Source, SourceKind } from "./source.ts";
 import { openWebDataset, tarEndings } from "./tar.ts";
 import { openTfRecords } from "./tfrecord.ts";
 import { openTokens, packText } from "./tokens.ts";
+import { unreadable } from "./unreadable.ts";
 
 /** Plain data, so that other processes open the same data set. */
 export interface OpenOptions {
@@ -40,6 +41,14 @@ const endings: readonly (readonly [string, SourceKind])[] = [
 
 /** The form of what lies at the path: index.json means MDS, files of one ending that form, folders one per class. */
 export function sourceKindOf(path: string): SourceKind {
+  try {
+    return told(path);
+  } catch (error) {
+    throw unreadable(error, path);
+  }
+}
+
+function told(path: string): SourceKind {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined)
     throw new MillraceError("FILE_UNREADABLE", `${path}: there is no such file or folder`, {
@@ -67,12 +76,20 @@ const isFolder = (path: string): boolean =>
 
 /** Opens a data set. Throws MillraceError FILE_UNREADABLE or DATA_INVALID. */
 export async function openSource(options: OpenOptions): Promise<Source> {
+  try {
+    return await openAs(options.kind ?? told(options.path), options);
+  } catch (error) {
+    throw unreadable(error, options.path);
+  }
+}
+
+async function openAs(kind: SourceKind, options: OpenOptions): Promise<Source> {
   const { path, payload, label, tokens = 1024, tokenBytes = 2 } = options;
   const named = {
     ...(payload !== undefined && { payload }),
     ...(label !== undefined && { label }),
   };
-  switch (options.kind ?? sourceKindOf(path)) {
+  switch (kind) {
     case "folder":
       return openFolder(path);
     case "webdataset":
