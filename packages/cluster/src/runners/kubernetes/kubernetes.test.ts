@@ -81,6 +81,26 @@ describe("on a fake cluster", () => {
     expect(cluster.store.list("pods")).toEqual([]);
   });
 
+  test("a job that ends well at the very moment it is stopped is not taken for done in its next attempt", async () => {
+    const runner = await begin();
+    await runner.submit(testJob(cluster.folder, "crossed", "ends"));
+    // Suspended after its pod has succeeded and before the controller has counted that: the Job completes all the same.
+    const { store } = cluster;
+    const forget = store.watch(null, () => {
+      const over = store.list("pods").some(({ status }) => status.phase === "Succeeded");
+      const [job] = store.list("jobs");
+      if (!over || job === undefined || job.spec.suspend === true) return;
+      store.update("jobs", { ...job, spec: { ...job.spec, suspend: true } });
+    });
+    await runner.start({ id: "crossed", attempt: 1, slices: [sliceOn("gpu-1", 1, 1, GB)] });
+    const first = await until(runner, "crossed", (job) => job.phase === "ended");
+    expect(first.outcome).toEqual({ kind: "exited", code: 0 });
+    forget();
+    await runner.start({ id: "crossed", attempt: 2, slices: [sliceOn("gpu-2", 1, 1, GB)] });
+    await until(runner, "crossed", (job) => job.attempt === 2 && job.phase === "ended");
+    expect(cluster.starts("crossed")).toBe(2);
+  });
+
   test("conflicts, errors, answers that are lost or do not come: tried again, done once", async () => {
     const runner = await begin({ times: { requestMs: 150, callMs: 5000, backoffMs: 5 } });
     const { faults } = cluster.server;

@@ -2,9 +2,7 @@
  * Jobs on Kubernetes: suspended Jobs whose template gets resources and a node when the plan says so, then released;
  * stopped by suspending them. The scheduler and the kubelets of Kubernetes keep their roles, so nothing is booked twice.
  * Running pods change size in place where the cluster can. One pod per job; jobs over several nodes are not offered.
- *
- * Fencing: a ConfigMap holds the number of the scheduler in charge and every Job the number of the last one that touched
- * it. Orders are compare-and-swap on the Job, and taking over touches all Jobs, so an order of an older scheduler fails.
+ * Orders are compare-and-swap on the Job (fence.ts).
  */
 import { setTimeout as delay } from "node:timers/promises";
 import { InvariantError, MillraceError } from "@millrace/core";
@@ -12,6 +10,7 @@ import type { ServerState } from "../../contracts.ts";
 import type { Observed, Resized, Runner, RunnerJob, StartOrder } from "../runner.ts";
 import { ApiError, type ApiTimes, apiTimes, KubeApi } from "./api.ts";
 import type { Connection } from "./connection.ts";
+import { Fence, isConflict, mostConflicts } from "./fence.ts";
 import {
   amountsOf,
   annotate,
@@ -23,15 +22,8 @@ import {
   stopOperations,
   unchanged,
 } from "./manifest.ts";
-import {
-  type ConfigMap,
-  type Job,
-  type KubeObject,
-  type Node,
-  type Pod,
-  quantity,
-} from "./objects.ts";
-import { type Known, knownJobs, serversOf, withoutLost } from "./observe.ts";
+import { type Job, type Node, type Pod, quantity } from "./objects.ts";
+import { isFinished, type Known, knownJobs, serversOf, withoutLost } from "./observe.ts";
 import { Watcher } from "./watcher.ts";
 
 /** Where jobs go and what their pods are like. */
@@ -59,9 +51,6 @@ export const kubernetesOptions: KubernetesOptions = {
   times: apiTimes,
 };
 
-/** Conflicts with other writers of one object pass after a few tries. */
-const mostConflicts = 8;
-
 /** The runner; `connection` stays open until it is disposed of. */
 export class KubernetesRunner implements Runner {
   readonly name = "kubernetes";
@@ -72,10 +61,9 @@ export class KubernetesRunner implements Runner {
   private readonly terms: PodTerms;
   private readonly jobsPath: string;
   private readonly podsPath: string;
-  private readonly fencePath: string;
+  private readonly fence: Fence;
   private readonly own: Readonly<Record<string, string>>;
   private watcher: Watcher | null = null;
-  private fence = 0;
 
   constructor(connection: Connection, options: KubernetesOptions) {
     const { cluster, namespace, toleratedTaints, podTemplate } = options;
@@ -83,7 +71,7 @@ export class KubernetesRunner implements Runner {
     this.api = new KubeApi(connection, options.times);
     this.jobsPath = `/apis/batch/v1/namespaces/${namespace}/jobs`;
     this.podsPath = `/api/v1/namespaces/${namespace}/pods`;
-    this.fencePath = `/api/v1/namespaces/${namespace}/configmaps`;
+    this.fence = new Fence(this.api, namespace, cluster);
     this.own = { labelSelector: `${names.cluster}=${cluster}` };
     const tolerations = [
       ...((podTemplate.spec?.tolerations as readonly object[] | undefined) ?? []),
@@ -102,8 +90,7 @@ export class KubernetesRunner implements Runner {
 
   async takeOver(fence: number, signal?: AbortSignal): Promise<void> {
     await this.ordered("taking over", async () => {
-      await this.raiseFence(fence, signal);
-      this.fence = fence;
+      await this.fence.raise(fence, signal);
       const core = await this.api.get<{
         readonly resources?: readonly { readonly name: string }[];
       }>("/api/v1", signal);
@@ -111,7 +98,7 @@ export class KubernetesRunner implements Runner {
       const { items } = await this.api.list<Job>(this.jobsPath, this.own, signal);
       for (const { metadata } of items)
         await this.change(metadata.name, signal, (job) =>
-          fenceOf(job) === fence ? null : [...unchanged(job), this.stamp()],
+          this.fence.of(job) === fence ? null : [...unchanged(job), this.fence.stamp()],
         );
     });
     this.watcher ??= new Watcher(this.api, [
@@ -156,10 +143,10 @@ export class KubernetesRunner implements Runner {
         hint: "give the job an image, or the pod template one for all jobs",
       });
     await this.ordered(`submitting job ${job.id}`, async () => {
-      await this.stillInCharge(signal);
+      await this.fence.stillInCharge(signal);
       if ((await this.all(signal, job.id)).has(job.id)) return;
       const { cluster } = this.options;
-      const manifest = jobManifest(job, cluster, this.fence, this.terms);
+      const manifest = jobManifest(job, cluster, this.fence.own, this.terms);
       try {
         await this.api.create(this.jobsPath, manifest, signal);
       } catch (error) {
@@ -175,7 +162,7 @@ export class KubernetesRunner implements Runner {
     if (slice === undefined || more.length > 0)
       throw new InvariantError(`job ${order.id} is ordered to ${order.slices.length} nodes`);
     await this.ordered(`starting job ${order.id}`, async () => {
-      await this.stillInCharge(signal);
+      await this.fence.stillInCharge(signal);
       for (let conflicts = 0; ; conflicts++) {
         const known = await this.known(order.id, signal);
         if (known.attempt >= order.attempt) return;
@@ -198,8 +185,8 @@ export class KubernetesRunner implements Runner {
   private async release(known: Known, order: StartOrder, signal?: AbortSignal): Promise<boolean> {
     const slice = order.slices[0] as StartOrder["slices"][0];
     const path = `${this.jobsPath}/${known.job.metadata.name}`;
-    this.checkFence(known.job);
-    if (known.job.spec.suspend === true) {
+    this.fence.check(known.job);
+    if (known.job.spec.suspend === true && !isFinished(known.job)) {
       let { job } = known;
       // The template may be changed only while the Job has no start time; it keeps that of its last run.
       if (job.status?.startTime) {
@@ -212,7 +199,7 @@ export class KubernetesRunner implements Runner {
       }
       try {
         const operations = startOperations(job, order.attempt, slice, this.terms);
-        await this.api.patch(path, [...operations, this.stamp()], signal);
+        await this.api.patch(path, [...operations, this.fence.stamp()], signal);
         return true;
       } catch (error) {
         // Before Kubernetes 1.36 resources of a Job are fixed for good.
@@ -220,7 +207,7 @@ export class KubernetesRunner implements Runner {
           throw error;
       }
     }
-    const next = nextJob(known.job, order.id, order.attempt, this.fence, slice, this.terms);
+    const next = nextJob(known.job, order.id, order.attempt, this.fence.own, slice, this.terms);
     try {
       await this.api.create(this.jobsPath, next, signal);
     } catch (error) {
@@ -233,14 +220,14 @@ export class KubernetesRunner implements Runner {
 
   async resize(order: StartOrder, signal?: AbortSignal): Promise<Resized> {
     return await this.ordered(`resizing job ${order.id}`, async () => {
-      await this.stillInCharge(signal);
+      await this.fence.stillInCharge(signal);
       const { attempt, pods, seen, job } = await this.known(order.id, signal);
       const pod = pods[0];
       const slice = order.slices[0];
       if (!this.canResize || attempt !== order.attempt || seen.phase !== "running")
         return "refused";
       if (pod === undefined || slice === undefined) return "refused";
-      this.checkFence(job);
+      this.fence.check(job);
       const path = `${this.podsPath}/${pod.metadata.name}`;
       const gpus = quantity(pod.spec.containers[0]?.resources?.limits?.[this.terms.gpuResource]);
       const amounts = amountsOf(slice, gpus, this.terms.gpuResource);
@@ -282,18 +269,18 @@ export class KubernetesRunner implements Runner {
 
   async stop(id: string, attempt: number, signal?: AbortSignal): Promise<void> {
     await this.ordered(`stopping job ${id}`, async () => {
-      await this.stillInCharge(signal);
+      await this.fence.stillInCharge(signal);
       await this.suspend(id, attempt, [], signal);
     });
   }
 
   async remove(id: string, signal?: AbortSignal): Promise<void> {
     await this.ordered(`removing job ${id}`, async () => {
-      await this.stillInCharge(signal);
+      await this.fence.stillInCharge(signal);
       const query = { labelSelector: `${this.own.labelSelector},${names.job}=${id}` };
       const { items } = await this.api.list<Job>(this.jobsPath, query, signal);
       for (const job of items) {
-        this.checkFence(job);
+        this.fence.check(job);
         await this.api.remove(`${this.jobsPath}/${job.metadata.name}`, signal);
       }
     });
@@ -326,7 +313,7 @@ export class KubernetesRunner implements Runner {
     const known = (await this.all(signal, id)).get(id);
     if (known === undefined || known.attempt !== attempt || known.seen.phase === "ended") return;
     await this.change(known.job.metadata.name, signal, (job) =>
-      job.spec.suspend === true ? null : [...stopOperations(job), this.stamp(), ...more],
+      job.spec.suspend === true ? null : [...stopOperations(job), this.fence.stamp(), ...more],
     );
   }
 
@@ -340,7 +327,7 @@ export class KubernetesRunner implements Runner {
     for (let conflicts = 0; ; conflicts++) {
       try {
         const job = await this.api.get<Job>(path, signal);
-        this.checkFence(job);
+        this.fence.check(job);
         const wanted = operations(job);
         if (wanted !== null) await this.api.patch(path, wanted, signal);
         return;
@@ -376,66 +363,6 @@ export class KubernetesRunner implements Runner {
     return knownJobs(jobs.items, withoutLost(pods.items, nodes), this.options.gpuResource);
   }
 
-  /** The number of the scheduler in charge; throws SCHEDULER_FENCED when it is not this one any more. */
-  private async stillInCharge(signal?: AbortSignal): Promise<void> {
-    const record = await this.api.get<ConfigMap>(`${this.fencePath}/${this.fenceName()}`, signal);
-    const now = Number(record.data?.fence ?? 0);
-    if (now > this.fence) throw fenced(now, this.fence);
-  }
-
-  private checkFence(job: KubeObject): void {
-    const now = fenceOf(job);
-    if (now > this.fence) throw fenced(now, this.fence);
-  }
-
-  /** Marks a Job as last touched by this scheduler. */
-  private stamp(): ReturnType<typeof annotate> {
-    return annotate(names.fence, String(this.fence));
-  }
-
-  private fenceName(): string {
-    return `millrace-${this.options.cluster}`;
-  }
-
-  private async raiseFence(fence: number, signal?: AbortSignal): Promise<void> {
-    const name = this.fenceName();
-    const path = `${this.fencePath}/${name}`;
-    for (let conflicts = 0; ; conflicts++) {
-      try {
-        const record = await this.api.get<ConfigMap>(path, signal);
-        const now = Number(record.data?.fence ?? 0);
-        if (now > fence) throw fenced(now, fence);
-        const { resourceVersion } = record.metadata;
-        const change = { metadata: { resourceVersion }, data: { fence: String(fence) } };
-        if (now < fence) await this.api.merge(path, change, signal);
-        return;
-      } catch (error) {
-        if (conflicts === mostConflicts) throw error;
-        if (error instanceof ApiError && error.status === 404)
-          await this.createFence(name, fence, signal);
-        else if (!isConflict(error)) throw error;
-      }
-    }
-  }
-
-  private async createFence(name: string, fence: number, signal?: AbortSignal): Promise<void> {
-    const labels = { "app.kubernetes.io/managed-by": "millrace" };
-    try {
-      await this.api.create(
-        this.fencePath,
-        {
-          apiVersion: "v1",
-          kind: "ConfigMap",
-          metadata: { name, labels },
-          data: { fence: String(fence) },
-        },
-        signal,
-      );
-    } catch (error) {
-      if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;
-    }
-  }
-
   /** Says of a failed call what it was for. */
   private async ordered<T>(what: string, work: () => Promise<T>): Promise<T> {
     try {
@@ -453,20 +380,4 @@ export class KubernetesRunner implements Runner {
       });
     }
   }
-}
-
-function fenceOf({ metadata }: KubeObject): number {
-  return Number(metadata.annotations?.[names.fence] ?? 0);
-}
-
-function fenced(now: number, own: number): MillraceError {
-  return new MillraceError(
-    "SCHEDULER_FENCED",
-    `scheduler ${now} has taken over from scheduler ${own}`,
-    { hint: "one scheduler at a time gives orders to a cluster" },
-  );
-}
-
-function isConflict(error: unknown): boolean {
-  return error instanceof ApiError && error.status === 409 && error.reason === "Conflict";
 }

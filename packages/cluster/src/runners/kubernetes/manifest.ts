@@ -11,6 +11,8 @@ export const names = {
   fence: "millrace.dev/fence",
   /** Why the engine would not start the attempt. */
   refused: "millrace.dev/refused",
+  /** The finalizer of Kubernetes on pods whose end is not yet counted in their Job. */
+  tracking: "batch.kubernetes.io/job-tracking",
 } as const;
 
 /** More failures than a Job ever has: pods that a suspension deletes count as failed. */

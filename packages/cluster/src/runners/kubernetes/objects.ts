@@ -106,6 +106,8 @@ export interface Job extends KubeObject {
     readonly startTime?: string | null;
     readonly active?: number;
     readonly failed?: number;
+    /** Names (uids) of pods that have ended and are not in the counts yet. */
+    readonly uncountedTerminatedPods?: { readonly succeeded?: readonly string[] };
     readonly conditions?: readonly Condition[];
   };
 }

@@ -83,8 +83,10 @@ function knownJob(id: string, job: Job, all: readonly Pod[], gpuResource: string
     stuck,
   });
   const stopped = job.spec.suspend === true || job.metadata.deletionTimestamp !== undefined;
-  // Pods of earlier attempts that are still ending hold what they hold.
-  if (stopped && all.some(isActive)) return of(observed("stopping"));
+  // Pods of earlier attempts that are still ending hold what they hold; one that is not counted may yet end the Job.
+  const uncounted = job.status?.uncountedTerminatedPods?.succeeded ?? [];
+  if (stopped && (uncounted.length > 0 || all.some((one) => isActive(one) || isUncounted(one))))
+    return of(observed("stopping"));
   if (attempt === 0) return of(observed("held"));
   const { conditions } = job.status ?? {};
   // Until the controller says so it may not have seen the suspension, and a pod may still come.
@@ -99,7 +101,8 @@ function knownJob(id: string, job: Job, all: readonly Pod[], gpuResource: string
   return of(observed("starting"), refusal(pod));
 }
 
-function isFinished({ status }: Job): boolean {
+/** A Job that has ended never runs again, whatever becomes of its suspension. */
+export function isFinished({ status }: Job): boolean {
   return isTrue(status?.conditions, "Complete") || isTrue(status?.conditions, "Failed");
 }
 
@@ -107,6 +110,11 @@ function isFinished({ status }: Job): boolean {
 export function isActive(pod: Pod): boolean {
   const phase = pod.status?.phase;
   return phase !== "Succeeded" && phase !== "Failed" && !isLost(pod);
+}
+
+/** Whether the Job's controller has still to count how the pod ended. */
+function isUncounted(pod: Pod): boolean {
+  return !isLost(pod) && pod.metadata.finalizers?.includes(names.tracking) === true;
 }
 
 /** The mark of `withoutLost`. */
@@ -157,7 +165,8 @@ function outcomeOf(job: Job, pods: readonly Pod[]): Outcome {
   const refused = job.metadata.annotations?.[names.refused];
   if (refused !== undefined) return { kind: "not-started", reason: refused };
   // Its pods are deleted, and with them how they ended; that they were asked to is known.
-  if (job.spec.suspend === true) return { kind: "killed", signal: "SIGTERM" };
+  if (job.spec.suspend === true && !isTrue(job.status?.conditions, "Complete"))
+    return { kind: "killed", signal: "SIGTERM" };
   for (const pod of pods) {
     const { status } = pod;
     if (isLost(pod)) return { kind: "lost", reason: `node ${pod.spec.nodeName} does not answer` };
