@@ -1,6 +1,7 @@
 /** Results of the simulated cluster for people. */
 import type { RunSummary } from "@millrace/cluster";
-import { formatCount, formatNumber, formatPercent } from "@millrace/core";
+import { formatNumber, formatPercent } from "@millrace/core";
+import { formatWhole } from "../ui/numbers.ts";
 
 type Figures = Pick<RunSummary, "jct" | "makespanHours" | "decisions" | "decisionMs"> &
   Partial<RunSummary>;
@@ -10,7 +11,7 @@ export function summaryLines(summary: Figures, jobs: number): readonly string[] 
   const { jct, makespanHours, utilisation, fairness, decisionMs } = summary;
   const hours = formatNumber;
   const lines = [
-    `  jobs         ${formatCount(jct.n)} of ${formatCount(jobs)} finished, makespan ${hours(makespanHours)} h`,
+    `  jobs         ${formatWhole(jct.n)} of ${formatWhole(jobs)} finished, makespan ${hours(makespanHours)} h`,
     `  JCT          mean ${hours(jct.mean)} h, p50 ${hours(jct.p50)}, p95 ${hours(jct.p95)}, p99 ${hours(jct.p99)}, p99.9 ${hours(jct.p999)}, max ${hours(jct.max)}`,
   ];
   if (utilisation !== undefined)
@@ -23,10 +24,10 @@ export function summaryLines(summary: Figures, jobs: number): readonly string[] 
     );
   if (summary.restarts !== undefined)
     lines.push(
-      `  changes      ${formatCount(summary.restarts)} restarts, ${formatCount(summary.preemptions ?? 0)} preemptions`,
+      `  changes      ${formatWhole(summary.restarts)} restarts, ${formatWhole(summary.preemptions ?? 0)} preemptions`,
     );
   lines.push(
-    `  decisions    ${formatCount(summary.decisions)}, mean ${hours(decisionMs.mean)} ms, p99 ${hours(decisionMs.p99)} ms`,
+    `  decisions    ${formatWhole(summary.decisions)}, mean ${hours(decisionMs.mean)} ms, p99 ${hours(decisionMs.p99)} ms`,
   );
   return lines;
 }

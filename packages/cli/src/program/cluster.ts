@@ -39,17 +39,26 @@ const workloadFlags: readonly FlagSpec[] = [
     text: "GPUs of generated jobs (default: single)",
     choices: ["single", "multi", "philly"],
   },
-  { flags: "--seed <n>", text: "default: 1", parse: wholeNumber("--seed", 0) },
+  {
+    flags: "--seed <n>",
+    text: "of generated jobs and of --profile-error (default: 1)",
+    parse: wholeNumber("--seed", 0),
+  },
 ];
 
+const placement = (text: string): FlagSpec => ({
+  flags: "--placement <name>",
+  text: `consolidate: one server where a job fits (${text})`,
+  choices: ["consolidate", "none"],
+});
+
 const costFlags: readonly FlagSpec[] = [
-  {
-    flags: "--placement <name>",
-    text: "consolidate: one server where a job fits (default; with --compatibility: none)",
-    choices: ["consolidate", "none"],
-  },
   ...clusterFlags,
-  { flags: "--round <seconds>", text: "default: 300", parse: decimal("--round", 1, 86_400) },
+  {
+    flags: "--round <seconds>",
+    text: "between decisions (default: 300)",
+    parse: decimal("--round", 1, 86_400),
+  },
   {
     flags: "--decisions <when>",
     text: "rounds, or events: also when jobs arrive and end (default: rounds)",
@@ -108,6 +117,7 @@ const simulate: CommandSpec = {
       text: "how CPUs and memory are shared out (default: tune)",
       choices: allocators,
     },
+    placement("default; with --compatibility: none"),
     ...costFlags,
     {
       flags: "--compatibility <name>",
@@ -133,11 +143,15 @@ const simulate: CommandSpec = {
 const compare: CommandSpec = {
   usage: "compare",
   summary: "policies, allocators and loads side by side on the same jobs",
-  text: "Runs every policy with every allocator at every load over several seeds, on all cores, and compares completion times job by job with those of the first allocator.",
+  text: "Runs every policy with every allocator at every load over several seeds, on all cores, and compares completion times job by job with those of the first allocator, or of --base.",
   flags: [
     ...workloadFlags,
     { flags: "--policies <list>", text: "default: fifo,srtf" },
     { flags: "--allocators <list>", text: "default: proportional,tune,waterfill" },
+    {
+      flags: "--base <name>",
+      text: "compare with this allocator under the same policy, or with one run: policy/allocator (default: the first allocator)",
+    },
     { flags: "--rates <list>", text: "several loads in jobs per hour, e.g. 5,7,9", parse: numbers },
     {
       flags: "--seeds <n>",
@@ -154,6 +168,7 @@ const compare: CommandSpec = {
       text: "every value of a flag, e.g. restart-cost=0,30,60; several sweeps are combined",
       repeat: true,
     },
+    placement("default"),
     ...costFlags,
     { flags: "-o, --out <dir>", text: "keep an HTML report with charts of every run" },
   ],
