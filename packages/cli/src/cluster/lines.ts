@@ -22,12 +22,19 @@ export function summaryLines(summary: Figures, jobs: number): readonly string[] 
     lines.push(
       `  fairness     JCT over time at the share: mean ${hours(fairness.mean)}, p99 ${hours(fairness.worst)}; Jain ${hours(fairness.jain)}`,
     );
+  const { tenants = [] } = summary;
+  const longest = tenants.reduce((most, { name }) => Math.max(most, name.length), 0);
+  if (tenants.length > 1)
+    for (const { name, jobs: own, gpuHours, meanJctHours, fairness: behind } of tenants)
+      lines.push(
+        `  ${name === tenants[0]?.name ? "tenants" : "       "}      ${name.padEnd(longest)}  ${formatWhole(own)} jobs, ${hours(gpuHours)} GPU h, JCT mean ${hours(meanJctHours)} h, ${hours(behind)} of the time at the share`,
+      );
   if (summary.restarts !== undefined)
     lines.push(
       `  changes      ${formatWhole(summary.restarts)} restarts, ${formatWhole(summary.preemptions ?? 0)} preemptions`,
     );
   lines.push(
-    `  decisions    ${formatWhole(summary.decisions)}, mean ${hours(decisionMs.mean)} ms, p99 ${hours(decisionMs.p99)} ms`,
+    `  decisions    ${formatWhole(summary.decisions)}, mean ${hours(decisionMs.mean)} ms, p50 ${hours(decisionMs.p50)}, p90 ${hours(decisionMs.p90)}, p99 ${hours(decisionMs.p99)}, max ${hours(decisionMs.max)}`,
   );
   return lines;
 }

@@ -12,8 +12,14 @@ const policies = ["fifo", "srtf", "las", "las-discrete", "ftf", "drf", "tetris"]
 const allocators = ["proportional", "greedy", "tune", "tune-afresh", "waterfill", "opt", "pooled"];
 
 const workloadFlags: readonly FlagSpec[] = [
-  { flags: "--trace <csv>", text: "the jobs: rows job_id,model,arrival_s,iterations,gpus" },
-  { flags: "--profiles <json>", text: "how the speed of each model depends on CPUs and memory" },
+  {
+    flags: "--trace <csv>",
+    text: "the jobs: rows job_id,model,arrival_s,iterations,gpus; with a header also tenant and dataset",
+  },
+  {
+    flags: "--profiles <json>",
+    text: "how the speed of each model depends on CPUs and memory: published matrices, a millrace.job-profile/1, or a folder of these (default for generated jobs: the ten models of the published experiments)",
+  },
   {
     flags: "-n, --jobs <n>",
     text: "generate so many jobs instead of --trace",
@@ -40,6 +46,11 @@ const workloadFlags: readonly FlagSpec[] = [
     choices: ["single", "multi", "philly"],
   },
   {
+    flags: "--datasets <n>",
+    text: "generated jobs of a class read so many data sets; jobs of one on a server share its cache (default: each its own)",
+    parse: wholeNumber("--datasets", 1),
+  },
+  {
     flags: "--seed <n>",
     text: "of generated jobs and of --profile-error (default: 1)",
     parse: wholeNumber("--seed", 0),
@@ -54,6 +65,11 @@ const placement = (text: string): FlagSpec => ({
 
 const costFlags: readonly FlagSpec[] = [
   ...clusterFlags,
+  {
+    flags: "--numa-nodes <n>",
+    text: "of a server, with equal parts of its GPUs and cores (default: 1)",
+    parse: wholeNumber("--numa-nodes", 1),
+  },
   {
     flags: "--round <seconds>",
     text: "between decisions (default: 300)",
@@ -100,7 +116,7 @@ const costFlags: readonly FlagSpec[] = [
   },
   {
     flags: "--tenant <terms>",
-    text: "name:weight[:quota[:limit]] in GPUs; may be given several times (traces name tenants in a column)",
+    text: "name:weight[:quota[:limit]] in GPUs; may be given several times (generated jobs are drawn in equal parts, traces name tenants in a column)",
     repeat: true,
   },
 ];
@@ -128,8 +144,12 @@ const simulate: CommandSpec = {
   ],
   examples: [
     [
-      "millrace cluster simulate --profiles profiles.json --jobs 1000 --rate 7 --policy srtf --allocator waterfill --out run/",
-      "generated jobs, with a report",
+      "millrace cluster simulate --jobs 1000 --rate 7 --policy srtf --allocator waterfill --out run/",
+      "generated jobs of the published models, with a report",
+    ],
+    [
+      "millrace cluster simulate --jobs 500 --tenant vision:2:64 --tenant speech:1 --policy drf --restart-cost 45",
+      "tenants with a weight and a quota",
     ],
     [
       "millrace cluster simulate --trace jobs.csv --profiles profiles.json --policy srtf --allocator tune --compatibility synergy",
@@ -173,12 +193,9 @@ const compare: CommandSpec = {
     { flags: "-o, --out <dir>", text: "keep an HTML report with charts of every run" },
   ],
   examples: [
+    ["millrace cluster compare --jobs 1000 --rates 5,7,9 --mix 50:0:50", "a curve over load"],
     [
-      "millrace cluster compare --profiles profiles.json --jobs 1000 --rates 5,7,9 --mix 50:0:50",
-      "a curve over load",
-    ],
-    [
-      "millrace cluster compare --profiles profiles.json --jobs 500 --sweep restart-cost=0,30,60 --sweep gpu-counts=single,multi --out cmp/",
+      "millrace cluster compare --jobs 500 --sweep restart-cost=0,30,60 --sweep gpu-counts=single,multi --out cmp/",
       "every combination, with a report",
     ],
   ],

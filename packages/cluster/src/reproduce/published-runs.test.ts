@@ -4,9 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { simulateCompatible } from "../compatibility/simulate.ts";
 import { parsePublishedProfiles } from "../profile/published.ts";
+import { publishedMix } from "../profile/published-mix.ts";
 import { formatJobTrace } from "../trace/job-trace.ts";
 import { Lab, traceOf } from "./lab.ts";
-import { publishedMix } from "./published-mix.ts";
 import { reproduceSynergy } from "./synergy.ts";
 
 const models = publishedMix();

@@ -1,9 +1,9 @@
 /** The experiments of Synergy (Mohan et al., OSDI 2022) on the house's simulator, costs of restarts left out as theirs are. */
 import type { Reproduce, ReproduceRow, Reproduction } from "@millrace/core";
+import { publishedMix } from "../profile/published-mix.ts";
 import { Lab, type Setting } from "./lab.ts";
 import { aboveCapacity, belowCapacity } from "./load.ts";
 import { makespans } from "./makespan.ts";
-import { publishedMix } from "./published-mix.ts";
 import { publishedRuns } from "./published-runs.ts";
 
 /** Runs the reproduction: of the paper's settings, or with `data` of the published simulator's own traces and results. */
