@@ -27,8 +27,8 @@ export interface LocalBackward {
   readonly second: number;
 }
 
-/** A block. Bit 0 is its input; then come, operator by operator, output and auxiliary tensor where there is one. */
-export interface LocalBlock {
+/** Moves of a span as bits. Bit 0 is its input; then come, operator by operator, output and auxiliary tensor where there is one. */
+export interface LocalMoves {
   readonly span: Span;
   readonly count: number;
   /** Bits in use up to and with operator j; bits of the input alone at index 0 of `below`. */
@@ -45,8 +45,12 @@ export interface LocalBlock {
   /** base(b) and base(b - 1) less `ground`. */
   readonly base: Float64Array;
   readonly baseAfter: Float64Array;
-  /** Memory in use at the block's last backward operator, forward tensors apart. */
+  /** Memory in use at the span's last backward operator, forward tensors apart. */
   readonly ground: number;
+}
+
+/** A block: its moves with tables over all its sets. */
+export interface LocalBlock extends LocalMoves {
   /** Least such memory at any later backward operator, less `ground`; 0 for the last block. */
   readonly later: number;
   /** Bit of the block's output. */
@@ -60,8 +64,17 @@ export interface LocalBlock {
   readonly key: string;
 }
 
-/** The block of a span; tables over its sets have 2 to the power of its bits entries. */
-export function localBlock(problem: Problem, layout: Layout, span: Span): LocalBlock {
+/** Bytes of a tensor; an auxiliary one has a single size wherever sets of tensors are counted. */
+export function tensorSize(problem: Problem, layout: Layout, tensor: number): number {
+  const n = layout.count;
+  if (tensor < 0) return 0;
+  return tensor < n
+    ? (problem.operators[tensor]?.output ?? 0)
+    : (layout.auxiliary[tensor - n] as number);
+}
+
+/** The moves of a span. */
+export function localMoves(problem: Problem, layout: Layout, span: Span): LocalMoves {
   const { first, last } = span;
   const { operators } = problem;
   const n = layout.count;
@@ -81,8 +94,6 @@ export function localBlock(problem: Problem, layout: Layout, span: Span): LocalB
   }
   const mask = (list: readonly number[]): number =>
     list.reduce((word, t) => word | (bitOf.get(t) ?? 0), 0);
-  const sizeOf = (t: number): number =>
-    t < 0 ? 0 : t < n ? (operators[t]?.output ?? 0) : (layout.auxiliary[t - n] as number);
   const forward: LocalForward[][] = [];
   const backward: LocalBackward[][] = [];
   const touched = new Int32Array(count);
@@ -133,20 +144,6 @@ export function localBlock(problem: Problem, layout: Layout, span: Span): LocalB
     base[k] = (layout.base[j] as number) - ground;
     baseAfter[k] = (j > 0 ? (layout.base[j - 1] as number) : end) - ground;
   }
-  let later = last === n - 1 ? ground : Number.POSITIVE_INFINITY;
-  for (let b = last + 1; b < n; b++) later = Math.min(later, layout.base[b] as number);
-  const sets = 2 ** tensors.length;
-  const sizes = new Float64Array(sets);
-  for (let s = 1; s < sets; s++) {
-    const low = s & -s;
-    sizes[s] = (sizes[s ^ low] as number) + sizeOf(tensors[31 - Math.clz32(low)] as number);
-  }
-  const output = bitOf.get(last) as number;
-  const free: number[] = [];
-  for (let s = 0; s < sets; s += 2) if ((s & output) === 0) free.push(s);
-  free.sort((a, b) => (sizes[a] as number) - (sizes[b] as number));
-  const round = (value: number): number => Number(value.toPrecision(12));
-  const shape = [forward, backward, [...base].map(round), [...baseAfter].map(round)];
   return {
     span,
     count,
@@ -160,12 +157,39 @@ export function localBlock(problem: Problem, layout: Layout, span: Span): LocalB
     base,
     baseAfter,
     ground,
+  };
+}
+
+/** The block of a span; tables over its sets have 2 to the power of its bits entries. */
+export function localBlock(problem: Problem, layout: Layout, span: Span): LocalBlock {
+  const moves = localMoves(problem, layout, span);
+  const { forward, backward, base, baseAfter, ground } = moves;
+  const { last } = span;
+  const n = layout.count;
+  const tensors = [...moves.tensors];
+  const bytes = tensors.map((t) => tensorSize(problem, layout, t));
+  let later = last === n - 1 ? ground : Number.POSITIVE_INFINITY;
+  for (let b = last + 1; b < n; b++) later = Math.min(later, layout.base[b] as number);
+  const sets = 2 ** tensors.length;
+  const sizes = new Float64Array(sets);
+  for (let s = 1; s < sets; s++) {
+    const low = s & -s;
+    sizes[s] = (sizes[s ^ low] as number) + (bytes[31 - Math.clz32(low)] as number);
+  }
+  const output = 1 << tensors.indexOf(last);
+  const free: number[] = [];
+  for (let s = 0; s < sets; s += 2) if ((s & output) === 0) free.push(s);
+  free.sort((a, b) => (sizes[a] as number) - (sizes[b] as number));
+  const round = (value: number): number => Number(value.toPrecision(12));
+  const shape = [forward, backward, [...base].map(round), [...baseAfter].map(round)];
+  return {
+    ...moves,
     later: later - ground,
     output,
     sizes,
     inner: Int32Array.from(free),
     isLast: last === n - 1,
-    key: JSON.stringify([shape, tensors.map((t) => sizeOf(t)), last === n - 1], (_, v) =>
+    key: JSON.stringify([shape, bytes, last === n - 1], (_, v) =>
       typeof v === "number" ? round(v) : v,
     ),
   };

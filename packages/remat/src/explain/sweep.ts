@@ -12,10 +12,14 @@ export interface SweepPoint {
 }
 
 /** Budgets from the smallest one found to storing everything, evenly spaced. */
-export function sweepBudgets(problem: Problem, points: number, seed: number): number[] {
+export async function sweepBudgets(
+  problem: Problem,
+  points: number,
+  seed: number,
+): Promise<number[]> {
   const layout = layoutOf(problem);
   const high = storeAll(problem, layout).peak;
-  const least = findMinBudget(problem, layout, { effort: "low", seed, stop: () => false });
+  const least = await findMinBudget(problem, layout, { effort: "low", seed, stop: () => false });
   const low = least?.budget ?? high;
   return Array.from(
     { length: points },

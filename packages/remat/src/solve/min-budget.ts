@@ -1,4 +1,4 @@
-/** The smallest budget within which a plan exists: exact for tiny problems, the smallest found for others. */
+/** The smallest budget within which a plan exists: exact for small problems, the smallest found for others. */
 import { decompose } from "../blocks/decomposition.ts";
 import { planOfBlocks } from "../blocks/plan.ts";
 import { exactSearch } from "../exact/exact.ts";
@@ -7,16 +7,18 @@ import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
 import { simulate } from "../problem/simulate.ts";
 import { localSearch } from "../search/local-search.ts";
+import { WholeGraph } from "../whole/table.ts";
 import { exactOperators, exactStates } from "./exact-solver.ts";
-import type { Effort } from "./solver.ts";
+import type { BoundScope, Effort } from "./solver.ts";
+import { mostSets } from "./whole-solver.ts";
 
 /** Operators up to which plans of blocks are tried. */
 const blockOperators = 120;
 
-/** A budget, whether none below it is possible, and a plan that keeps to it. */
+/** A budget, the plans of which none keeps to a smaller one, and a plan that keeps to it. */
 export interface MinBudget {
   readonly budget: number;
-  readonly exact: boolean;
+  readonly scope: BoundScope;
   readonly plan: Plan;
 }
 
@@ -45,11 +47,11 @@ export function budgetFloor(problem: Problem, layout: Layout): number {
 }
 
 /** Looks for the smallest budget; null when even unlimited memory gives no plan, or `stop` came first. */
-export function findMinBudget(
+export async function findMinBudget(
   problem: Problem,
   layout: Layout,
   options: { effort: Effort; seed: number; stop: () => boolean },
-): MinBudget | null {
+): Promise<MinBudget | null> {
   const { effort, seed, stop } = options;
   const n = layout.count;
   const tiny = n <= exactOperators;
@@ -89,7 +91,8 @@ export function findMinBudget(
   };
   let plan: Plan = first;
   let high = peakOf(first);
-  let low = budgetFloor(problem, layout) * (1 - 1e-9);
+  const floor = budgetFloor(problem, layout) * (1 - 1e-9);
+  let low = floor;
   let exact = tiny;
   // Every plan found has a peak of its own, so that the search ends at a peak, not at an approximation of one.
   while (high - low > high * 1e-9 && !stop()) {
@@ -110,5 +113,14 @@ export function findMinBudget(
       high = Math.min(budget, peakOf(plan));
     }
   }
-  return { budget: high, exact: exact && !stop(), plan };
+  // What any plan needs for its largest action is enough.
+  if (high <= floor * (1 + 2e-9)) return { budget: high, scope: "all plans", plan };
+  if (exact && !stop()) return { budget: high, scope: "all plans", plan };
+  const whole = WholeGraph.of(problem, high, mostSets[effort], layout);
+  const result = await whole?.solve("peak", high * (1 - 1e-9), stop);
+  if (result === null || result === undefined) return { budget: high, scope: "none", plan };
+  const smaller = result.plan === null ? high : peakOf(result.plan);
+  return smaller < high && result.plan !== null
+    ? { budget: smaller, scope: "stage-ordered plans", plan: result.plan }
+    : { budget: high, scope: "stage-ordered plans", plan };
 }

@@ -11,6 +11,7 @@ import { localSolver } from "./local-solver.ts";
 import { budgetFloor, findMinBudget } from "./min-budget.ts";
 import { programSolver } from "./program-solver.ts";
 import type { BoundScope, Effort, PlanSolver, Search } from "./solver.ts";
+import { wholeSolver } from "./whole-solver.ts";
 
 /** How a plan is looked for. */
 export interface PlanOptions {
@@ -46,9 +47,13 @@ export interface PlanResult {
   /** (time - lowerBound) / time; null without a plan or bound. */
   readonly gap: number | null;
   readonly proof: Proof;
-  /** Smallest budget with a plan; `minBudgetExact` says whether none is smaller. Null when it was not looked for. */
+  /**
+   * Smallest budget with a plan; `minBudgetExact` says whether it is proven that none is smaller, for plans of
+   * `minBudgetScope`. Null when it was not looked for.
+   */
   readonly minBudget: number | null;
   readonly minBudgetExact: boolean;
+  readonly minBudgetScope: BoundScope;
   readonly plan: Plan | null;
   /** Who found the plan. */
   readonly foundBy: string | null;
@@ -61,6 +66,7 @@ export interface PlanResult {
 const portfolio: readonly PlanSolver[] = [
   exactSolver,
   localSolver,
+  wholeSolver,
   chainSolver,
   blockSolver,
   programSolver,
@@ -139,7 +145,7 @@ export async function planMemory(
   const least =
     options.minBudget === false && found
       ? null
-      : findMinBudget(problem, layout, {
+      : await findMinBudget(problem, layout, {
           effort,
           seed,
           // A caller who asks for a budget that is too small is told the right one, also when time is up.
@@ -159,7 +165,8 @@ export async function planMemory(
     gap: feasible && proven ? Math.max(0, (time - bound) / time) : null,
     proof: optimal || impossible !== "none" ? "optimal" : proven ? "lp-gap" : "heuristic",
     minBudget: least?.budget ?? null,
-    minBudgetExact: least?.exact ?? false,
+    minBudgetExact: (least?.scope ?? "none") !== "none",
+    minBudgetScope: least?.scope ?? "none",
     plan,
     foundBy,
     elapsedSeconds: seconds(),

@@ -1,17 +1,23 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { CoordinatedSource, makeJpegSet } from "@millrace/data";
+import type { Loan } from "@millrace/core/job";
+import { type Batch, CoordinatedSource, makeJpegSet } from "@millrace/data";
 import { afterAll, expect, test } from "vitest";
+import { openTokenizer } from "../bench/tokenizer.ts";
 
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 const bin = fileURLToPath(new URL("../../main.ts", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "millrace-data-"));
 makeJpegSet(join(folder, "set"), { count: 12, classes: 3, width: 40 });
-afterAll(() => rmSync(folder, { recursive: true }));
+const children: ChildProcess[] = [];
+afterAll(() => {
+  for (const child of children) child.kill();
+  rmSync(folder, { recursive: true });
+});
 
 function start(...args: string[]) {
   const child = spawn(
@@ -19,6 +25,7 @@ function start(...args: string[]) {
     ["--conditions=millrace:source", "--import", tsx, bin, "data", ...args],
     { stdio: ["ignore", "pipe", "pipe"] },
   );
+  children.push(child);
   const text = { out: "", err: "" };
   child.stdout.on("data", (chunk) => {
     text.out += chunk;
@@ -62,6 +69,29 @@ test("serve says where it listens, prepares for whoever joins, and leaves nothin
   expect(await ended).toBe(0);
   expect(existsSync(socket)).toBe(false);
   expect(existsSync(about.ring)).toBe(false);
+});
+
+test("text is packed by a tokenizer, and a job reads its tokens", async () => {
+  const file = join(folder, "corpus.txt");
+  const text = Array.from({ length: 40 }, (_, i) => `Line ${i} of ${i * i} words.`).join("\n");
+  writeFileSync(file, text);
+  const { tokenizer, close } = await openTokenizer("cl100k_base");
+  const expected = (await tokenizer?.encode(text)) ?? [];
+  close();
+  const socket = join(folder, "tokens");
+  const args = ["--tokenizer", "cl100k_base", "--tokens", "16", "--batch", "8", "--no-shuffle"];
+  const served = start("serve", file, ...args, "--producers", "1", "--socket", socket, "--json");
+  await new Promise<void>((resolve) => served.child.stdout.once("data", () => resolve()));
+  {
+    await using job = await CoordinatedSource.join({ socket });
+    const loan = (await job.next()) as Loan<Batch>;
+    const { buffer, byteOffset } = loan.batch.data;
+    const rows = new Int32Array(buffer, byteOffset, 8 * 16);
+    expect([...rows]).toEqual(expected.slice(0, 8 * 16));
+    loan.release();
+  }
+  served.child.kill("SIGTERM");
+  expect(await served.ended).toBe(0);
 });
 
 test("inspect tells form, sizes and what cannot be read", async () => {

@@ -56,11 +56,16 @@ function printPlan(session: Session, source: Source, budget: number, result: Pla
   session.print(`${proofText(result)}; budget ${size(budget)}`);
   if (result.minBudget !== null)
     session.print(
-      `smallest budget ${result.minBudgetExact ? "" : "found "}${size(result.minBudget)}`,
+      `smallest budget ${result.minBudgetExact ? "" : "found "}${size(result.minBudget)}${scopeText(result)}`,
     );
   session.note(
     `found by ${result.foundBy} in ${formatSeconds(result.elapsedSeconds)}${source.costs === null ? "" : `; times: ${source.costs} (modelled)`}`,
   );
+}
+
+/** For which plans the smallest budget is proven, where that is not all. */
+function scopeText(result: PlanResult): string {
+  return result.minBudgetScope === "stage-ordered plans" ? " (of stage-ordered plans)" : "";
 }
 
 export async function memoryPlanCommand(
@@ -102,6 +107,7 @@ export async function memoryPlanCommand(
       proof: result.proof,
       minBudget: result.minBudget,
       minBudgetExact: result.minBudgetExact,
+      minBudgetScope: result.minBudgetScope,
       storeAll: reference,
       costs: source.costs,
       foundBy: result.foundBy,
@@ -116,7 +122,7 @@ export async function memoryPlanCommand(
       `no plan within ${size(budget)}${result.boundScope === "none" ? " was found" : ""}; ${
         least === null
           ? "no smaller budget is known"
-          : `the smallest budget ${result.minBudgetExact ? "is" : "found is"} ${size(least)}`
+          : `the smallest budget ${result.minBudgetExact ? "is" : "found is"} ${size(least)}${scopeText(result)}`
       }`,
     );
   }

@@ -17,8 +17,8 @@ export async function memorySweepCommand(
   const { effort, seed, timeLimitSeconds } = searchOf({ ...flags, effort: flags.effort ?? "low" });
   await using programs = programsOf(flags);
   const progress = session.progress();
-  const points = await session.interruptible((signal) => {
-    const budgets = sweepBudgets(problem, flags.points ?? 8, seed);
+  const points = await session.interruptible(async (signal) => {
+    const budgets = await sweepBudgets(problem, flags.points ?? 8, seed);
     return sweepMemory(problem, budgets, {
       effort,
       seed,
