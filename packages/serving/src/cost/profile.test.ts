@@ -10,6 +10,7 @@ const point = {
   shortPairs: 128,
   decodeRows: 2,
   decodeContext: 40,
+  outputs: 3,
   mapped: 0,
   fresh: 1,
   seconds: 0.01,

@@ -189,6 +189,13 @@ function point(json: unknown, key: string, file: string): StepPoint {
     shortPairs: pairs("shortPairs", 0),
     decodeRows: count("decodeRows"),
     decodeContext: count("decodeContext"),
+    outputs: number(
+      at.outputs ?? count("prefillRows") + count("decodeRows"),
+      `${key}.outputs`,
+      file,
+      0,
+      true,
+    ),
     mapped: count("mapped"),
     fresh: count("fresh"),
     seconds: positive(at.seconds, `${key}.seconds`, file),
@@ -197,6 +204,8 @@ function point(json: unknown, key: string, file: string): StepPoint {
   if (out.prefillTokens + out.decodeRows === 0) throw invalid(file, `${key} computes no tokens`);
   if (out.prefillRows > out.prefillTokens || (out.prefillTokens > 0 && out.prefillRows === 0))
     throw invalid(file, `${key} has ${out.prefillTokens} tokens in ${out.prefillRows} chunks`);
+  if (out.outputs > out.prefillRows + out.decodeRows)
+    throw invalid(file, `${key} has more outputs than rows`);
   if (out.decodeContext < out.decodeRows)
     throw invalid(file, `${key}.decodeContext is less than its ${out.decodeRows} rows`);
   return out;
