@@ -97,16 +97,15 @@ export async function drainWithoutScheduler(
   using charge = new Charge(terms.folder);
   const { state } = charge;
   const { books, endings } = partsOf(charge, runner, terms);
-  let servers: readonly string[] | null = null;
+  const servers: string[] = [];
   const problem = await unanswered(async () => {
     await charge.takeOver(runner, books.now(), terms.signal);
     endings.settle(await look(runner, terms.signal));
-    servers = (await runner.servers(terms.signal)).map(({ name }) => name);
+    servers.push(...(await runner.servers(terms.signal)).map(({ name }) => name));
   });
-  const known: readonly string[] | null = servers;
-  if (server !== null && known !== null && !known.includes(server))
+  if (server !== null && problem === null && !servers.includes(server))
     throw new MillraceError("USAGE", `there is no server ${server}`, {
-      hint: `there are ${known.join(", ")}`,
+      hint: `there are ${servers.join(", ")}`,
     });
   if (server !== null) books.record({ at: books.now(), kind: "drain", server, on });
   const running = state
