@@ -1,14 +1,17 @@
 /**
  * Extreme classification at a million labels. A sampled step at a million labels against one at 131,072 (256 dimensions); an epoch
  * over 1.3 million labels at 128 dimensions with what the process occupies, and a refresh, measured on a part of the points.
- * Environment: BENCH_PARTS (step,epoch), BENCH_LABELS (1300000), BENCH_POINTS
- * (all), BENCH_REFRESH_POINTS (20000).
+ * Part `trained` measures the refresh on a snapshot (BENCH_MODEL) of a longer run on the same data. Environment: BENCH_PARTS (step,epoch),
+ * BENCH_LABELS (1300000), BENCH_POINTS (all), BENCH_REFRESH_POINTS (20000).
  */
 import {
   calibrate,
   createIndex,
+  defaultIndexShare,
   defaultTrainOptions,
   floats,
+  loadModel,
+  type Model,
   makeData,
   presets,
   Trainer,
@@ -57,13 +60,7 @@ if (parts.includes("step")) {
 }
 
 if (parts.includes("epoch")) {
-  const { dataset } = makeData({
-    labels,
-    seed: 1,
-    testPoints: 2000,
-    ...(limit === undefined ? {} : { points: Number(limit) }),
-  });
-  const trainer = new Trainer(dataset.train, base);
+  const trainer = trainerOf(labels);
   const started = performance.now();
   const before = cpuNow();
   await trainer.runEpoch();
@@ -71,26 +68,63 @@ if (parts.includes("epoch")) {
   report("epoch at 1.3M x 128", (performance.now() - started) / 1e3, "s", 300);
   report("the same, CPU", cpuNow() - before, "CPU s");
   report("memory of the process after it", gigabytes(), "GB", 4);
-  const { model } = trainer;
-  const { heap, dim, classifier } = model;
+  refreshCost(
+    "after one epoch",
+    trainer.model,
+    trainer.sample(refreshPoints),
+    base.shortlist,
+    trainer.points,
+  );
+  report("memory of the process at the end", gigabytes(), "GB");
+}
+
+if (parts.includes("trained")) {
+  // What a snapshot of such a run holds, and points of its data.
+  const { model } = loadModel(process.env["BENCH_MODEL"] ?? "");
+  const trainer = trainerOf(model.labels);
+  trainer.model.embedding.view.set(model.embedding.view);
+  trainer.model.classifier.view.set(model.classifier.view);
+  const what = process.env["BENCH_WHAT"] ?? "after some epochs";
+  refreshCost(what, trainer.model, trainer.sample(refreshPoints), base.shortlist, trainer.points);
+}
+
+function trainerOf(count: number): Trainer {
+  const points = limit === undefined ? {} : { points: Number(limit) };
+  return new Trainer(
+    makeData({ labels: count, seed: 1, testPoints: 2000, ...points }).dataset.train,
+    base,
+  );
+}
+
+/** What a refresh of these points costs; `all`: points that it is scaled to. */
+function refreshCost(
+  what: string,
+  { heap, dim, labels, classifier }: Model,
+  sample: Float32Array,
+  k: number,
+  all: number,
+): void {
   const mark = heap.used;
   const index = createIndex(heap, labels, dim, "ivf");
   const build = cpuNow();
   index.build(classifier);
-  report("index build at 1.3M x 128", cpuNow() - build, "CPU s");
-  const sample = trainer.sample(refreshPoints);
+  report(`index build, ${what}`, cpuNow() - build, "CPU s");
   const few = sample.subarray(0, 128 * dim);
-  const { shortlist, indexRecall } = base;
-  const { recall } = calibrate(heap, index, classifier, labels, dim, few, shortlist, indexRecall);
+  const most = defaultIndexShare * (index.effort?.most ?? 0);
+  const check = calibrate(
+    ...([heap, index, classifier, labels, dim, few, k, base.indexRecall] as const),
+    undefined,
+    most,
+  );
   const z = floats(heap, sample.length);
   z.view.set(sample);
   const points = sample.length / dim;
   const search = cpuNow();
-  index.search(z, points, classifier, base.shortlist, { spare: 0 });
+  index.search(z, points, classifier, k, { spare: 0 });
   const perPoint = (cpuNow() - search) / points;
-  report("search of a refresh, per 1,000 points", 1e3 * perPoint, "CPU s");
-  report("a whole refresh, from these", perPoint * trainer.points, "CPU s");
-  report("shortfall of recall of the best 32", 1 - recall, "", 0.3);
+  report(`lists that a point looks into, ${what}`, check.probes ?? 0, "");
+  report(`search of a refresh, per 1,000 points, ${what}`, 1e3 * perPoint, "CPU s");
+  report(`a whole refresh, from these, ${what}`, perPoint * all, "CPU s");
+  report(`shortfall of recall of the best ${k}, ${what}`, 1 - check.recall, "", 0.3);
   heap.release(mark);
-  report("memory of the process at the end", gigabytes(), "GB");
 }

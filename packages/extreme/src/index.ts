@@ -48,6 +48,7 @@ export { addLabels, type NewLabel, removeLabels } from "./model/edit-labels.ts";
 export { loadModel, type StoredModel, saveModel, snapshotOf } from "./model/folder.ts";
 export { createModel, type Model, type ModelShape } from "./model/model.ts";
 export { predict } from "./model/predict.ts";
+export { defaultIndexShare } from "./negatives/shortlists.ts";
 export {
   Predictor,
   type PredictorOptions,
@@ -77,6 +78,7 @@ export {
   type TrainOptions,
   trainerNames,
   trainers,
+  trainOptionNames,
 } from "./train/options.ts";
 export { type PointBatch, PointSource } from "./train/point-source.ts";
 export {

@@ -76,6 +76,11 @@ export const trainFlags: readonly FlagSpec[] = [
     parse: decimal("--index-recall", 0, 1),
   },
   {
+    flags: "--index-share <x>",
+    text: "share of the lists that a search looks into at most, recall gives way to it (default: 0.25)",
+    parse: decimal("--index-share", 0, 1),
+  },
+  {
     flags: "--refresh <when>",
     text: "sync: before the epoch; async: in a thread beside the epoch before (default: sync)",
     choices: ["sync", "async"],

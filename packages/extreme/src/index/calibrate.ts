@@ -36,7 +36,8 @@ export function recallOf(
 
 /**
  * Sets the effort of an index (lists, candidates) to the least (by steps of a half) whose recall@k on the sample reaches `target`;
- * `most`, or all there is, where none does. Indexes without one are only measured.
+ * `most`, or all there is, where none does. Less than an index starts with is tried for lists alone: a few candidates more cost
+ * hardly anything. Indexes without an effort are only measured.
  */
 export function calibrate(
   heap: Heap,
@@ -54,12 +55,25 @@ export function calibrate(
   const { z, points } = load(heap, sample, dim);
   const truth = exactBest(heap, z, points, classifier, labels, dim, k, removed);
   const measure = (): number => shared(truth, index.search(z, points, classifier, k).labels, k);
-  let recall = measure();
   const { effort } = index;
-  if (effort !== null)
-    while (recall < target && effort.value < Math.min(effort.most, most)) {
-      effort.value = Math.min(effort.most, most, Math.ceil(effort.value * 1.5));
+  const top = Math.min(effort?.most ?? 0, most);
+  if (effort !== null && effort.what === "lists") effort.value = Math.min(effort.value, top);
+  let recall = measure();
+  if (effort !== null && recall < target)
+    while (recall < target && effort.value < top) {
+      effort.value = Math.min(top, Math.ceil(effort.value * 1.5));
       recall = measure();
+    }
+  else if (effort?.what === "lists")
+    for (let more = effort.value; more > 1; ) {
+      effort.value = Math.max(1, Math.floor(more / 1.5));
+      const found = measure();
+      if (found < target) {
+        effort.value = more;
+        break;
+      }
+      more = effort.value;
+      recall = found;
     }
   heap.release(mark);
   const used = (what: Effort["what"]): number | null =>

@@ -8,25 +8,21 @@ import { PackedVectors, toFixed } from "./fixed-point.ts";
 
 const tile = 64;
 
-export interface Clusters {
-  /** The cluster of each vector. */
-  readonly of: Int32Array;
-  readonly count: number;
-}
-
 /**
- * Makes `count` clusters of `n` vectors; `sample` bounds the vectors that each of `rounds` looks at. Another `variant` starts from
- * other vectors.
+ * Makes `count` clusters of the vectors `members`; the cluster of each. `sample` bounds the vectors that each of `rounds` looks at.
+ * Another `variant` starts from other vectors.
  */
 export function clusterByDirection(
   heap: Heap,
   vectors: LabelMatrix,
+  members: Int32Array,
   count: number,
   variant = 0,
   rounds = 4,
   sample = count * 32,
-): Clusters {
-  const { labels: n, dim } = vectors;
+): Int32Array {
+  const { dim } = vectors;
+  const n = members.length;
   const mark = heap.used;
   const centroids = floats(heap, count * dim);
   const packed = new PackedVectors(heap, count, dim);
@@ -34,7 +30,8 @@ export function clusterByDirection(
   const scores = floats(heap, tile * packed.places);
   // Steps of the golden section are far from each other, however many there are.
   const shift = (0.5 + variant * 0.618) % 1;
-  const spread = (of: number, i: number): number => Math.floor(((i + shift) * n) / of);
+  const spread = (of: number, i: number): number =>
+    members[Math.floor(((i + shift) * n) / of)] as number;
   for (let c = 0; c < count; c++) {
     centroids.view.set(vectors.row(spread(count, c)), c * dim);
   }
@@ -74,9 +71,9 @@ export function clusterByDirection(
       }
   }
   const of = new Int32Array(n);
-  assign((i) => i, n, of);
+  assign((i) => members[i] as number, n, of);
   heap.release(mark);
-  return { of, count };
+  return of;
 }
 
 function normalize(rows: Float32Array, from: number, dim: number): void {

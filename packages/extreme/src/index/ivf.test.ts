@@ -114,6 +114,34 @@ test("an index is set to the least effort that reaches the recall that is asked 
   }
 });
 
+test("an index is set to fewer lists where they suffice, and to no more than are allowed", () => {
+  const { heap, w, z } = topical(4000, 64, 32, 40, "less");
+  const index = new IvfIndex(heap, 4000, 32, { lists: 200, probes: 150 });
+  index.build(w);
+  const sample = z.view.slice();
+  const less = calibrate(heap, index, w, 4000, 32, sample, 10, 0.8);
+  expect(less.recall).toBeGreaterThanOrEqual(0.8);
+  expect(less.probes).toBeLessThan(100);
+  expect(recallOf(heap, index, w, 4000, 32, sample, 10)).toBe(less.recall);
+  const bounded = calibrate(heap, index, w, 4000, 32, sample, 10, 1, undefined, 7);
+  expect(bounded.probes).toBe(7);
+});
+
+test("lists by norm: where long vectors are the best of every point, few lists hold them all", () => {
+  const { heap, w, z } = topical(4000, 64, 32, 1, "long");
+  // One topic, so that directions tell little; one label of 40 is ten times as long.
+  for (let l = 0; l < 4000; l += 40)
+    for (let j = 0; j < 32; j++) w.view[l * 32 + j] = 10 * w.view[l * 32 + j]!;
+  const sample = z.view.slice();
+  const recallWith = (leastBand: number): number => {
+    const index = new IvfIndex(heap, 4000, 32, { lists: 200, probes: 16, leastBand });
+    index.build(w);
+    return recallOf(heap, index, w, 4000, 32, sample, 20);
+  };
+  expect(recallWith(100)).toBeGreaterThan(0.95);
+  expect(recallWith(4000)).toBeLessThan(0.9);
+});
+
 test("the graph index finds most of what the exact one finds, and gives back its heap memory", () => {
   const { heap, w, z } = topical(3000, 100, 32, 60, "graph");
   const index = createIndex(heap, 3000, 32, "hnsw");

@@ -1,9 +1,10 @@
 /**
- * The inverted-file index: labels in lists by direction; a point looks only into the lists whose mean vectors score highest.
+ * The inverted-file index: labels in lists by norm and direction; a point looks only into the lists whose mean vectors score highest.
  * Works list by list for many points at once, so that the scan kernel sees dense tiles.
  */
 import { type Block, floats, type Heap, ints, shorts } from "../kernels/heap.ts";
 import type { LabelMatrix } from "../kernels/label-matrix.ts";
+import { bandsByNorm, leastBand } from "./bands.ts";
 import { clusterByDirection } from "./clusters.ts";
 import { PackedVectors, toFixed } from "./fixed-point.ts";
 import {
@@ -21,6 +22,8 @@ export interface IvfOptions {
   readonly lists: number;
   /** Lists that a point looks into. */
   readonly probes: number;
+  /** See bandsByNorm; for tests of small sizes. */
+  readonly leastBand?: number;
 }
 
 /**
@@ -51,6 +54,7 @@ export class IvfIndex implements LabelIndex {
   readonly effort: Effort;
   readonly #heap: Heap;
   readonly #marks: LabelMarks;
+  readonly #leastBand: number;
   /** All labels, list by list, each list padded to whole blocks of 8. */
   readonly #vectors: PackedVectors;
   readonly #means: PackedVectors;
@@ -68,6 +72,11 @@ export class IvfIndex implements LabelIndex {
     this.lists = lists;
     this.effort = { what: "lists", value: Math.min(options.probes, lists), most: lists };
     this.#heap = heap;
+    // Every band has a list at least.
+    this.#leastBand = Math.max(
+      options.leastBand ?? leastBand,
+      Math.ceil(labels / 2 ** (lists - 1)),
+    );
     this.labels = labels;
     this.#marks = new LabelMarks(labels);
     this.dim = dim;
@@ -80,15 +89,14 @@ export class IvfIndex implements LabelIndex {
   }
 
   build(classifier: LabelMatrix, { removed, variant = 0 }: BuildOptions = {}): void {
-    const { dim, labels } = this;
-    const { lists } = this;
-    const { of } = clusterByDirection(this.#heap, classifier, lists, variant);
+    const { dim, labels, lists } = this;
+    const of = this.#assign(classifier, removed, variant);
     const sizes = new Int32Array(lists);
     const squares = new Float64Array(lists);
     const means = new Float32Array(lists * dim);
     for (let label = 0; label < labels; label++) {
-      if (removed?.has(label) === true) continue;
       const list = of[label] as number;
+      if (list < 0) continue;
       sizes[list] = (sizes[list] as number) + 1;
       const to = list * dim;
       const row = classifier.row(label);
@@ -116,8 +124,8 @@ export class IvfIndex implements LabelIndex {
     }
     this.#labelAt.fill(-1);
     for (let label = 0; label < labels; label++) {
-      if (removed?.has(label) === true) continue;
       const list = of[label] as number;
+      if (list < 0) continue;
       const place = this.#ends[list] as number;
       this.#ends[list] = place + 1;
       this.#labelAt[place] = label;
@@ -126,6 +134,30 @@ export class IvfIndex implements LabelIndex {
     for (let list = 0; list < lists; list++)
       for (let p = this.#ends[list] as number; p < (this.#starts[list + 1] as number); p++)
         this.#vectors.clear(p);
+  }
+
+  /** The list of each label; -1 where it was removed. Bands share the lists by their sizes, and each is clustered by itself. */
+  #assign(
+    classifier: LabelMatrix,
+    removed: ReadonlySet<number> | undefined,
+    variant: number,
+  ): Int32Array {
+    const of = new Int32Array(this.labels).fill(-1);
+    const bands = bandsByNorm(classifier, removed, this.#leastBand);
+    let left = bands.reduce((sum, band) => sum + band.length, 0);
+    let used = 0;
+    bands.forEach((members, b) => {
+      const free = this.lists - used - (bands.length - 1 - b);
+      const share = Math.round(((this.lists - used) * members.length) / left);
+      const count = Math.max(1, Math.min(free, share, members.length));
+      const nearest = clusterByDirection(this.#heap, classifier, members, count, variant);
+      members.forEach((label, i) => {
+        of[label] = used + (nearest[i] as number);
+      });
+      used += count;
+      left -= members.length;
+    });
+    return of;
   }
 
   search(

@@ -63,6 +63,7 @@ export class Refresher implements AsyncDisposable {
         shortlist: options.shortlist,
         index: options.index,
         indexRecall: options.indexRecall,
+        ...(options.indexShare === undefined ? {} : { indexShare: options.indexShare }),
       },
     } satisfies RefresherData);
     // A thread that nobody waits for does not keep the process.

@@ -39,10 +39,10 @@ const chunk = 4096;
 const checkedPoints = 128;
 
 /**
- * How many times the usual lists are looked into at most: vectors that have hardly been trained have no directions yet, and no
- * number of lists is worth its time then.
+ * Share of the lists that are looked into at most, unless the options say otherwise: vectors that have hardly been trained have no
+ * directions yet, and a search of most lists is dearer than a scan of all labels.
  */
-const mostLists = 4;
+export const defaultIndexShare = 0.25;
 
 /** How shortlists are made. */
 export interface ShortlistOptions {
@@ -50,6 +50,7 @@ export interface ShortlistOptions {
   readonly shortlist: number;
   readonly index: IndexKind;
   readonly indexRecall: number;
+  readonly indexShare?: number;
 }
 
 /** What a refresh may start from. */
@@ -61,7 +62,7 @@ export interface Earlier {
 
 /**
  * Searches all points afresh against the present classifier vectors, after the index was checked on a sample of them and set
- * to the recall that is asked for. Labels of the earlier lists are candidates too, so that what one index misses another may
+ * to the recall that is asked for, or to the cost that is allowed. Labels of the earlier lists are candidates too, so that what one index misses another may
  * have found. Calls `onChunk` about every second. Memory: two bytes per weight (four while it is checked)
  * and one chunk of vectors.
  */
@@ -109,7 +110,7 @@ function checkIndex(
   model: Model,
   rows: HeapRows,
   index: LabelIndex,
-  { shortlist, indexRecall }: ShortlistOptions,
+  { shortlist, indexRecall, indexShare = defaultIndexShare }: ShortlistOptions,
 ): number | null {
   if (index.kind === "exact") return 1;
   const { heap, dim, labels, classifier } = model;
@@ -125,7 +126,9 @@ function checkIndex(
   const k = Math.min(shortlist, labels);
   const sample = z.view.slice();
   heap.release(mark);
-  const most = index.effort?.what === "lists" ? mostLists * index.effort.value : undefined;
+  const { effort } = index;
+  const most =
+    effort?.what === "lists" ? Math.max(1, Math.ceil(indexShare * effort.most)) : undefined;
   return calibrate(heap, index, classifier, labels, dim, sample, k, indexRecall, undefined, most)
     .recall;
 }

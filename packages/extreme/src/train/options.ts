@@ -41,8 +41,10 @@ export interface TrainOptions {
   readonly hardWeight: number;
   /** How the shortlists are searched; `auto` scans all labels where they are few. */
   readonly index: IndexKind;
-  /** Share of the exact shortlist that lists must find, 0 … 1: up to three times as many are looked into until they do, on a sample. */
+  /** Share of the exact shortlist that lists must find, 0 … 1: as many are looked into as that takes, on a sample. */
   readonly indexRecall: number;
+  /** Share of the lists that a point looks into at most, 0 … 1 (0.25 where it is not given): recall gives way to this cost. */
+  readonly indexShare?: number;
   /** Epochs between refreshes of the shortlists; the first epoch is uniform only. */
   readonly refreshEvery: number;
   /**
@@ -86,6 +88,12 @@ export const defaultTrainOptions: TrainOptions = {
   lrClassifier: 0.05,
   lrEncoder: 0.2,
 };
+
+/** Names of all settings. */
+export const trainOptionNames: readonly string[] = [
+  ...Object.keys(defaultTrainOptions),
+  "indexShare" satisfies keyof TrainOptions,
+];
 
 /** Recipes by name: `astra` is the recommended one, the others differ from it in what their name says. */
 export const trainers = {

@@ -1,4 +1,4 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -13,7 +13,11 @@ const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
 const bin = fileURLToPath(new URL("../../main.ts", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "millrace-data-"));
 makeJpegSet(join(folder, "set"), { count: 12, classes: 3, width: 40 });
-afterAll(() => rmSync(folder, { recursive: true }));
+const children: ChildProcess[] = [];
+afterAll(() => {
+  for (const child of children) child.kill();
+  rmSync(folder, { recursive: true });
+});
 
 function start(...args: string[]) {
   const child = spawn(
@@ -21,6 +25,7 @@ function start(...args: string[]) {
     ["--conditions=millrace:source", "--import", tsx, bin, "data", ...args],
     { stdio: ["ignore", "pipe", "pipe"] },
   );
+  children.push(child);
   const text = { out: "", err: "" };
   child.stdout.on("data", (chunk) => {
     text.out += chunk;

@@ -14,6 +14,7 @@ import {
   type TrainOptions,
   trainers,
   trainModel,
+  trainOptionNames,
   withLabelTexts,
 } from "@millrace/extreme";
 import { type ProgressReports, underLease } from "../../cluster/job-lease.ts";
@@ -35,8 +36,9 @@ export interface TrainFlags extends Partial<Omit<TrainOptions, "batch" | "group"
 
 /** Settings: what flags say, over the trainer's recipe, over the preset for the size of the data. */
 export function trainOptionsOf(flags: TrainFlags, dataset: Dataset): TrainOptions {
-  const names = Object.keys(defaultTrainOptions);
-  const given = Object.fromEntries(Object.entries(flags).filter(([name]) => names.includes(name)));
+  const given = Object.fromEntries(
+    Object.entries(flags).filter(([name]) => trainOptionNames.includes(name)),
+  );
   return {
     ...defaultTrainOptions,
     ...presets[flags.preset ?? presetFor(dataset.train.labels.rows, dataset.train.labels.cols)],

@@ -96,9 +96,10 @@ function cgroupBounds(coresPerCpu: number): Bounds {
     },
     members,
     end: (name) => {
+      const group = open(name);
       const left = members(name);
-      for (const { pid } of left) kill(pid, "SIGKILL");
-      if (left.length === 0) open(name)[Symbol.dispose]();
+      if (left.length === 0) group[Symbol.dispose]();
+      else group.kill();
       return left.length === 0;
     },
   };
