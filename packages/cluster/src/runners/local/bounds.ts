@@ -97,10 +97,12 @@ function cgroupBounds(coresPerCpu: number): Bounds {
     members,
     end: (name) => {
       const group = open(name);
-      const left = members(name);
-      if (left.length === 0) group[Symbol.dispose]();
-      else group.kill();
-      return left.length === 0;
+      if (group.members().length === 0) {
+        group[Symbol.dispose]();
+        return true;
+      }
+      group.kill();
+      return false;
     },
   };
 }
