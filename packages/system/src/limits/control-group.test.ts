@@ -198,6 +198,11 @@ describe.runIf(allowed())("a group of a mounted v2", () => {
     expect(new Set(group.members())).toEqual(new Set([leader, stray]));
     // Another process of this name opens the same group: that is how a later scheduler comes by it.
     expect(new Set(ControlGroup.make(group.name, []).members())).toEqual(new Set([leader, stray]));
+    // What makes a group of its own inside is still held.
+    const inner = join(folderOf(group.name) ?? "", "inner");
+    mkdirSync(inner);
+    writeFileSync(join(inner, "cgroup.procs"), String(stray));
+    expect(new Set(group.members())).toEqual(new Set([leader, stray]));
     group.kill();
     await Promise.all([gone(leader), gone(stray)]);
     expect(group.members()).toEqual([]);

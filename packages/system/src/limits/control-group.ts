@@ -3,7 +3,15 @@
  * kernel's two interfaces (v1: one tree per controller; v2: one tree) look alike from above. Needs the right to make
  * folders in the tree: root, or a delegated group.
  */
-import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
 import { kill } from "../processes/process.ts";
@@ -42,9 +50,10 @@ export interface GroupReads {
 const v1Names: Readonly<Record<Controller, string>> = { memory: "memory", cpu: "cpu", io: "blkio" };
 const cpuPeriod = 100_000;
 
-function systemFiles(): GroupSystem {
+/** The system's files now; `cgroup` in place of this process's says where another one is or was. */
+export function groupSystem(cgroup?: string): GroupSystem {
   return {
-    cgroup: readFileSync("/proc/self/cgroup", "utf8"),
+    cgroup: cgroup ?? readFileSync("/proc/self/cgroup", "utf8"),
     mountinfo: readFileSync("/proc/self/mountinfo", "utf8"),
   };
 }
@@ -77,7 +86,7 @@ function words(path: string): readonly string[] {
 
 /** Which interface offers each controller to this process; whether it may be used shows when a group is made. */
 export function controllersOffered(
-  system: GroupSystem = systemFiles(),
+  system: GroupSystem = groupSystem(),
 ): Readonly<Record<Controller, "v1" | "v2" | null>> {
   const of = (controller: Controller) => {
     if (v1Parent(controller, system) !== null) return "v1";
@@ -89,18 +98,12 @@ export function controllersOffered(
 /** A group. Disposal moves what still runs in it back to where it came from and removes it. */
 export class ControlGroup implements Disposable {
   readonly name: string;
-  private readonly places: ReadonlyMap<Controller, Parent>;
-  /** Every folder of the group, once each. */
-  private readonly folders: readonly string[];
+  /** By controller; under null where a group of no controllers is. */
+  private readonly folders: ReadonlyMap<Controller | null, Parent>;
   private open = true;
 
-  private constructor(
-    name: string,
-    places: ReadonlyMap<Controller, Parent>,
-    folders: readonly string[],
-  ) {
+  private constructor(name: string, folders: ReadonlyMap<Controller | null, Parent>) {
     this.name = name;
-    this.places = places;
     this.folders = folders;
   }
 
@@ -111,12 +114,11 @@ export class ControlGroup implements Disposable {
   static make(
     name: string,
     controllers: readonly Controller[],
-    system: GroupSystem = systemFiles(),
+    system: GroupSystem = groupSystem(),
   ): ControlGroup {
     if (!/^[\w.-]+$/.test(name)) throw new InvariantError(`a group called ${name}`);
-    const places = new Map<Controller, Parent>();
-    const folders: string[] = [];
-    const group = new ControlGroup(name, places, folders);
+    const folders = new Map<Controller | null, Parent>();
+    const group = new ControlGroup(name, folders);
     const unified: Controller[] = [];
     try {
       for (const controller of controllers) {
@@ -126,15 +128,14 @@ export class ControlGroup implements Disposable {
           continue;
         }
         const folder = makeFolder(name, [controller], [{ kind: "v1", folder: parent }]);
-        places.set(controller, { kind: "v1", folder });
-        folders.push(folder);
+        folders.set(controller, { kind: "v1", folder });
       }
       if (unified.length > 0 || controllers.length === 0) {
         // A process is in one group of v2: what bounds it there must all be bounded by that one.
         const above = v2Parents(unified, system).map((folder) => ({ kind: "v2" as const, folder }));
         const folder = makeFolder(name, unified, above);
-        for (const controller of unified) places.set(controller, { kind: "v2", folder });
-        folders.push(folder);
+        for (const controller of controllers.length === 0 ? [null] : unified)
+          folders.set(controller, { kind: "v2", folder });
       }
     } catch (error) {
       group[Symbol.dispose]();
@@ -145,20 +146,20 @@ export class ControlGroup implements Disposable {
 
   /** Moves a process into the group; children it starts from then on are in it too. Memory it has stays charged where it was. */
   add(pid: number): void {
-    for (const folder of this.folders) write(join(folder, "cgroup.procs"), String(pid));
+    for (const folder of this.distinctFolders()) write(join(folder, "cgroup.procs"), String(pid));
   }
 
-  /** Processes in the group now. */
+  /** Processes in the group now, and in groups that they have made inside it. */
   members(): readonly number[] {
     const pids = new Set<number>();
-    for (const folder of this.folders)
+    for (const folder of this.distinctFolders().flatMap(withInner))
       for (const pid of words(join(folder, "cgroup.procs"))) if (pid !== "") pids.add(Number(pid));
     return [...pids];
   }
 
-  /** Kills what is in the group. v2 does it in one go, so that nothing forks away; else what is started meanwhile is left. */
+  /** Kills the members: all at once where the kernel can, else those of this moment (again, while there are any). */
   kill(): void {
-    for (const folder of this.folders) {
+    for (const folder of this.distinctFolders()) {
       const all = join(folder, "cgroup.kill");
       if (existsSync(all)) write(all, "1");
     }
@@ -238,7 +239,7 @@ export class ControlGroup implements Disposable {
   [Symbol.dispose](): void {
     if (!this.open) return;
     this.open = false;
-    for (const folder of this.folders) {
+    for (const folder of this.distinctFolders().flatMap(withInner)) {
       // A group with members cannot be removed; its parent takes them (under v2 only a root or leaf can: see parents).
       for (const pid of words(join(folder, "cgroup.procs")))
         if (pid !== "") ignore(() => write(join(folder, "../cgroup.procs"), pid));
@@ -246,12 +247,29 @@ export class ControlGroup implements Disposable {
     }
   }
 
+  private distinctFolders(): readonly string[] {
+    return [...new Set([...this.folders.values()].map(({ folder }) => folder))];
+  }
+
   private at(controller: Controller): Parent {
-    const place = this.places.get(controller);
+    const place = this.folders.get(controller);
     if (place === undefined || !this.open)
       throw new InvariantError(`the group ${this.name} has no controller ${controller}`);
     return place;
   }
+}
+
+/** The folder of a group and of those inside it, the innermost first. */
+function withInner(folder: string): readonly string[] {
+  let inner: readonly string[] = [];
+  try {
+    inner = readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .flatMap(({ name }) => withInner(join(folder, name)));
+  } catch {
+    // It has gone meanwhile.
+  }
+  return [...inner, folder];
 }
 
 /** Makes the folder in the first of the parents that hands all of the controllers down. */

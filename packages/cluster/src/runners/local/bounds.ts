@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { MillraceError } from "@millrace/core";
 import {
   ControlGroup,
+  groupSystem,
   kill,
   type ProcessStat,
   processesOfSessions,
@@ -18,21 +19,30 @@ import type { AttemptGrant } from "./records.ts";
 /** How jobs are bounded. */
 export type BoundKind = "cgroup" | "taskset";
 
-/** Bounds of all jobs of a runner. `name` names an attempt. */
+/** What the processes of an attempt are held by. */
+export interface AttemptGroup {
+  readonly name: string;
+  /** Where its groups are: below those of the scheduler that started it, which a later one need not be in. */
+  readonly place: string;
+}
+
+/** Bounds of all jobs of a runner. */
 export interface Bounds {
   readonly kind: BoundKind;
   /** Whether host memory is bounded too. */
   readonly memory: boolean;
+  /** The place of groups that are made now. */
+  place(): string;
   /** Words that go before a program so that it starts inside. */
   prefix(grant: AttemptGrant): readonly string[];
   /** Puts a process and all that it starts under the grant. */
-  enter(name: string, grant: AttemptGrant, pid: number): void;
+  enter(group: AttemptGroup, grant: AttemptGrant, pid: number): void;
   /** Changes the grant of what runs; false when it cannot be done in place. */
-  change(name: string, grant: AttemptGrant, session: number): boolean;
+  change(group: AttemptGroup, grant: AttemptGrant, session: number): boolean;
   /** Processes of the attempt now, by the session of its program. */
-  members(name: string, session: number): readonly ProcessStat[];
+  members(group: AttemptGroup, session: number): readonly ProcessStat[];
   /** Kills what is left; true when nothing is any more and what belongs to the attempt was given up. */
-  end(name: string, session: number): boolean;
+  end(group: AttemptGroup, session: number): boolean;
 }
 
 /** What this machine offers: cgroups where they may be made. */
@@ -65,28 +75,30 @@ function cgroupBounds(coresPerCpu: number): Bounds {
   });
   const memory = controllers.includes("memory");
   // A group of this name is opened when it is there: that is how a later scheduler comes by it.
-  const open = (name: string): ControlGroup => ControlGroup.make(name, controllers);
-  const apply = (group: ControlGroup, { slice }: AttemptGrant): void => {
-    group.limitCpus(slice.cpus * coresPerCpu);
-    if (memory) group.limitMemory(slice.hostBytes);
+  const open = ({ name, place }: AttemptGroup): ControlGroup =>
+    ControlGroup.make(name, controllers, groupSystem(place));
+  const apply = (made: ControlGroup, { slice }: AttemptGrant): void => {
+    made.limitCpus(slice.cpus * coresPerCpu);
+    if (memory) made.limitMemory(slice.hostBytes);
   };
-  const members = (name: string): readonly ProcessStat[] =>
-    open(name)
+  const members = (group: AttemptGroup): readonly ProcessStat[] =>
+    open(group)
       .members()
       .map((pid) => processStat(pid))
       .filter((stat) => stat !== null);
   return {
     kind: "cgroup",
     memory,
+    place: () => groupSystem().cgroup,
     prefix: () => [],
-    enter: (name, grant, pid) => {
-      const group = open(name);
-      apply(group, grant);
-      group.add(pid);
+    enter: (group, grant, pid) => {
+      const made = open(group);
+      apply(made, grant);
+      made.add(pid);
     },
-    change: (name, grant) => {
+    change: (group, grant) => {
       try {
-        apply(open(name), grant);
+        apply(open(group), grant);
         return true;
       } catch (error) {
         // The kernel could not bring the memory below the new bound.
@@ -95,12 +107,14 @@ function cgroupBounds(coresPerCpu: number): Bounds {
       }
     },
     members,
-    end: (name) => {
-      const group = open(name);
-      const left = members(name);
-      if (left.length === 0) group[Symbol.dispose]();
-      else group.kill();
-      return left.length === 0;
+    end: (group) => {
+      const made = open(group);
+      if (made.members().length === 0) {
+        made[Symbol.dispose]();
+        return true;
+      }
+      made.kill();
+      return false;
     },
   };
 }
@@ -108,6 +122,7 @@ function cgroupBounds(coresPerCpu: number): Bounds {
 const tasksetBounds: Bounds = {
   kind: "taskset",
   memory: false,
+  place: () => "",
   prefix: ({ cores }) => ["taskset", "-c", (cores ?? []).join(",")],
   enter: () => {},
   change: (_, { cores }, session) => {

@@ -21,7 +21,14 @@ import type {
   RunnerJob,
   StartOrder,
 } from "../runner.ts";
-import { allowedCores, type BoundKind, type Bounds, cpuSecondsOf, makeBounds } from "./bounds.ts";
+import {
+  type AttemptGroup,
+  allowedCores,
+  type BoundKind,
+  type Bounds,
+  cpuSecondsOf,
+  makeBounds,
+} from "./bounds.ts";
 import { programEnvironment } from "./environment.ts";
 import {
   type AttemptGrant,
@@ -140,7 +147,9 @@ export class LocalRunner implements Runner {
       const grant = { slice, cores: this.chooseCores(slice, null) };
       const cpus = slice.cpus * (this.options.coresPerCpu ?? 1);
       const environment = programEnvironment(job, { ...slice, cpus }, attempt);
-      const name = this.groupOf(id, attempt);
+      // Not in the attempt's folder, which is its user's: root kills what is in the group.
+      writeRecord(jobFolder(state, id), `group-${attempt}.json`, { place: this.bounds.place() });
+      const group = this.groupOf(id, attempt);
       this.beginning.add(folder);
       this.busy = true;
       try {
@@ -150,7 +159,7 @@ export class LocalRunner implements Runner {
           folder,
           user: job.user,
           prefix: this.bounds.prefix(grant),
-          bound: (pid) => this.bounds.enter(name, grant, pid),
+          bound: (pid) => this.bounds.enter(group, grant, pid),
           signal,
         });
         keeper.once("exit", () => this.wake());
@@ -169,9 +178,9 @@ export class LocalRunner implements Runner {
       if (attempt !== lastAttempt(state, id) || child === null || grant === null) return "refused";
       if (slice.server !== grant.slice.server || !isRunning(child)) return "refused";
       const next: AttemptGrant = { slice, cores: this.chooseCores(slice, folder) };
-      const name = this.groupOf(id, attempt);
-      if (!this.bounds.change(name, next, child.pid)) {
-        this.bounds.change(name, grant, child.pid);
+      const group = this.groupOf(id, attempt);
+      if (!this.bounds.change(group, next, child.pid)) {
+        this.bounds.change(group, grant, child.pid);
         return "refused";
       }
       writeRecord(folder, "grant.json", next);
@@ -358,8 +367,11 @@ export class LocalRunner implements Runner {
       chownSync(path, user.uid, user.gid);
   }
 
-  private groupOf(id: string, attempt: number): string {
-    return `millrace-${this.options.cluster}-${id}-${attempt}`;
+  private groupOf(id: string, attempt: number): AttemptGroup {
+    const folder = jobFolder(this.options.state, id);
+    const kept = readRecord<{ place: string }>(folder, `group-${attempt}.json`);
+    const name = `millrace-${this.options.cluster}-${id}-${attempt}`;
+    return { name, place: kept?.place ?? this.bounds.place() };
   }
 
   private wake(): void {
