@@ -153,7 +153,7 @@ function capacityTable(all: readonly KeptCapacity[]): readonly string[] {
       })
       .join("; ");
   return [
-    `${first.model} on ${first.machine}, one thread; ${[...new Set(runs.map(({ date }) => date))].join(", ")}; requests per second under \`${first.slo}\`; pressure is the worst promised figure over its limit. Error, median (lowest … highest) over undisturbed runs of the method of decision ${last}: ${summary(newest)} %${older.length === 0 ? "" : `; of older methods: ${summary(older)} %`}.`,
+    `${first.model} on ${first.machine}, one thread; ${[...new Set(runs.map(({ date }) => date))].join(", ")}; requests per second under \`${first.slo}\`; pressure is the worst promised figure over its limit. Error, median (lowest … highest) over undisturbed runs, ${last === 0 ? "methods of before decision 56" : `method of decision ${last}`}: ${summary(newest)} %${older.length === 0 ? "" : `; of older methods: ${summary(older)} %`}.`,
     "",
     ...markdown(
       [
