@@ -3,9 +3,18 @@
  * kernel's two interfaces (v1: one tree per controller; v2: one tree) look alike from above. Needs the right to make
  * folders in the tree: root, or a delegated group.
  */
-import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
+import { kill } from "../processes/process.ts";
 import { groupFolders, parseGroups, parseMounts } from "./cgroup.ts";
 
 /** What a group can bound; named as in v2. */
@@ -113,12 +122,21 @@ export class ControlGroup implements Disposable {
     for (const folder of this.distinctFolders()) write(join(folder, "cgroup.procs"), String(pid));
   }
 
-  /** Processes in the group now. */
+  /** Processes in the group now, and in groups that they have made inside it. */
   members(): readonly number[] {
     const pids = new Set<number>();
-    for (const folder of this.distinctFolders())
+    for (const folder of this.distinctFolders().flatMap(withInner))
       for (const pid of words(join(folder, "cgroup.procs"))) if (pid !== "") pids.add(Number(pid));
     return [...pids];
+  }
+
+  /** Kills the members: all at once where the kernel can, else those of this moment (again, while there are any). */
+  kill(): void {
+    for (const folder of this.distinctFolders()) {
+      const all = join(folder, "cgroup.kill");
+      if (existsSync(all)) write(all, "1");
+    }
+    for (const pid of this.members()) kill(pid, "SIGKILL");
   }
 
   /** Bounds memory, page cache included; null lifts the bound. Throws when it cannot be reclaimed down to it. */
@@ -194,7 +212,7 @@ export class ControlGroup implements Disposable {
   [Symbol.dispose](): void {
     if (!this.open) return;
     this.open = false;
-    for (const folder of this.distinctFolders()) {
+    for (const folder of this.distinctFolders().flatMap(withInner)) {
       // A group with members cannot be removed; its parent takes them (under v2 only a root or leaf can: see parents).
       for (const pid of words(join(folder, "cgroup.procs")))
         if (pid !== "") ignore(() => write(join(folder, "../cgroup.procs"), pid));
@@ -212,6 +230,19 @@ export class ControlGroup implements Disposable {
       throw new InvariantError(`the group ${this.name} has no controller ${controller}`);
     return place;
   }
+}
+
+/** The folder of a group and of those inside it, the innermost first. */
+function withInner(folder: string): readonly string[] {
+  let inner: readonly string[] = [];
+  try {
+    inner = readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .flatMap(({ name }) => withInner(join(folder, name)));
+  } catch {
+    // It has gone meanwhile.
+  }
+  return [...inner, folder];
 }
 
 function makeFolder(name: string, controller: Controller, places: readonly Parent[]): Parent {
