@@ -63,7 +63,8 @@ export function isDistrusted({ doubts }: OnlineProfile): boolean {
 
 /**
  * The choices of a job by what is believed. One that is distrusted has a single one: the least that keeps the speed of its
- * share by what was measured. The share itself may be more than it had before: then made-up reports would be worth it.
+ * share, by what was measured or by what is believed. The share itself may be more than it had before, and so may either of
+ * the two: then made-up reports would be worth it.
  */
 export function onlineOptions(
   online: OnlineProfile,
@@ -71,8 +72,10 @@ export function onlineOptions(
   share: ShareTerms,
   ownBytes = 0,
 ): SpeedOptions {
-  if (!isDistrusted(online)) return speedOptions(online.believed, gpus, share, ownBytes);
-  const options = speedOptions(online.measured, gpus, share, ownBytes);
+  const believed = speedOptions(online.believed, gpus, share, ownBytes);
+  if (!isDistrusted(online)) return believed;
+  const measured = speedOptions(online.measured, gpus, share, ownBytes);
+  const options = measured.floor.cpus <= believed.floor.cpus ? measured : believed;
   const only = { ...options.floor, speed: 1 };
   return { ...options, choices: [only], floor: only, best: only, path: [only] };
 }

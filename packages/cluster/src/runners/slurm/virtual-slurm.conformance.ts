@@ -199,6 +199,8 @@ export class VirtualSlurm implements AsyncDisposable {
             "AccountingStorageType=accounting_storage/slurmdbd",
             "AccountingStorageHost=127.0.0.1",
             `AccountingStoragePort=${ports.at(-1)}`,
+            // For munge: the socket, which the other setting is not read for.
+            `AccountingStoragePass=${munge}`,
             "AccountingStorageTRES=gres/gpu",
           ]
         : ["JobAcctGatherType=jobacct_gather/none"]),
