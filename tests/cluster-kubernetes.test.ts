@@ -211,5 +211,5 @@ test("a job is cancelled on Kubernetes without a scheduler", async () => {
   });
   expect(await once(cancel, "exit")).toEqual([0, null]);
   expect(JSON.parse(out)).toMatchObject({ cancelled: ["idle"], pending: [], problem: null });
-  expect(idle()).toEqual([]);
+  await expect.poll(idle).toEqual([]);
 }, 60_000);
