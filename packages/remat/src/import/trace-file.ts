@@ -75,13 +75,13 @@ const plain = new Set([
 ]);
 
 function operationOf(kind: string, attributes: unknown): Operation {
-  const schema = withAttributes[kind];
+  const schema = Object.hasOwn(withAttributes, kind) ? withAttributes[kind] : undefined;
   if (schema !== undefined) {
     const parsed = schema.safeParse(attributes);
     if (parsed.success) return { kind, ...(parsed.data as object) } as Operation;
   }
   if (plain.has(kind)) return { kind } as Operation;
-  if (kind in activations) return { kind: "activation", function: kind as ActivationFunction };
+  if (Object.hasOwn(activations, kind)) return { kind: "activation", function: kind as ActivationFunction };
   if (kind === "transpose" || kind === "slice" || kind === "pad")
     return { kind: "copy", what: kind };
   return { kind: "opaque", name: kind };
