@@ -3,7 +3,7 @@
  * server of two places, shared out proportionally and by Synergy-Tune, interleaved. Processes, cgroups, leases, loaders,
  * files and caches are real; accelerators and the slow storage of the cache-bound jobs are emulated as rates. Mean JCT, and
  * beside it the simulator's for the same jobs, with profiles and starts measured here first. Needs cgroups; run it alone.
- * Environment: BENCH_PAIRS (2), BENCH_SCALE (1: jobs of about 10 s).
+ * Environment: BENCH_PAIRS (1), BENCH_SCALE (1: jobs of about 10 s). A process takes a minute: run it in pieces (--keep).
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ import { LocalRunner } from "@millrace/cluster/runners";
 import { makeJpegSet, openFolder } from "@millrace/data";
 import { median, report } from "./harness.ts";
 
-const pairs = Number(process.env.BENCH_PAIRS ?? 2);
+const pairs = Number(process.env.BENCH_PAIRS ?? 1);
 const scale = Number(process.env.BENCH_SCALE ?? 1);
 const folder = mkdtempSync(join(tmpdir(), "millrace-demo-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -189,8 +189,9 @@ function predict(allocator: "proportional" | "tune"): number {
 }
 
 const seen = { proportional: [] as number[], tune: [] as number[] };
+const turn = Number(process.env.BENCH_PROCESS ?? 0);
 for (let i = 0; i < pairs; i++)
-  for (const allocator of i % 2 === 0
+  for (const allocator of (i + turn) % 2 === 0
     ? (["proportional", "tune"] as const)
     : (["tune", "proportional"] as const))
     seen[allocator].push(meanJct(await run(`${allocator}-${i}`, allocator, names, samplesOf)));

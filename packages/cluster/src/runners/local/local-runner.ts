@@ -4,10 +4,12 @@
  * time, and keepers that outlive the scheduler.
  */
 import { chownSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
 import { isRunning, kill, type ProcessIdentity, signalProcess } from "@millrace/system";
 import type { NumaNode, ServerState } from "../../contracts.ts";
+import type { EngineTerms } from "../engine.ts";
 import { Fence } from "../fence.ts";
 import type {
   GrantedSlice,
@@ -64,6 +66,7 @@ export class LocalRunner implements Runner {
   readonly name = "local";
   readonly resizes = true;
   readonly spans = false;
+  readonly engine: EngineTerms;
   private readonly options: LocalRunnerOptions;
   private readonly bounds: Bounds;
   private readonly fence: Fence;
@@ -77,6 +80,8 @@ export class LocalRunner implements Runner {
 
   constructor(options: LocalRunnerOptions) {
     this.options = options;
+    const { cluster, servers, bound } = options;
+    this.engine = { on: "local", host: hostname(), cluster, servers, bound };
     mkdirSync(join(options.state, "jobs"), { recursive: true, mode: 0o711 });
     this.bounds = makeBounds(options.bound, options.coresPerCpu);
     this.fence = new Fence(options.state);
