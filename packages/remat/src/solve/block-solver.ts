@@ -33,8 +33,14 @@ export const blockSolver: PlanSolver = {
   async run(search) {
     const amount = amounts[search.effort];
     // The chain's own table is finer.
-    if (!isChain(search.problem)) planFromBlocks(search, amount.largest);
+    const chain = isChain(search.problem);
+    if (!chain) planFromBlocks(search, amount.largest);
     windows(search, 0.3, 10);
+    // Its relaxation is closer than blocks, where that was solved.
+    if (chain && search.lowerBound() > 0) {
+      windows(search, amount.patience, amount.bits);
+      return;
+    }
     const [first = 12, ...rest] = amount.blocks;
     await bound(search, first, amount, true);
     windows(search, amount.patience, amount.bits);
@@ -43,13 +49,14 @@ export const blockSolver: PlanSolver = {
     for (const wanted of [first, ...rest.slice(0, 1)]) await bound(search, wanted, amount, false);
     if (gapOf(search) < 1) windows(search, amount.patience, amount.bits);
     // Where much is still open, for want of blocks or near the smallest budget, larger windows find more and take longer.
-    if (search.effort !== "low" && gapOf(search) > wide)
+    if (search.effort !== "low" && gapOf(search) > (search.layout.count > 120 ? wideLarge : wide))
       windows(search, 4 * amount.patience, amount.bits + 1, 1);
   },
 };
 
-/** Gap above which a search goes on with larger windows. */
+/** Gap above which a search goes on with larger windows; of large graphs windows see a smaller part. */
 const wide = 0.01;
+const wideLarge = 0.005;
 
 function done(search: Search): boolean {
   return search.stop() || gapOf(search) <= goodEnough[search.effort];

@@ -96,10 +96,13 @@ function cgroupBounds(coresPerCpu: number): Bounds {
     },
     members,
     end: (name) => {
-      const left = members(name);
-      for (const { pid } of left) kill(pid, "SIGKILL");
-      if (left.length === 0) open(name)[Symbol.dispose]();
-      return left.length === 0;
+      const group = open(name);
+      if (group.members().length === 0) {
+        group[Symbol.dispose]();
+        return true;
+      }
+      group.kill();
+      return false;
     },
   };
 }
