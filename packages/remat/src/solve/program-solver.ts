@@ -27,7 +27,7 @@ export const chainBoundSolver: PlanSolver = {
   name: "relaxation",
   applies: (search) => {
     const { problem, effort } = search;
-    const most = amounts[effort].chains;
+    const most = Math.min(quickChain, amounts[effort].chains);
     return problem.operators.length <= most && isChain(problem) && canFormulate(problem);
   },
   async run(search) {
@@ -47,6 +47,9 @@ async function relax(search: Search): Promise<Formulation | null> {
   return search.stop() || gapOf(search) <= goodEnough[search.effort] ? null : formulation;
 }
 
+/** Operators of a chain up to which its relaxation takes seconds: that of 200 takes a minute, and comes last. */
+const quickChain = 130;
+
 /** Operators of a chain whose whole program is solved. */
 const smallChain = 28;
 
@@ -60,8 +63,8 @@ export const programSolver: PlanSolver = {
     const n = problem.operators.length;
     if (gapOf(search) <= goodEnough[effort] || !canFormulate(problem)) return false;
     // A chain's relaxation was solved; its program is worth it for small ones alone.
-    if (isChain(problem)) return n <= smallChain;
-    const { others } = amounts[effort];
+    const { chains, others } = amounts[effort];
+    if (isChain(problem)) return n <= smallChain || (n > quickChain && n <= chains);
     return n <= others && (n <= 30 || effort === "high" || gapOf(search) > worthIt);
   },
   async run(search) {

@@ -50,9 +50,10 @@ export interface GroupReads {
 const v1Names: Readonly<Record<Controller, string>> = { memory: "memory", cpu: "cpu", io: "blkio" };
 const cpuPeriod = 100_000;
 
-function systemFiles(): GroupSystem {
+/** The system's files now; `cgroup` in place of this process's says where another one is or was. */
+export function groupSystem(cgroup?: string): GroupSystem {
   return {
-    cgroup: readFileSync("/proc/self/cgroup", "utf8"),
+    cgroup: cgroup ?? readFileSync("/proc/self/cgroup", "utf8"),
     mountinfo: readFileSync("/proc/self/mountinfo", "utf8"),
   };
 }
@@ -85,7 +86,7 @@ function words(path: string): readonly string[] {
 
 /** Which interface offers each controller to this process; whether it may be used shows when a group is made. */
 export function controllersOffered(
-  system: GroupSystem = systemFiles(),
+  system: GroupSystem = groupSystem(),
 ): Readonly<Record<Controller, "v1" | "v2" | null>> {
   const of = (controller: Controller) => {
     if (v1Parent(controller, system) !== null) return "v1";
@@ -113,7 +114,7 @@ export class ControlGroup implements Disposable {
   static make(
     name: string,
     controllers: readonly Controller[],
-    system: GroupSystem = systemFiles(),
+    system: GroupSystem = groupSystem(),
   ): ControlGroup {
     if (!/^[\w.-]+$/.test(name)) throw new InvariantError(`a group called ${name}`);
     const folders = new Map<Controller | null, Parent>();
