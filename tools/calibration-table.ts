@@ -8,7 +8,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { quantilesOf } from "@millrace/sim/twin";
-import type { KeptCapacity, KeptRun } from "../bench/calibration-cases.ts";
+import { calibrationCases, type KeptCapacity, type KeptRun } from "../bench/calibration-cases.ts";
 import type { FoundRate } from "../packages/cli/src/calibration/crossing.ts";
 import { disturbed } from "../packages/cli/src/calibration/machine.ts";
 
@@ -101,7 +101,10 @@ function calibrationTable(all: readonly KeptRun[]): readonly string[] {
   const { last, runs, older } = byMethod(all);
   const [first] = runs;
   if (first === undefined) return [];
-  const rows = [...new Set(runs.map((run) => run.case))].map((name) => {
+  const names = calibrationCases
+    .map(({ name }) => name)
+    .filter((name) => runs.some((run) => run.case === name));
+  const rows = names.map((name) => {
     const all = runs.filter((run) => run.case === name);
     const own = all.filter((run) => !disturbed(run));
     const cells = own.length === 0 ? columns.map(() => "–") : columns.map(([, of]) => of(own));
@@ -153,7 +156,7 @@ function capacityTable(all: readonly KeptCapacity[]): readonly string[] {
       })
       .join("; ");
   return [
-    `${first.model} on ${first.machine}, one thread; ${[...new Set(runs.map(({ date }) => date))].join(", ")}; requests per second under \`${first.slo}\`; pressure is the worst promised figure over its limit. Error, median (lowest … highest) over undisturbed runs of the method of decision ${last}: ${summary(newest)} %${older.length === 0 ? "" : `; of older methods: ${summary(older)} %`}.`,
+    `${first.model} on ${first.machine}, one thread; ${[...new Set(all.map(({ date }) => date))].join(", ")}; requests per second under \`${first.slo}\`; pressure is the worst promised figure over its limit. Error, median (lowest … highest) over undisturbed runs, ${last === 0 ? "methods of before decision 56" : `method of decision ${last}`}: ${summary(newest)} %${older.length === 0 ? "" : `; of older methods: ${summary(older)} %`}.`,
     "",
     ...markdown(
       [

@@ -48,11 +48,11 @@ export class Endings {
   /** Makes the engine forget the jobs that are over, and those that are cancelled; what it has forgotten is over. */
   async forget(engine: ReadonlyMap<string, Observed>, signal: AbortSignal): Promise<void> {
     const { books, runner } = this;
-    const orders: Promise<void>[] = [];
+    const orders: Promise<unknown>[] = [];
     for (const job of books.state.jobs.values()) {
       const { id } = job.entry;
       if (job.verdict === null && !job.cancelled) continue;
-      if (engine.has(id)) orders.push(runner.remove(id, signal));
+      if (engine.has(id)) orders.push(books.tried(id, () => runner.remove(id, signal)));
       else if (job.verdict === null) this.gone(job);
     }
     await together(orders);

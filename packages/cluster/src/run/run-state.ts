@@ -42,7 +42,7 @@ export interface JobRecord {
   /** Not started again before. */
   notBefore: number;
   lastOutcome: Outcome | null;
-  /** A change of cores in place was refused once. */
+  /** A change of cores in place was refused in this start: a job that ended meanwhile is one reason. */
   isFixed: boolean;
   cancelled: boolean;
   verdict: Verdict | null;
@@ -93,6 +93,7 @@ export class RunState {
         job.speed = event.speed;
         job.startedAt = at;
         job.askedAt = null;
+        job.isFixed = false;
         break;
       case "resized":
         bank(job, at);

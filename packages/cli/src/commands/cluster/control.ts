@@ -1,6 +1,6 @@
 /** `millrace cluster status`, `cancel` and `drain`: asking the scheduler in a folder, or doing what it would where none runs. */
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import {
   type AbsentTerms,
   askScheduler,
@@ -20,9 +20,9 @@ interface PlaceFlags {
   readonly state?: string;
 }
 
-/** The scheduler's folder. */
+/** The scheduler's folder; absolute, since keepers and Slurm's nodes have other working directories. */
 export function stateFolder({ name = "default", state }: PlaceFlags): string {
-  return state ?? join(homedir(), ".millrace", "cluster", name);
+  return resolve(state ?? join(homedir(), ".millrace", "cluster", name));
 }
 
 export async function clusterStatusCommand(

@@ -58,7 +58,7 @@ export async function clusterRunCommand(
         session.warn(text);
       },
       onStatus: (seen) => {
-        if (live) block.draw(statusLines(seen, session));
+        if (live) block.draw(statusLines(seen, session, session.height - 1));
         else changes(seen);
       },
     }),

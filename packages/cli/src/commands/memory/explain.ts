@@ -9,6 +9,9 @@ import { table } from "../../ui/table.ts";
 import { proofText, unitsOf } from "./plan.ts";
 import { budgetOf, type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
 
+/** Tensors of the table unless all are asked for. */
+const shownTensors = 40;
+
 /** Seconds that the price of memory may take where no limit is given. */
 const priceSeconds = 30;
 
@@ -70,8 +73,8 @@ export async function memoryExplainCommand(
     return 0;
   }
   const right = (t: string) => ({ title: t, align: "right" }) as const;
-  const shown =
-    flags.all === true ? tensors : tensors.filter((t) => t.fate !== "transient").slice(0, 40);
+  const decided = tensors.filter((t) => t.fate !== "transient");
+  const shown = flags.all === true ? tensors : decided.slice(0, shownTensors);
   session.print(
     table(
       [
@@ -103,6 +106,8 @@ export async function memoryExplainCommand(
         ? "more memory would buy nothing"
         : `one more ${source.physical ? "MiB" : "unit"} would save ${time(price * perMiB)} a step (${formatPercent((price * perMiB) / (result.time ?? 1))})`,
   );
+  if (shown.length < decided.length)
+    session.note(`the largest ${shown.length} of ${decided.length} tensors; --all shows every one`);
   session.note(
     "costs: time of making it again, or once if it were not kept; worth: its size times the price of memory, by the dual of the relaxation",
   );

@@ -19,30 +19,25 @@ import type { AttemptGrant } from "./records.ts";
 /** How jobs are bounded. */
 export type BoundKind = "cgroup" | "taskset";
 
-/** What the processes of an attempt are held by. */
-export interface AttemptGroup {
-  readonly name: string;
-  /** Where its groups are: below those of the scheduler that started it, which a later one need not be in. */
-  readonly place: string;
-}
-
-/** Bounds of all jobs of a runner. */
+/** Bounds of all jobs of a runner. `name` names an attempt. */
 export interface Bounds {
   readonly kind: BoundKind;
   /** Whether host memory is bounded too. */
   readonly memory: boolean;
-  /** The place of groups that are made now. */
+  /** Where groups are made: below those of the scheduler that starts a job. A later one need not be there. */
   place(): string;
+  /** The bounds of jobs that were started at that place. */
+  at(place: string): Bounds;
   /** Words that go before a program so that it starts inside. */
   prefix(grant: AttemptGrant): readonly string[];
   /** Puts a process and all that it starts under the grant. */
-  enter(group: AttemptGroup, grant: AttemptGrant, pid: number): void;
+  enter(name: string, grant: AttemptGrant, pid: number): void;
   /** Changes the grant of what runs; false when it cannot be done in place. */
-  change(group: AttemptGroup, grant: AttemptGrant, session: number): boolean;
+  change(name: string, grant: AttemptGrant, session: number): boolean;
   /** Processes of the attempt now, by the session of its program. */
-  members(group: AttemptGroup, session: number): readonly ProcessStat[];
+  members(name: string, session: number): readonly ProcessStat[];
   /** Kills what is left; true when nothing is any more and what belongs to the attempt was given up. */
-  end(group: AttemptGroup, session: number): boolean;
+  end(name: string, session: number): boolean;
 }
 
 /** What this machine offers: cgroups where they may be made. */
@@ -62,8 +57,9 @@ export function makeBounds(kind: BoundKind, coresPerCpu = 1): Bounds {
   return kind === "cgroup" ? cgroupBounds(coresPerCpu) : tasksetBounds;
 }
 
-function cgroupBounds(coresPerCpu: number): Bounds {
-  const controllers = (["cpu", "memory"] as const).filter((controller) => {
+/** What may be bounded by groups. Throws when CPUs may not. */
+function usableControllers(): readonly ("cpu" | "memory")[] {
+  return (["cpu", "memory"] as const).filter((controller) => {
     try {
       using group = ControlGroup.make(`millrace-probe-${process.pid}`, [controller]);
       void group;
@@ -73,32 +69,40 @@ function cgroupBounds(coresPerCpu: number): Bounds {
       return false;
     }
   });
+}
+
+function cgroupBounds(
+  coresPerCpu: number,
+  controllers = usableControllers(),
+  place?: string,
+): Bounds {
   const memory = controllers.includes("memory");
   // A group of this name is opened when it is there: that is how a later scheduler comes by it.
-  const open = ({ name, place }: AttemptGroup): ControlGroup =>
+  const open = (name: string): ControlGroup =>
     ControlGroup.make(name, controllers, groupSystem(place));
-  const apply = (made: ControlGroup, { slice }: AttemptGrant): void => {
-    made.limitCpus(slice.cpus * coresPerCpu);
-    if (memory) made.limitMemory(slice.hostBytes);
+  const apply = (group: ControlGroup, { slice }: AttemptGrant): void => {
+    group.limitCpus(slice.cpus * coresPerCpu);
+    if (memory) group.limitMemory(slice.hostBytes);
   };
-  const members = (group: AttemptGroup): readonly ProcessStat[] =>
-    open(group)
+  const members = (name: string): readonly ProcessStat[] =>
+    open(name)
       .members()
       .map((pid) => processStat(pid))
       .filter((stat) => stat !== null);
   return {
     kind: "cgroup",
     memory,
-    place: () => groupSystem().cgroup,
+    place: () => groupSystem(place).cgroup,
+    at: (other) => cgroupBounds(coresPerCpu, controllers, other),
     prefix: () => [],
-    enter: (group, grant, pid) => {
-      const made = open(group);
-      apply(made, grant);
-      made.add(pid);
+    enter: (name, grant, pid) => {
+      const group = open(name);
+      apply(group, grant);
+      group.add(pid);
     },
-    change: (group, grant) => {
+    change: (name, grant) => {
       try {
-        apply(open(group), grant);
+        apply(open(name), grant);
         return true;
       } catch (error) {
         // The kernel could not bring the memory below the new bound.
@@ -107,13 +111,13 @@ function cgroupBounds(coresPerCpu: number): Bounds {
       }
     },
     members,
-    end: (group) => {
-      const made = open(group);
-      if (made.members().length === 0) {
-        made[Symbol.dispose]();
+    end: (name) => {
+      const group = open(name);
+      if (group.members().length === 0) {
+        group[Symbol.dispose]();
         return true;
       }
-      made.kill();
+      group.kill();
       return false;
     },
   };
@@ -123,6 +127,7 @@ const tasksetBounds: Bounds = {
   kind: "taskset",
   memory: false,
   place: () => "",
+  at: () => tasksetBounds,
   prefix: ({ cores }) => ["taskset", "-c", (cores ?? []).join(",")],
   enter: () => {},
   change: (_, { cores }, session) => {

@@ -21,14 +21,7 @@ import type {
   RunnerJob,
   StartOrder,
 } from "../runner.ts";
-import {
-  type AttemptGroup,
-  allowedCores,
-  type BoundKind,
-  type Bounds,
-  cpuSecondsOf,
-  makeBounds,
-} from "./bounds.ts";
+import { allowedCores, type BoundKind, type Bounds, cpuSecondsOf, makeBounds } from "./bounds.ts";
 import { programEnvironment } from "./environment.ts";
 import {
   type AttemptGrant,
@@ -147,9 +140,9 @@ export class LocalRunner implements Runner {
       const grant = { slice, cores: this.chooseCores(slice, null) };
       const cpus = slice.cpus * (this.options.coresPerCpu ?? 1);
       const environment = programEnvironment(job, { ...slice, cpus }, attempt);
+      const name = this.groupOf(id, attempt);
       // Not in the attempt's folder, which is its user's: root kills what is in the group.
       writeRecord(jobFolder(state, id), `group-${attempt}.json`, { place: this.bounds.place() });
-      const group = this.groupOf(id, attempt);
       this.beginning.add(folder);
       this.busy = true;
       try {
@@ -159,7 +152,7 @@ export class LocalRunner implements Runner {
           folder,
           user: job.user,
           prefix: this.bounds.prefix(grant),
-          bound: (pid) => this.bounds.enter(group, grant, pid),
+          bound: (pid) => this.bounds.enter(name, grant, pid),
           signal,
         });
         keeper.once("exit", () => this.wake());
@@ -178,9 +171,10 @@ export class LocalRunner implements Runner {
       if (attempt !== lastAttempt(state, id) || child === null || grant === null) return "refused";
       if (slice.server !== grant.slice.server || !isRunning(child)) return "refused";
       const next: AttemptGrant = { slice, cores: this.chooseCores(slice, folder) };
-      const group = this.groupOf(id, attempt);
-      if (!this.bounds.change(group, next, child.pid)) {
-        this.bounds.change(group, grant, child.pid);
+      const name = this.groupOf(id, attempt);
+      const bounds = this.boundsOf(id, attempt);
+      if (!bounds.change(name, next, child.pid)) {
+        bounds.change(name, grant, child.pid);
         return "refused";
       }
       writeRecord(folder, "grant.json", next);
@@ -236,7 +230,7 @@ export class LocalRunner implements Runner {
     const members =
       records.child === null
         ? []
-        : this.bounds.members(this.groupOf(id, attempt), records.child.pid);
+        : this.boundsOf(id, attempt).members(this.groupOf(id, attempt), records.child.pid);
     // Of the plan's CPUs, as grants are.
     const cpuSeconds = cpuSecondsOf(members) / (this.options.coresPerCpu ?? 1);
     return { ...nothing, phase, ...this.holding(folder), cpuSeconds };
@@ -281,7 +275,7 @@ export class LocalRunner implements Runner {
     attempt: number,
   ): boolean {
     if (!this.tookOver || this.tidied.has(folder)) return true;
-    if (!this.bounds.end(this.groupOf(id, attempt), child?.pid ?? -1)) return false;
+    if (!this.boundsOf(id, attempt).end(this.groupOf(id, attempt), child?.pid ?? -1)) return false;
     this.tidied.add(folder);
     return true;
   }
@@ -367,11 +361,15 @@ export class LocalRunner implements Runner {
       chownSync(path, user.uid, user.gid);
   }
 
-  private groupOf(id: string, attempt: number): AttemptGroup {
+  /** The bounds of an attempt, which another scheduler may have started at another place. */
+  private boundsOf(id: string, attempt: number): Bounds {
     const folder = jobFolder(this.options.state, id);
     const kept = readRecord<{ place: string }>(folder, `group-${attempt}.json`);
-    const name = `millrace-${this.options.cluster}-${id}-${attempt}`;
-    return { name, place: kept?.place ?? this.bounds.place() };
+    return kept === null ? this.bounds : this.bounds.at(kept.place);
+  }
+
+  private groupOf(id: string, attempt: number): string {
+    return `millrace-${this.options.cluster}-${id}-${attempt}`;
   }
 
   private wake(): void {
