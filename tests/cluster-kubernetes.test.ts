@@ -33,6 +33,17 @@ afterAll(async () => {
   await cluster[Symbol.asyncDispose]();
 });
 
+/** `millrace cluster …` as a process of its own. */
+function millrace(...argv: readonly string[]): ChildProcess {
+  const [program = "", ...flags] = node;
+  const child = spawn(program, [...flags, path("cli/src/main.ts"), "cluster", ...argv], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, KUBECONFIG: cluster.kubeconfig },
+  });
+  started.push(child);
+  return child;
+}
+
 /** The curve of a job that gains from every core up to 8. */
 const hungry = {
   schema: "millrace.job-profile/1",
@@ -85,16 +96,7 @@ test("jobs are held, placed, resized, preempted and found again, over a killed s
   const file = join(folder, "jobs.yaml");
   writeFileSync(file, JSON.stringify({ cluster: terms, profiles: "profiles", jobs }));
 
-  const schedule = (): ChildProcess => {
-    const argv = ["cluster", "run", "--on", "kubernetes", file, "--state", state, "--json"];
-    const [program = "", ...flags] = node;
-    const child = spawn(program, [...flags, path("cli/src/main.ts"), ...argv], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, KUBECONFIG: cluster.kubeconfig },
-    });
-    started.push(child);
-    return child;
-  };
+  const schedule = () => millrace("run", "--on", "kubernetes", file, "--state", state, "--json");
   const events = (): readonly JournalEvent[] => {
     const { journal } = runFiles(state);
     if (!existsSync(journal)) return [];
@@ -182,3 +184,32 @@ test("jobs are held, placed, resized, preempted and found again, over a killed s
     .filter((job) => job.metadata.deletionTimestamp === undefined);
   expect(left).toEqual([]);
 }, 120_000);
+
+test("a job is cancelled on Kubernetes without a scheduler", async () => {
+  const { folder } = cluster;
+  const state = join(folder, "state");
+  const file = join(folder, "idle.json");
+  const terms = { round: "1s", lostAfter: 0, namespace: "training" };
+  const image = "registry.example/train:1";
+  const jobs = [{ id: "idle", command: ["sleep", "1000"], image, grace: 1 }];
+  writeFileSync(file, JSON.stringify({ cluster: terms, jobs }));
+  const scheduler = millrace("run", "--on", "kubernetes", file, "--state", state, "--json");
+  const gone = once(scheduler, "exit");
+  const idle = () =>
+    cluster.store
+      .list("pods")
+      .filter(({ metadata }) => metadata.labels?.["millrace.dev/job"] === "idle");
+  await expect
+    .poll(() => idle().map(({ status }) => status.phase), { timeout: 30_000 })
+    .toEqual(["Running"]);
+  scheduler.kill("SIGKILL");
+  await gone;
+  const cancel = millrace("cancel", "idle", "--state", state, "--json");
+  let out = "";
+  cancel.stdout?.on("data", (text: Buffer) => {
+    out += text;
+  });
+  expect(await once(cancel, "exit")).toEqual([0, null]);
+  expect(JSON.parse(out)).toMatchObject({ cancelled: ["idle"], pending: [], problem: null });
+  await expect.poll(idle).toEqual([]);
+}, 60_000);

@@ -17,6 +17,7 @@ export interface GlobalFlags {
 export interface OutputStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
+  readonly rows?: number;
   write(text: string): boolean;
 }
 
@@ -69,6 +70,12 @@ export class Session {
   get width(): number {
     const { isTTY, columns } = this.surroundings.stdout;
     return isTTY === true ? (columns ?? 80) : Number.POSITIVE_INFINITY;
+  }
+
+  /** Lines of stdout; Infinity when it is not a terminal. */
+  get height(): number {
+    const { isTTY, rows } = this.surroundings.stdout;
+    return isTTY === true ? (rows ?? 24) : Number.POSITIVE_INFINITY;
   }
 
   /** A result. */

@@ -29,6 +29,17 @@ export function figureName(figure: string): string {
   return `${names[metric] ?? metric} ${quantile}`;
 }
 
+/** Lowest and highest; a dash where there is none. */
+export function rangeText(
+  low: number | null,
+  high: number | null,
+  unit: FigureSummary["unit"],
+): string {
+  return low === null || high === null
+    ? "–"
+    : `${figureText(low, unit)} – ${figureText(high, unit)}`;
+}
+
 export function figureText(value: number | null, unit: FigureSummary["unit"]): string {
   if (value === null) return "–";
   return unit === "s" ? formatSeconds(value) : formatNumber(value);
@@ -58,7 +69,7 @@ export function calibrationLines(
         ["serves", describeKnobs(result.winner)],
         [
           "load",
-          `${formatNumber(result.rateQps)} requests/s, ${formatNumber(100 * result.load)} % of the predicted capacity; ${result.workload}`,
+          `${formatNumber(result.rateQps)} requests/s, ${loadText(result)}; ${result.workload}`,
         ],
         [
           "promises",
@@ -87,7 +98,7 @@ export function calibrationLines(
         figureName(f.figure),
         figureText(f.predicted, f.unit),
         figureText(f.measured, f.unit),
-        ...(repeats ? [`${figureText(f.low, f.unit)} – ${figureText(f.high, f.unit)}`] : []),
+        ...(repeats ? [rangeText(f.low, f.high, f.unit)] : []),
         bar(f.error),
         String(f.n),
       ]),
@@ -169,4 +180,11 @@ function machineFacts({ runs }: CalibrateResult): readonly (readonly [string, st
 /** `+1.2 %`: how much longer than profiled. */
 function speedText(speed: StepSpeed | null): string {
   return errorText(speed === null ? null : speed.all.ratio - 1);
+}
+
+/** A rate given by hand may be one at which nothing keeps the promises. */
+function loadText({ load }: CalibrateResult): string {
+  return load === null
+    ? "although no setting is predicted to keep the promises"
+    : `${formatNumber(100 * load)} % of the predicted capacity`;
 }

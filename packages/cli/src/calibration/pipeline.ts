@@ -122,7 +122,7 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     workload: describeLengths(options),
     requests: requests.count,
     rateQps,
-    load: rateQps / winner.qps,
+    load: winner.qps > 0 ? rateQps / winner.qps : null,
     slo,
     candidates,
     winner: winner.knobs,

@@ -10,7 +10,7 @@ import {
 } from "@millrace/report";
 import { splitParts } from "@millrace/sim/twin";
 import { describeKnobs } from "./candidates.ts";
-import { errorText, figureName, figureText } from "./lines.ts";
+import { errorText, figureName, figureText, rangeText } from "./lines.ts";
 import type { CalibratedRun, CalibrateResult } from "./result.ts";
 
 /** Relative error up to which a figure counts as predicted (Vidur's own claim). */
@@ -97,11 +97,9 @@ function figuresSection({ figures, runs }: CalibrateResult): Section {
           cells: [
             figureName(f.figure),
             figureText(f.predicted, f.unit),
-            f.predicted === null
-              ? "–"
-              : `${figureText(f.predictedLow, f.unit)} – ${figureText(f.predictedHigh, f.unit)}`,
+            rangeText(f.predictedLow, f.predictedHigh, f.unit),
             figureText(f.measured, f.unit),
-            ...(repeats ? [`${figureText(f.low, f.unit)} – ${figureText(f.high, f.unit)}`] : []),
+            ...(repeats ? [rangeText(f.low, f.high, f.unit)] : []),
             errorText(f.error),
             f.n,
           ],

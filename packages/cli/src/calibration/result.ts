@@ -54,8 +54,8 @@ export interface CalibrateResult {
   readonly workload: string;
   readonly requests: number;
   readonly rateQps: number;
-  /** Rate over predicted capacity of the winner. */
-  readonly load: number;
+  /** Rate over predicted capacity of the winner; null where no setting is predicted to keep the promises at any rate. */
+  readonly load: number | null;
   readonly slo: readonly TwinSlo[];
   readonly candidates: readonly JudgedKnobs[];
   readonly winner: Knobs;

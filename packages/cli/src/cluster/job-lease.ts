@@ -4,7 +4,7 @@ import type { JobLease } from "@millrace/core/job";
 
 /** Reports of a trainer's progress, as callbacks of the trainers give it. */
 export interface ProgressReports {
-  /** A stretch of work is done: units of work since the beginning, at the trainer's own count of steps. */
+  /** A stretch of work is done: units of work since this process began, steps since the job did. */
   worked(step: number, samples: number): void;
   /** A checkpoint is durable in `dir`. */
   saved(step: number, dir: string): void;

@@ -6,8 +6,15 @@ import { table } from "../ui/table.ts";
 
 type Look = Pick<Session, "width" | "paint">;
 
-/** Servers, then jobs: those that run, those that wait, those that have ended. */
-export function statusLines(status: ClusterStatus, { width, paint }: Look): readonly string[] {
+/**
+ * Servers, then jobs: those that run, those that wait, those that have ended (the last one first). In `most` lines: what does
+ * not fit is left out from below, and counted.
+ */
+export function statusLines(
+  status: ClusterStatus,
+  { width, paint }: Look,
+  most = Number.POSITIVE_INFINITY,
+): readonly string[] {
   const right = (title: string, drop?: number) =>
     ({ title, align: "right", ...(drop === undefined ? {} : { drop }) }) as const;
   const servers = status.servers.map(
@@ -21,7 +28,13 @@ export function statusLines(status: ClusterStatus, { width, paint }: Look): read
   );
   const order = (job: JobStatus): number =>
     job.slices.length > 0 ? 0 : job.state === "waiting" ? 1 : 2;
-  const jobs = [...status.jobs].sort((a, b) => order(a) - order(b) || a.arrivedAt - b.arrivedAt);
+  const jobs = [...status.jobs].sort(
+    (a, b) =>
+      order(a) - order(b) || (b.finishedAt ?? 0) - (a.finishedAt ?? 0) || a.arrivedAt - b.arrivedAt,
+  );
+  // Two headers, an empty line, the summary, and the line that counts what is left out.
+  const room = Math.max(3, most - servers.length - 5);
+  const shown = jobs.length > room + 1 ? jobs.slice(0, room) : jobs;
   return [
     ...(servers.length === 0
       ? []
@@ -52,9 +65,10 @@ export function statusLines(status: ClusterStatus, { width, paint }: Look): read
         right("left"),
         { title: "", least: 10 },
       ],
-      jobs.map((job) => row(job, status.at)),
+      shown.map((job) => row(job, status.at)),
       { width, paint },
     ),
+    ...(shown.length < jobs.length ? [`… and ${jobs.length - shown.length} more jobs`] : []),
     summary(status),
   ];
 }

@@ -14,7 +14,7 @@ export function budgetOf(value: string): { readonly bytes: number } | { readonly
 
 const modelFlags: readonly FlagSpec[] = [
   {
-    flags: "--model <name>",
+    flags: "-m, --model <name>",
     text: "a built-in training graph that the executor runs (default: resnet-small)",
   },
   {
@@ -30,7 +30,7 @@ const modelFlags: readonly FlagSpec[] = [
   { flags: "--heads <n>", text: "attention heads", parse: wholeNumber("--heads", 1) },
   { flags: "--dropout <x>", text: "probability of dropout", parse: decimal("--dropout", 0, 0.95) },
   {
-    flags: "--budget <size>",
+    flags: "-b, --budget <size>",
     text: "e.g. 40MiB, or a share of storing everything: 60% (default: half of what is not resident anyway)",
     parse: budgetOf,
   },
@@ -89,7 +89,7 @@ export const memoryRun: CommandSpec = {
     ["millrace memory run --model resnet-small --budget 50%", "half the activation memory"],
     [
       "millrace memory run --model llama-small --batch 8 --vocabulary 512 --export trained.gguf",
-      "",
+      "a decoder that millrace serve runs",
     ],
   ],
   run: async (session, { flags }) =>
@@ -101,7 +101,12 @@ export const memoryVerify: CommandSpec = {
   summary: "prove that a plan keeps to its memory and changes no gradient",
   text: "Trains one step under the plan between canaries: nothing outside the buffers in use may be written, and nothing that was freed may be read. Gradients are compared with those of keeping everything and with central differences of the loss, the process's memory with the plan. Exit code 1 when something does not hold.",
   flags: modelFlags,
-  examples: [["millrace memory verify --model gpt-small --batch 2 --budget 40%", ""]],
+  examples: [
+    [
+      "millrace memory verify --model gpt-small --batch 2 --budget 40%",
+      "within 40 % of what keeping everything takes",
+    ],
+  ],
   run: async (session, { flags }) =>
     (await import("../commands/memory/verify.ts")).memoryVerifyCommand(session, flags),
 };

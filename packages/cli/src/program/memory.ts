@@ -94,13 +94,20 @@ const models: CommandSpec = {
     (await import("../commands/memory/models.ts")).memoryModelsCommand(session, flags),
 };
 
+/** Where many plans are made, each gets less effort. */
+const plannedRowFlags: readonly FlagSpec[] = effortFlags.map((flag) =>
+  flag.flags.startsWith("--effort")
+    ? { ...flag, text: "of each planned row (default: low)" }
+    : flag,
+);
+
 const sweep: CommandSpec = {
   usage: "sweep [file]",
   summary: "the curve of memory against time",
   text: "Plans budgets from the smallest one to storing everything, and prints what each costs.",
   flags: [
     ...graphFlags,
-    ...effortFlags,
+    ...plannedRowFlags,
     { flags: "--points <n>", text: "budgets (default: 8)", parse: wholeNumber("--points", 2) },
   ],
   examples: [["millrace memory sweep --model unet --batch 11 --device p100", ""]],
@@ -115,11 +122,7 @@ const compare: CommandSpec = {
   flags: [
     ...graphFlags,
     { flags: "-b, --budget <size>", text: "e.g. 11GiB, or a share of storing everything: 50%" },
-    ...effortFlags.map((flag) =>
-      flag.flags.startsWith("--effort")
-        ? { ...flag, text: "of each planned row (default: low)" }
-        : flag,
-    ),
+    ...plannedRowFlags,
   ],
   examples: [["millrace memory compare --model resnet-small --budget 50%", ""]],
   run: async (session, { args, flags }) =>

@@ -116,6 +116,9 @@ function optionOf(flag: FlagSpec): Option {
 
 /** Examples as they stand under the help of a command. */
 export function examplesText(examples: CommandSpec["examples"] = []): string {
-  const lines = examples.flatMap(([line, what]) => [`  # ${what}`, `  $ ${line}`]);
+  const lines = examples.flatMap(([line, what]) => [
+    ...(what === "" ? [] : [`  # ${what}`]),
+    `  $ ${line}`,
+  ]);
   return `\nExamples:\n${lines.join("\n")}\n`;
 }

@@ -21,7 +21,7 @@ export interface OnlineProfile {
 const furthest = 4;
 /** Grants remembered. */
 const remembered = 8;
-/** Doubts in a row after which a job gets its share and no more. */
+/** Doubts in a row after which a job gets what its share's speed needs, and no more. */
 export const patience = 5;
 /** Changes of the curve below this are noise, not worth new choices. */
 const noticeable = 0.02;
@@ -56,21 +56,27 @@ export function learn(
   };
 }
 
-/** Whether the job's reports have been implausible for so long that it gets its share only. */
+/** Whether the job's reports have been implausible for so long that it is not given more than its share's speed. */
 export function isDistrusted({ doubts }: OnlineProfile): boolean {
   return Object.values(doubts).reduce((sum, n) => sum + n, 0) >= patience;
 }
 
-/** The choices of a job by what is believed; of one that is distrusted, its share alone. */
+/**
+ * The choices of a job by what is believed. One that is distrusted has a single one: the least that keeps the speed of its
+ * share, by what was measured or by what is believed. The share itself may be more than it had before, and so may either of
+ * the two: then made-up reports would be worth it.
+ */
 export function onlineOptions(
   online: OnlineProfile,
   gpus: number,
   share: ShareTerms,
   ownBytes = 0,
 ): SpeedOptions {
-  const options = speedOptions(online.believed, gpus, share, ownBytes);
-  if (!isDistrusted(online)) return options;
-  const only = options.share;
+  const believed = speedOptions(online.believed, gpus, share, ownBytes);
+  if (!isDistrusted(online)) return believed;
+  const measured = speedOptions(online.measured, gpus, share, ownBytes);
+  const options = measured.floor.cpus <= believed.floor.cpus ? measured : believed;
+  const only = { ...options.floor, speed: 1 };
   return { ...options, choices: [only], floor: only, best: only, path: [only] };
 }
 

@@ -7,6 +7,8 @@ import type { JobRecord, RunState } from "./run-state.ts";
 /** Rejected orders of one start before it counts as a failure of the job. */
 const mostRefusals = 3;
 const reportSlackSeconds = 2;
+/** An order that failed is given again after this; the waits double up to a minute. */
+const retrySeconds = { first: 1, most: 60 } as const;
 
 export class Books {
   readonly state: RunState;
@@ -16,6 +18,8 @@ export class Books {
   /** Where each job's present start began, for judging what it reports. */
   private readonly bases = new Map<string, { attempt: number; at: number; samples: number }>();
   private readonly refusals = new Map<string, number>();
+  /** Jobs whose last order failed: what was said, and when the next one is due. */
+  private readonly failing = new Map<string, { said: string; wait: number; due: number }>();
   /** Reports since the last journal entry: they are many, and may be lost. */
   private readonly unsaved = new Map<string, { step: number; samples: number }>();
   /** When jobs last saved; a scheduler that comes back does not know and waits for the grace. */
@@ -82,6 +86,28 @@ export class Books {
     if (!(error instanceof MillraceError) || error.code !== "RUNNER_FAILED") throw error;
     this.refusals.set(id, (this.refusals.get(id) ?? 0) + 1);
     this.note(error.message);
+  }
+
+  /**
+   * Gives an order to a job that is being stopped, changed or forgotten. Its failure is that job's alone: it is said once, and
+   * the order comes again with the next look that is late enough. Null when it was not given, or not taken.
+   */
+  async tried<T>(id: string, order: () => Promise<T>): Promise<T | null> {
+    const before = this.failing.get(id);
+    if (before !== undefined && this.now() < before.due) return null;
+    try {
+      const done = await order();
+      this.failing.delete(id);
+      return done;
+    } catch (error) {
+      if (!(error instanceof MillraceError) || error.code !== "RUNNER_FAILED") throw error;
+      const said = error.message;
+      if (said !== before?.said) this.note(said);
+      const { first, most } = retrySeconds;
+      const wait = Math.min(most, 2 * (before?.wait ?? first / 2));
+      this.failing.set(id, { said, wait, due: this.now() + wait });
+      return null;
+    }
   }
 
   tooOften(id: string): boolean {

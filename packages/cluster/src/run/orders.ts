@@ -135,13 +135,15 @@ export class Orders {
     if (seen.phase === "stopping" || seen.phase === "ended") return;
     const heard = this.leases.askToStop(id, job.askedBecause);
     if (!heard || this.books.savedAt(id) >= asked || at >= asked + grace)
-      await this.runner.stop(id, job.attempt, signal);
+      await this.books.tried(id, () => this.runner.stop(id, job.attempt, signal));
   }
 
   private async resize(job: JobRecord, { slices, speed }: Wanted, signal: AbortSignal) {
     const { books } = this;
     const { id } = job.entry;
-    const resized = await this.runner.resize({ id, attempt: job.attempt, slices }, signal);
+    const order = { id, attempt: job.attempt, slices };
+    const resized = await books.tried(id, () => this.runner.resize(order, signal));
+    if (resized === null) return;
     if (resized === "refused") {
       books.record({ at: books.now(), kind: "fixed", id });
       books.dirty = true;

@@ -1,5 +1,6 @@
 /** What the journal's events add up to: every job with what was ordered for it. Pure: the same events give the same state. */
 import type { Doubt, Observation } from "../profile/refine.ts";
+import type { EngineTerms } from "../runners/engine.ts";
 import type { GrantedSlice, Outcome, RunnerJob } from "../runners/runner.ts";
 import type { JobEntry } from "./jobs-file.ts";
 import type { JournalEvent, Verdict } from "./journal.ts";
@@ -41,7 +42,7 @@ export interface JobRecord {
   /** Not started again before. */
   notBefore: number;
   lastOutcome: Outcome | null;
-  /** A change of cores in place was refused once. */
+  /** A change of cores in place was refused in this start: a job that ended meanwhile is one reason. */
   isFixed: boolean;
   cancelled: boolean;
   verdict: Verdict | null;
@@ -58,12 +59,15 @@ export class RunState {
   drainsAll = false;
   fence = 0;
   startedAt: number | null = null;
+  /** Where the jobs are. */
+  engine: EngineTerms | null = null;
 
   apply(event: JournalEvent): void {
     const { at } = event;
     if (event.kind === "opened") {
       this.fence = event.fence;
       this.startedAt ??= at;
+      this.engine = event.engine ?? this.engine;
       // Who starts a scheduler wants jobs to be started.
       this.drainsAll = false;
       return;
@@ -89,6 +93,7 @@ export class RunState {
         job.speed = event.speed;
         job.startedAt = at;
         job.askedAt = null;
+        job.isFixed = false;
         break;
       case "resized":
         bank(job, at);

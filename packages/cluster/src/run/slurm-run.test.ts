@@ -5,9 +5,11 @@ import type { SpeedProfile } from "../profile/speed-profile.ts";
 import { nodeNames } from "../runners/slurm/queue.ts";
 import { SlurmRunner } from "../runners/slurm/slurm-runner.ts";
 import { slurmInstalled, VirtualSlurm } from "../runners/slurm/virtual-slurm.conformance.ts";
+import { runFiles } from "./charge.ts";
 import { jobsFileSchema } from "./jobs-file.ts";
-import { runCluster, runFiles } from "./open-run.ts";
+import { runCluster } from "./open-run.ts";
 import type { ClusterStatus } from "./snapshot.ts";
+import { cancelWithoutScheduler } from "./without-scheduler.ts";
 
 /** Speed with CPUs per GPU: one that gains up to 9, one that needs 1. */
 const curve = (name: string, gain: number): SpeedProfile => ({
@@ -127,4 +129,52 @@ describe.runIf(slurmInstalled())("a run under Slurm", () => {
     expect(status.jobs.some((job) => job.attempt > 1)).toBe(true);
     // A quarter of a minute on an idle machine.
   }, 180_000);
+
+  test("jobs are cancelled in Slurm without a scheduler, those that wait and those that run; others go on", async () => {
+    const dir = mkdtempSync(join(slurm.dir, "absent-"));
+    const folder = join(dir, "state");
+    const path = join(dir, "jobs.json");
+    const jobs = [
+      { id: "ends", command: ["sleep", "1000"], gpus: 8, grace: 1 },
+      { id: "goes-on", command: ["sleep", "1000"], gpus: 8, grace: 1 },
+      { id: "waits", command: ["true"], gpus: 24 },
+    ];
+    const content = jobsFileSchema.parse({ cluster: { policy: "fifo", round: 1 }, jobs });
+    writeFileSync(path, JSON.stringify(content));
+    const open = async (_: unknown, state: string) =>
+      new SlurmRunner({
+        state,
+        cluster: "absent",
+        partition: null,
+        conf: slurm.conf,
+        pollSeconds: { busy: 0.1, idle: 0.1 },
+      });
+    const named = (): readonly string[] =>
+      slurm
+        .call("squeue", "-h", "-t", "PD,R,CG", "-o", "%j %T")
+        .split("\n")
+        .filter((line) => /^(ends|goes-on|waits) /.test(line))
+        .sort();
+    const leave = new AbortController();
+    await runCluster({
+      folder,
+      file: { path, content },
+      models: new Map(),
+      runner: await open(null, runFiles(folder).runner),
+      note: () => {},
+      signal: leave.signal,
+      onStatus: () => {
+        if (named().filter((line) => line.endsWith("RUNNING")).length === 2) leave.abort();
+      },
+    });
+    const terms = { folder, open, note: () => {}, signal: new AbortController().signal };
+    expect(await cancelWithoutScheduler(terms, ["ends", "waits"])).toEqual({
+      cancelled: ["ends", "waits"],
+      pending: [],
+      problem: null,
+    });
+    expect(named()).toEqual(["goes-on RUNNING"]);
+    await cancelWithoutScheduler(terms, ["goes-on"]);
+    expect(named()).toEqual([]);
+  }, 60_000);
 });

@@ -96,14 +96,16 @@ export function statusOf(
 }
 
 function phaseOf(job: JobRecord): "waiting" | "running" | "stopping" {
-  return job.slices.length === 0 ? "waiting" : job.askedAt === null ? "running" : "stopping";
+  if (job.slices.length === 0) return "waiting";
+  return job.askedAt === null && !job.cancelled ? "running" : "stopping";
 }
 
 function reasonOf(job: JobRecord): string {
   if (job.verdict !== null) return job.reason;
+  if (job.cancelled) return "it is being cancelled";
   if (job.askedAt !== null) return job.askedBecause;
   if (job.doubts >= patience && job.slices.length > 0)
-    return `its share only: its reports do not add up (${job.doubt})`;
+    return `no more than its share: its reports do not add up (${job.doubt})`;
   const last = job.lastOutcome;
   if (job.slices.length > 0 || last === null) return "";
   if (last.kind === "exited") return last.code === 0 ? "" : `exit code ${last.code} last time`;

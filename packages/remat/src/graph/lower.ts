@@ -1,4 +1,5 @@
 /** From a graph, a library and a cost model to a planning problem in bytes and seconds. */
+import { MillraceError } from "@millrace/core";
 import type {
   BackwardChoice,
   ForwardChoice,
@@ -20,7 +21,8 @@ export interface LowerOptions {
 
 /**
  * The problem of a graph: `fixed` is parameters, optimizer state and network inputs; parameter gradients are counted as
- * they appear. Operator and choice indices are those of the graph and the library.
+ * they appear. Operator and choice indices are those of the graph and the library. Throws GRAPH_INVALID naming an operator
+ * whose shapes or parameters give no time or size.
  */
 export function lower(graph: TrainingGraph, options: LowerOptions): Problem {
   const { library, costs } = options;
@@ -61,7 +63,7 @@ export function lower(graph: TrainingGraph, options: LowerOptions): Problem {
         }),
       }),
     );
-    return {
+    const lowered: ProblemOperator = {
       name: operator.name,
       inputs: operator.inputs,
       output: outputBytes(graph, j),
@@ -69,10 +71,27 @@ export function lower(graph: TrainingGraph, options: LowerOptions): Problem {
       forward: all ? forward : forward.slice(0, 1),
       backward: all ? backward : backward.slice(0, 1),
     };
+    if (!amountsOf(lowered).every((amount) => amount >= 0 && Number.isFinite(amount)))
+      throw new MillraceError(
+        "GRAPH_INVALID",
+        `operator ${j} (${operator.name}, ${operator.operation.kind}): its shapes and parameters give no time or size`,
+        { hint: "look at its dimensions, its attributes and whether it has its parameters" },
+      );
+    return lowered;
   });
   return {
     name: graph.name,
     fixed: parameters * (1 + options.optimizerState) + inputBytes(graph),
     operators,
   };
+}
+
+/** Times and sizes of an operator. */
+function amountsOf({ output, parameterGradient, forward, backward }: ProblemOperator): number[] {
+  return [
+    output,
+    parameterGradient,
+    ...forward.flatMap((f) => [f.time, f.workspace, f.again ?? 0, f.auxiliary ?? 0]),
+    ...backward.flatMap((b) => [b.time, b.workspace, b.split?.workspace ?? 0]),
+  ];
 }

@@ -70,7 +70,9 @@ class OnnxReader {
   }
 
   fail(message: string): MillraceError {
-    return new MillraceError("GRAPH_INVALID", `${message} (byte ${this.reader.pos})`, {
+    // A reader that ran past the end stands beyond it.
+    const at = Math.min(this.reader.pos, this.reader.len);
+    return new MillraceError("GRAPH_INVALID", `${message} (byte ${at})`, {
       at: { file: this.file },
     });
   }
@@ -354,7 +356,7 @@ export function readOnnx(bytes: Uint8Array, file: string): OnnxModel {
   } catch (error) {
     if (error instanceof MillraceError) throw error;
     // The wire reader throws plain errors at truncated or senseless fields.
-    throw Object.assign(reader.fail("not an ONNX model: the bytes make no sense"), {
+    throw Object.assign(reader.fail("this is no ONNX model: the bytes make no sense"), {
       cause: error,
     });
   }

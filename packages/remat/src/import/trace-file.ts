@@ -15,7 +15,7 @@ const dims = z
   .max(8);
 const name = z.string().max(4096);
 
-const traceSchema = z.object({
+const traceSchema = z.strictObject({
   format: z.literal("millrace.training-trace/1"),
   name,
   batch: z.int().min(1),
@@ -24,7 +24,7 @@ const traceSchema = z.object({
   inputs: z.array(z.object({ name, dims, type: z.enum(["f32", "f16", "bf16", "i32"]) })).max(1000),
   operators: z
     .array(
-      z.object({
+      z.strictObject({
         name,
         kind: z.string().max(200),
         attributes: z.record(z.string(), z.unknown()).optional(),
@@ -75,13 +75,14 @@ const plain = new Set([
 ]);
 
 function operationOf(kind: string, attributes: unknown): Operation {
-  const schema = withAttributes[kind];
+  const schema = Object.hasOwn(withAttributes, kind) ? withAttributes[kind] : undefined;
   if (schema !== undefined) {
     const parsed = schema.safeParse(attributes);
     if (parsed.success) return { kind, ...(parsed.data as object) } as Operation;
   }
   if (plain.has(kind)) return { kind } as Operation;
-  if (kind in activations) return { kind: "activation", function: kind as ActivationFunction };
+  if (Object.hasOwn(activations, kind))
+    return { kind: "activation", function: kind as ActivationFunction };
   if (kind === "transpose" || kind === "slice" || kind === "pad")
     return { kind: "copy", what: kind };
   return { kind: "opaque", name: kind };

@@ -46,6 +46,7 @@ const profile = {
     delivery: 5e-4,
     arrivalSpread: [-1e-4, 0, 2e-3],
     deliverySpread: [0],
+    deliveryRanks: [0, 1000],
     addedTokens: 1,
     requests: 100,
   },

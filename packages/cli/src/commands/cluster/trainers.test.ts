@@ -109,3 +109,30 @@ test("extreme train reports, is stopped after a checkpoint, and goes on to the v
       .digest("hex");
   expect(digest(out)).toBe(digest(straight));
 }, 60_000);
+
+test("memory run reports, is stopped after a checkpoint, and goes on to the very same parameters", async () => {
+  // The same measured costs give the same plan, and with it the same bits.
+  const costs = join(folder, "costs.json");
+  const train = (steps: number, out: string) => [
+    ...["memory", "run", "--model", "gpt-small", "--batch", "8", "--layers", "1", "--width", "32"],
+    ...["--dropout", "0.1", "--budget", "80%", "--measure", "1ms", "--costs", costs],
+    ...["--steps", String(steps), "--checkpoint", out, "--checkpoint-every", "5"],
+    ...["--no-compare", "--resume", "--json"],
+  ];
+  expect((await millrace(...train(2, join(folder, "measured")))).exit).toBe(0);
+  const steps = 200;
+  const out = join(folder, "stopped-run");
+  const { events, result, log } = await preempted("memory", train(steps, out));
+  expectPreempted(events);
+  expect(result.jobs[0]).toMatchObject({ id: "trainer", state: "done", attempt: 2 });
+  const resumed = JSON.parse(log.trim().split("\n").at(-1) ?? "") as { resumedFrom: number };
+  expect(resumed.resumedFrom).toBeGreaterThan(0);
+  expect(resumed.resumedFrom).toBeLessThan(steps);
+  const reported = events.filter((event) => event.kind === "progress").map(({ step }) => step);
+  expect(reported).toEqual([...reported].sort((a, b) => a - b));
+  expect(reported.at(-1)).toBe(steps);
+  const straight = join(folder, "straight-run");
+  expect((await millrace(...train(steps, straight))).exit).toBe(0);
+  const tensors = (of: string) => readFileSync(join(of, "step-00000200/tensors.f32"));
+  expect(tensors(out).equals(tensors(straight))).toBe(true);
+}, 120_000);

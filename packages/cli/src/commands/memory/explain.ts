@@ -9,6 +9,12 @@ import { table } from "../../ui/table.ts";
 import { proofText, unitsOf } from "./plan.ts";
 import { budgetOf, type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
 
+/** Tensors of the table unless all are asked for. */
+const shownTensors = 40;
+
+/** Seconds that the price of memory may take where no limit is given. */
+const priceSeconds = 30;
+
 export async function memoryExplainCommand(
   session: Session,
   file: string | undefined,
@@ -24,7 +30,11 @@ export async function memoryExplainCommand(
   await using programs = programsOf(flags);
   const { result, price } = await session.interruptible(async (signal) => ({
     result: await planMemory(problem, budget, { ...searchOf(flags), signal, programs }),
-    price: await memoryPrice(problem, budget, programs, { signal }),
+    // The dual is a hint, not the answer: it may take as long as the plan was given.
+    price: await memoryPrice(problem, budget, programs, {
+      signal,
+      timeLimitSeconds: searchOf(flags).timeLimitSeconds ?? priceSeconds,
+    }),
   }));
   progress.end();
   if (result.plan === null)
@@ -63,8 +73,8 @@ export async function memoryExplainCommand(
     return 0;
   }
   const right = (t: string) => ({ title: t, align: "right" }) as const;
-  const shown =
-    flags.all === true ? tensors : tensors.filter((t) => t.fate !== "transient").slice(0, 40);
+  const decided = tensors.filter((t) => t.fate !== "transient");
+  const shown = flags.all === true ? tensors : decided.slice(0, shownTensors);
   session.print(
     table(
       [
@@ -96,6 +106,8 @@ export async function memoryExplainCommand(
         ? "more memory would buy nothing"
         : `one more ${source.physical ? "MiB" : "unit"} would save ${time(price * perMiB)} a step (${formatPercent((price * perMiB) / (result.time ?? 1))})`,
   );
+  if (shown.length < decided.length)
+    session.note(`the largest ${shown.length} of ${decided.length} tensors; --all shows every one`);
   session.note(
     "costs: time of making it again, or once if it were not kept; worth: its size times the price of memory, by the dual of the relaxation",
   );

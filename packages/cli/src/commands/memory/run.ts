@@ -108,7 +108,9 @@ export async function memoryRunCommand(
           },
         }),
         onStep: (which, step, loss, seconds) => {
-          if (which === 0) reports.worked(step + 1, (step + 1) * graph.batch);
+          // What earlier starts did they have reported.
+          const done = step + 1 - (from?.step ?? 0);
+          if (which === 0) reports.worked(step + 1, done * graph.batch);
           progress.update({
             phase: "training",
             done: step + 1,

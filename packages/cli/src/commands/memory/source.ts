@@ -1,7 +1,7 @@
 /** From flags to a planning problem: a file of problems, or a built-in graph with its costs. */
 import { readFileSync, statSync } from "node:fs";
 import { MillraceError, parseBytes, parseSeconds, suggestion } from "@millrace/core";
-import { readTextFile } from "@millrace/core/node";
+import { readTextFile, systemReason } from "@millrace/core/node";
 import { CbcSolver, HighsSolver, hasCbc, type LinearSolver } from "@millrace/core/solver";
 import {
   buildModel,
@@ -131,7 +131,7 @@ function fromOnnx(file: string, flags: GraphFlags): TrainingGraph {
     bytes = readFileSync(file);
   } catch (error) {
     if (error instanceof MillraceError) throw error;
-    throw new MillraceError("FILE_UNREADABLE", `${file} cannot be read`, {
+    throw new MillraceError("FILE_UNREADABLE", `${file}: ${systemReason(error)}`, {
       at: { file },
       cause: error,
     });

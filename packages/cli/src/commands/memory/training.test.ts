@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { StepReport } from "@millrace/core/job";
 import { LeaseServer } from "@millrace/core/node";
 import { afterAll, expect, test, vi } from "vitest";
 import { millrace } from "../../testing.conformance.ts";
@@ -39,37 +40,51 @@ test("a run that a scheduler stops has a checkpoint acknowledged, and goes on bi
     ...["--steps", String(steps), "--costs", costs!],
   ];
   const checkpoints: { step: number; dir: string }[] = [];
+  const reports: StepReport[] = [];
+  let stops = true;
   const server = await LeaseServer.listen({
     socket: socket!,
     admit: (token) => (token === "secret" ? { job: "job", uid: null } : null),
-    report: () => {},
+    report: (_job, report) => reports.push(report),
     checkpointed: async (_job, step, where) => {
       checkpoints.push({ step, dir: where });
-      server.askToStop("job", "somebody else's turn");
+      if (stops) server.askToStop("job", "somebody else's turn");
     },
   });
   await using _ = server;
-  server.grant("job", { cpus: 1, hostBytes: 1e9, cacheBytes: 0, gpus: [] });
-  vi.stubEnv("MILLRACE_LEASE", socket);
-  vi.stubEnv("MILLRACE_LEASE_TOKEN", "secret");
-  const stopped = await millrace(...flags(2000), "--checkpoint", dir!, "--checkpoint-every", "2");
-  vi.unstubAllEnvs();
+  const leased = async (...argv: readonly string[]) => {
+    server.grant("job", { cpus: 1, hostBytes: 1e9, cacheBytes: 0, gpus: [] });
+    vi.stubEnv("MILLRACE_LEASE", socket);
+    vi.stubEnv("MILLRACE_LEASE_TOKEN", "secret");
+    const ran = await millrace(...argv);
+    vi.unstubAllEnvs();
+    server.release("job");
+    return ran;
+  };
+  /** Steps at the end, and samples in all, of the reports since last asked. */
+  const reported = () => {
+    const all = reports.splice(0);
+    return { step: all.at(-1)?.step, samples: all.reduce((sum, r) => sum + r.samples, 0) };
+  };
+  const stopped = await leased(...flags(2000), "--checkpoint", dir!, "--checkpoint-every", "2");
   expect(stopped.exit).toBe(130);
   const first = JSON.parse(stopped.out);
   expect(first).toMatchObject({ interrupted: true, resumedFrom: null });
   const last = checkpoints.at(-1)!;
   expect(checkpoints[0]!.step).toBe(2);
   expect(last.step).toBe(first.planned.losses.length);
+  expect(reported()).toEqual({ step: last.step, samples: 8 * last.step });
   expect(existsSync(join(last.dir, "state.json"))).toBe(true);
 
   const again = await millrace(...flags(last.step + 5), "--checkpoint", dir!);
   expect(again.exit).toBe(4);
   expect(again.err).toMatch(/holds a checkpoint of step \d+ of another run/);
   const steps = last.step + 5;
-  const resumed = JSON.parse(
-    (await millrace(...flags(steps), "--checkpoint", dir!, "--resume")).out,
-  );
+  stops = false;
+  const resumed = JSON.parse((await leased(...flags(steps), "--checkpoint", dir!, "--resume")).out);
   expect(resumed.resumedFrom).toBe(last.step);
+  // Steps count over all starts, samples since the last report.
+  expect(reported()).toEqual({ step: steps, samples: 8 * 5 });
   const straight = JSON.parse((await millrace(...flags(steps))).out);
   expect([...first.planned.losses, ...resumed.planned.losses]).toEqual(straight.planned.losses);
 });

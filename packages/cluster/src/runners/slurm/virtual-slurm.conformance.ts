@@ -14,19 +14,30 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 /** Whether Slurm is installed; where CI runs it must be. */
 export function slurmInstalled(): boolean {
-  const there = ["/usr/sbin/slurmctld", "/usr/sbin/slurmd", "/usr/sbin/munged"].every(existsSync);
-  if (!there && process.env["CI"] !== undefined)
-    throw new Error("slurm-wlm and munge are not installed: .ci/run does that");
-  return there && process.getuid?.() === 0;
+  return areInstalled(["slurmctld", "slurmd", "munged"]);
+}
+
+/** Whether Slurm's accounting and its database are installed too. */
+export function accountingInstalled(): boolean {
+  return slurmInstalled() && areInstalled(["slurmdbd", "mariadbd"]);
+}
+
+function areInstalled(programs: readonly string[]): boolean {
+  const missing = programs.filter((program) => !existsSync(`/usr/sbin/${program}`));
+  if (missing.length > 0 && process.env["CI"] !== undefined)
+    throw new Error(`not installed: ${missing.join(", ")}; .ci/run does that`);
+  return missing.length === 0 && process.getuid?.() === 0;
 }
 
 export class VirtualSlurm implements AsyncDisposable {
   readonly dir: string;
   readonly nodes: readonly string[];
+  private readonly accounting: boolean;
   private readonly daemons = new Map<string, ChildProcess>();
 
-  private constructor(dir: string, nodes: number) {
+  private constructor(dir: string, nodes: number, accounting: boolean) {
     this.dir = dir;
+    this.accounting = accounting;
     this.nodes = Array.from({ length: nodes }, (_, i) => `n${i}`);
   }
 
@@ -35,8 +46,10 @@ export class VirtualSlurm implements AsyncDisposable {
     return join(this.dir, "slurm.conf");
   }
 
-  static async start(nodes = 4): Promise<VirtualSlurm> {
-    const slurm = new VirtualSlurm(mkdtempSync(join(tmpdir(), "millrace-slurm-")), nodes);
+  /** With `accounting` what jobs used is gathered and kept, as sacct shows it: a slurmdbd and a database of its own. */
+  static async start(nodes = 4, accounting = false): Promise<VirtualSlurm> {
+    const dir = mkdtempSync(join(tmpdir(), "millrace-slurm-"));
+    const slurm = new VirtualSlurm(dir, nodes, accounting);
     try {
       await slurm.begin();
       return slurm;
@@ -88,7 +101,7 @@ export class VirtualSlurm implements AsyncDisposable {
     const key = join(dir, "munge/key");
     writeFileSync(key, randomBytes(64), { mode: 0o400 });
     const munge = join(dir, "munge/socket");
-    const ports = await freePorts(nodes.length + 1);
+    const ports = await freePorts(nodes.length + 3);
     writeFileSync(this.conf, this.configuration(munge, ports));
     writeFileSync(join(dir, "gres.conf"), `Name=gpu File=${dir}/gpus/gpu[0-7]\n`);
     this.run("munged", "munged", [
@@ -102,12 +115,59 @@ export class VirtualSlurm implements AsyncDisposable {
       "--num-threads=2",
     ]);
     await until("munged", () => existsSync(munge));
+    if (this.accounting) await this.beginAccounting(munge, ports.slice(-2));
     this.run("slurmctld", "slurmctld", ["-D", "-f", this.conf]);
     for (const node of nodes) this.run(node, "slurmd", ["-D", "-N", node, "-f", this.conf]);
     await until("slurmctld and its nodes", () => {
       try {
         const states = this.call("sinfo", "-h", "-N", "-o", "%T").trim().split("\n");
         return states.length === nodes.length && states.every((state) => state === "idle");
+      } catch {
+        return false;
+      }
+    });
+  }
+
+  private async beginAccounting(munge: string, ports: readonly number[]): Promise<void> {
+    const { dir } = this;
+    const [database, accounting] = ports;
+    mkdirSync(join(dir, "database"));
+    this.run("mariadbd", "mariadbd", [
+      "--no-defaults",
+      "--user=root",
+      `--datadir=${dir}/database`,
+      `--socket=${dir}/database/socket`,
+      `--pid-file=${dir}/database/pid`,
+      "--bind-address=127.0.0.1",
+      `--port=${database}`,
+      // Without the tables of users and their rights: it is on loopback and holds nothing.
+      "--skip-grant-tables",
+      "--innodb-log-file-size=4M",
+      "--innodb-flush-log-at-trx-commit=0",
+    ]);
+    await until("mariadbd", () => existsSync(join(dir, "database/socket")));
+    const lines = [
+      "AuthType=auth/munge",
+      `AuthInfo=socket=${munge}`,
+      "DbdHost=localhost",
+      "DbdAddr=127.0.0.1",
+      `DbdPort=${accounting}`,
+      "SlurmUser=root",
+      "StorageType=accounting_storage/mysql",
+      "StorageHost=127.0.0.1",
+      `StoragePort=${database}`,
+      "StorageUser=root",
+      "StorageLoc=slurm",
+      `LogFile=${dir}/slurmdbd.log`,
+      `PidFile=${dir}/slurmdbd.pid`,
+      "",
+    ];
+    writeFileSync(join(dir, "slurmdbd.conf"), lines.join("\n"), { mode: 0o600 });
+    this.run("slurmdbd", "slurmdbd", ["-D"]);
+    await until("slurmdbd", () => {
+      try {
+        this.call("sacctmgr", "-i", "add", "cluster", "virtual");
+        return true;
       } catch {
         return false;
       }
@@ -132,7 +192,18 @@ export class VirtualSlurm implements AsyncDisposable {
       `SlurmdLogFile=${dir}/%n/slurmd.log`,
       "ProctrackType=proctrack/linuxproc",
       "TaskPlugin=task/none",
-      "JobAcctGatherType=jobacct_gather/none",
+      ...(this.accounting
+        ? [
+            "JobAcctGatherType=jobacct_gather/linux",
+            "JobAcctGatherFrequency=task=1",
+            "AccountingStorageType=accounting_storage/slurmdbd",
+            "AccountingStorageHost=127.0.0.1",
+            `AccountingStoragePort=${ports.at(-1)}`,
+            // For munge: the socket, which the other setting is not read for.
+            `AccountingStoragePass=${munge}`,
+            "AccountingStorageTRES=gres/gpu",
+          ]
+        : ["JobAcctGatherType=jobacct_gather/none"]),
       "SelectType=select/cons_tres",
       "SelectTypeParameters=CR_CPU_Memory",
       // Scheduling at once instead of every few seconds.

@@ -89,8 +89,9 @@ export class LeaseServer implements AsyncDisposable {
     this.say(job, { kind: "grant", ...grant });
   }
 
-  /** Asks the job to save, say `checkpointed` and end. False when it has not taken its lease: nobody will hear it. */
+  /** Asks the job to save, say `checkpointed` and end; once, however often it is called. False when it has not taken its lease: nobody will hear it. */
   askToStop(job: string, reason: string): boolean {
+    if (this.stops.get(job) === reason) return this.isConnected(job);
     this.stops.set(job, reason);
     return this.say(job, { kind: "stop", reason });
   }
