@@ -10,6 +10,7 @@ import {
   plainExperiment,
   publishedMix,
   runExperiment,
+  type SimulationHooks,
   synergyMix,
 } from "../packages/cluster/src/index.ts";
 
@@ -29,7 +30,7 @@ export interface BenchRun {
 }
 
 /** Runs a generated trace, with decision times. */
-export function benchRun(run: BenchRun, hooks: { timeline?: boolean } = {}): Promise<Outcome> {
+export function benchRun(run: BenchRun, hooks: SimulationHooks = {}): Promise<Outcome> {
   const { mix = [20, 70, 10], gpus = "single", policy = "fifo", over = {} } = run;
   const trace = generateTrace({
     jobs: run.jobs,
@@ -47,6 +48,22 @@ export function benchRun(run: BenchRun, hooks: { timeline?: boolean } = {}): Pro
     ...over,
   };
   return runExperiment(trace, models, experiment, { clock: () => performance.now(), ...hooks });
+}
+
+/** Jobs that had arrived and not ended, by round, from the first round with a job to the last arrival. */
+export function activeJobs({ jobs, result }: Outcome, roundSeconds = 300): readonly number[] {
+  const arrivals = Float64Array.from(jobs, (job) => job.arrivedAt).sort();
+  const ends = result.finish.filter((at) => !Number.isNaN(at)).sort();
+  const counts: number[] = [];
+  let arrived = 0;
+  let ended = 0;
+  const round = (at: number) => Math.ceil(at / roundSeconds) * roundSeconds;
+  for (let now = round(arrivals[0] ?? 0); now <= (arrivals.at(-1) ?? 0); now += roundSeconds) {
+    while ((arrivals[arrived] ?? Number.POSITIVE_INFINITY) <= now) arrived++;
+    while ((ends[ended] ?? Number.POSITIVE_INFINITY) <= now) ended++;
+    counts.push(arrived - ended);
+  }
+  return counts;
 }
 
 /** Total over the jobs of a run. */

@@ -27,11 +27,16 @@ export function summaryLines(summary: Figures, jobs: number): readonly string[] 
   if (tenants.length > 1)
     for (const { name, jobs: own, gpuHours, meanJctHours, fairness: behind } of tenants)
       lines.push(
-        `  ${name === tenants[0]?.name ? "tenants" : "       "}      ${name.padEnd(longest)}  ${formatWhole(own)} jobs, ${hours(gpuHours)} GPU h, JCT mean ${hours(meanJctHours)} h, ${hours(behind)} of the time at the share`,
+        `  ${name === tenants[0]?.name ? "tenants" : "       "}      ${name.padEnd(longest)}  ${formatWhole(own)} jobs, ${hours(gpuHours)} GPU h, JCT mean ${hours(meanJctHours)} h, ${hours(behind)} times the time at the share`,
       );
   if (summary.restarts !== undefined)
     lines.push(
       `  changes      ${formatWhole(summary.restarts)} restarts, ${formatWhole(summary.preemptions ?? 0)} preemptions`,
+    );
+  const { ofBound = null } = summary;
+  if (ofBound !== null)
+    lines.push(
+      `  bound        plans reach ${formatPercent(ofBound.mean)} of what the linear program proves to be most, ${formatPercent(ofBound.lowest)} at least`,
     );
   lines.push(
     `  decisions    ${formatWhole(summary.decisions)}, mean ${hours(decisionMs.mean)} ms, p50 ${hours(decisionMs.p50)}, p90 ${hours(decisionMs.p90)}, p99 ${hours(decisionMs.p99)}, max ${hours(decisionMs.max)}`,

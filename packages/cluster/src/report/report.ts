@@ -215,6 +215,7 @@ function decisions({
   restarts,
   preemptions,
   fairness,
+  ofBound,
 }: RunSummary): Section {
   return {
     id: "decisions",
@@ -231,6 +232,14 @@ function decisions({
           { label: "max", value: `${writeNumber(decisionMs.max)} ms` },
           { label: "restarts", value: writeNumber(restarts, "whole") },
           { label: "preemptions", value: writeNumber(preemptions, "whole") },
+          ...(ofBound === null
+            ? []
+            : [
+                {
+                  label: "of the linear program's bound, mean",
+                  value: writeNumber(ofBound.mean, "percent"),
+                },
+              ]),
           { label: "finish-time fairness, p99", value: writeNumber(fairness.worst) },
           { label: "Jain's index", value: writeNumber(fairness.jain) },
         ],

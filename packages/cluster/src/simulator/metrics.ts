@@ -73,6 +73,8 @@ export interface RunSummary {
   readonly preemptions: number;
   readonly decisions: number;
   readonly decisionMs: DecisionSummary;
+  /** Summed speed of the plans over the bound that the allocator proved (opt), mean and lowest; null for the others. */
+  readonly ofBound: { readonly mean: number; readonly lowest: number } | null;
 }
 
 /** What a tenant's jobs got. */
@@ -129,7 +131,19 @@ export function summarizeRun(jobs: readonly JobSpec[], result: SimulationResult)
     preemptions: count(result.preemptions),
     decisions: result.decisions,
     decisionMs: summarizeDecisions(result.decisionMs),
+    ofBound: boundSummary(result.ofBound),
   };
+}
+
+function boundSummary(parts: readonly number[]): RunSummary["ofBound"] {
+  if (parts.length === 0) return null;
+  let sum = 0;
+  let lowest = Number.POSITIVE_INFINITY;
+  for (const part of parts) {
+    sum += part;
+    lowest = Math.min(lowest, part);
+  }
+  return { mean: sum / parts.length, lowest };
 }
 
 function summarizeTenants(

@@ -379,6 +379,29 @@ describe("jobs over several servers", () => {
   );
 });
 
+describe("the bound of opt", () => {
+  test("a run says how near its plans came to it; other allocators prove none", async () => {
+    const trace = generateTrace({
+      jobs: 60,
+      seed: 3,
+      arrivals: { kind: "poisson", jobsPerHour: 12 },
+      classes: synergyMix(50, 0, 50),
+      gpus: gpuCounts.single,
+      lengths: "short",
+      iterationSeconds: (model) => publishedMix().get(model)?.iterationSeconds ?? 1,
+    });
+    const cluster = { servers: 2, gpus: 8, cpus: 24, hostBytes: 500e9 };
+    const run = async (allocator: "opt" | "tune") =>
+      (await runExperiment(trace, publishedMix(), { ...plainExperiment, cluster, allocator }))
+        .summary.ofBound;
+    const { mean, lowest } = (await run("opt")) ?? { mean: 0, lowest: 0 };
+    expect(lowest).toBeGreaterThan(0.8);
+    expect(mean).toBeGreaterThan(0.95);
+    expect(mean).toBeLessThanOrEqual(1 + 1e-9);
+    expect(await run("tune")).toBeNull();
+  });
+});
+
 describe("profiles that are wrong", () => {
   test("are refined while jobs run, and jobs end sooner for it", async () => {
     const trace = generateTrace({

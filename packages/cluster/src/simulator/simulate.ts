@@ -68,6 +68,8 @@ export interface SimulationResult {
   readonly gpuSeconds: Float64Array;
   readonly decisions: number;
   readonly decisionMs: readonly number[];
+  /** Summed speed of each plan over the bound that its allocator proved; empty where it proves none. */
+  readonly ofBound: readonly number[];
   readonly timeline: Timeline;
 }
 
@@ -108,6 +110,7 @@ class Run {
   private readonly events: readonly ServerEvent[];
   private readonly finish: Float64Array;
   private readonly decisionMs: number[] = [];
+  private readonly ofBound: number[] = [];
   private readonly timeline: Timeline;
   private active: SimJob[] = [];
   private arrived = 0;
@@ -240,7 +243,9 @@ class Run {
 
   /** Executes a plan at once. */
   apply({ order, plan }: Decision): void {
-    const { executable } = plan;
+    const { executable, bound } = plan;
+    if (bound !== null && bound > 0)
+      this.ofBound.push(plan.assignments.reduce((sum, { speed }) => sum + speed, 0) / bound);
     const running = new Set(plan.assignments.map(({ job }) => this.byId.get(job) as SimJob));
     // Those that stop do so first: what they kept warm is gone when others start.
     for (const job of this.active)
@@ -300,6 +305,7 @@ class Run {
       gpuSeconds: Float64Array.from(rows, (job) => job.attainedGpuSeconds),
       decisions: this.decisions,
       decisionMs: this.decisionMs,
+      ofBound: this.ofBound,
       timeline: this.timeline,
     };
   }
