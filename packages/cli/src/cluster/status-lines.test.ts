@@ -70,6 +70,16 @@ test("running jobs come first, then those that wait, then those that ended, the 
   expect(lines.at(-1)).toBe("1 running, 1 waiting, 1 done, 1 failed, 3 plans");
 });
 
+test("where nothing runs there is room for the reasons, in 80 cells", () => {
+  const reason = "it ended with exit code 7 after 2 starts";
+  const lines = statusLines(
+    status([job("crashes", { state: "failed", finishedAt: 103, reason })]),
+    look(80),
+  );
+  expect(lines.find((line) => line.startsWith("crashes"))).toMatch(`after 3 s; ${reason}`);
+  expect(lines.join("\n")).not.toMatch(/speed|left/);
+});
+
 test("in a terminal it takes no more lines and cells than there are", () => {
   const jobs = [
     ...Array.from({ length: 20 }, (_, i) => running(`runs-${i}`)),

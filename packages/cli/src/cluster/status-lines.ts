@@ -2,7 +2,7 @@
 import type { ClusterStatus, JobStatus } from "@millrace/cluster/run";
 import { formatBytes, formatCount, formatNumber, formatSeconds } from "@millrace/core";
 import type { Session } from "../session.ts";
-import { table } from "../ui/table.ts";
+import { type Column, table } from "../ui/table.ts";
 
 type Look = Pick<Session, "width" | "paint">;
 
@@ -52,7 +52,7 @@ export function statusLines(
           ),
           "",
         ]),
-    ...table(
+    ...filledTable(
       [
         { title: "job" },
         { title: "state" },
@@ -71,6 +71,21 @@ export function statusLines(
     ...(shown.length < jobs.length ? [`… and ${jobs.length - shown.length} more jobs`] : []),
     summary(status),
   ];
+}
+
+/** A table without the columns that say nothing: where nothing runs, there is room for the reasons. */
+function filledTable(
+  columns: readonly Column[],
+  rows: readonly (readonly string[])[],
+  look: Look,
+): readonly string[] {
+  const filled = (_: unknown, index: number): boolean =>
+    index === 0 || rows.some((cells) => cells[index] !== "");
+  return table(
+    columns.filter(filled),
+    rows.map((cells) => cells.filter(filled)),
+    look,
+  );
 }
 
 function row(job: JobStatus, at: number): readonly string[] {
