@@ -271,7 +271,7 @@
 
   ;; Reads a word of every cache line of row ids[0] ... ids[n - 1], so that the waits for memory overlap: rows are met in no
   ;; order, and a loop that works on one row after the other has two or three of them under way. The sum keeps the reads alive.
-  (func $touch (param $rows i32) (param $bytes i32) (param $ids i32) (param $n i32) (result i32)
+  (func $touch (export "touch") (param $rows i32) (param $bytes i32) (param $ids i32) (param $n i32) (result i32)
     (local $end i32) (local $at i32) (local $last i32) (local $sum i32)
     (local.set $end (i32.add (local.get $ids) (i32.shl (local.get $n) (i32.const 2))))
     (loop $each
