@@ -48,10 +48,18 @@ export const calibrationCases: readonly CalibrationCase[] = [
   },
 ];
 
+/**
+ * The last decision (docs/decisions) that changed what is predicted. Runs made with another method are kept apart: their errors
+ * are another model's.
+ */
+export const METHOD = 57;
+
 /** One run of a case: a line of a results file. Errors are predicted / measured - 1. */
 export interface KeptRun {
   readonly schema: "millrace.calibration-run/1";
   readonly case: string;
+  /** See METHOD; absent in runs of before decision 56. */
+  readonly method?: number;
   readonly model: string;
   /** Day of the run, and of the profile. */
   readonly date: string;
@@ -77,6 +85,7 @@ export interface KeptRun {
 /** Capacity of one scheduler: a line of a results file. */
 export interface KeptCapacity extends SchedulerCapacity {
   readonly schema: "millrace.capacity-run/2";
+  readonly method?: number;
   readonly model: string;
   readonly machine: string;
   readonly date: string;

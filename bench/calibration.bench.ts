@@ -15,7 +15,12 @@ import { measureAndCompare } from "../packages/cli/src/calibration/measure.ts";
 import type { CalibratedRun } from "../packages/cli/src/calibration/result.ts";
 import { userWorkload, withOverhead } from "../packages/cli/src/calibration/workloads.ts";
 import { calibrated, carriedOver } from "./calibrated.ts";
-import { type CalibrationCase, calibrationCases, type KeptRun } from "./calibration-cases.ts";
+import {
+  type CalibrationCase,
+  calibrationCases,
+  type KeptRun,
+  METHOD,
+} from "./calibration-cases.ts";
 import { report } from "./harness.ts";
 
 const SECONDS = 24;
@@ -75,6 +80,7 @@ function keep(
   const line: KeptRun = {
     schema: "millrace.calibration-run/1",
     case: name,
+    method: METHOD,
     ...of,
     date: new Date().toISOString().slice(0, 10),
     load,

@@ -2,8 +2,8 @@
  * The cluster scheduler on this machine: four real jobs (two whose preparation wants CPU, two whose epochs want cache) on a
  * server of two places, shared out proportionally and by Synergy-Tune, interleaved. Processes, cgroups, leases, loaders,
  * files and caches are real; accelerators and the slow storage of the cache-bound jobs are emulated as rates. Mean JCT, and
- * beside it the simulator's for the same jobs, with profiles measured here first. Needs cgroups; run it alone.
- * Environment: BENCH_PAIRS (2), BENCH_SCALE (1: jobs of about 10 s).
+ * beside it the simulator's for the same jobs, with profiles and starts measured here first. Needs cgroups; run it alone.
+ * Environment: BENCH_PAIRS (1), BENCH_SCALE (1: jobs of about 10 s). A process takes a minute: run it in pieces (--keep).
  */
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ import { LocalRunner } from "@millrace/cluster/runners";
 import { makeJpegSet, openFolder } from "@millrace/data";
 import { median, report } from "./harness.ts";
 
-const pairs = Number(process.env.BENCH_PAIRS ?? 2);
+const pairs = Number(process.env.BENCH_PAIRS ?? 1);
 const scale = Number(process.env.BENCH_SCALE ?? 1);
 const folder = mkdtempSync(join(tmpdir(), "millrace-demo-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -87,17 +87,24 @@ const models = new Map([
   ],
 ]);
 
-/** Mean JCT of a real run. */
-async function run(allocator: "proportional" | "tune", round: number): Promise<number> {
-  const state = join(folder, `${allocator}-${round}`);
+const modelOf = (name: string) => name.split("-")[0] ?? "";
+
+/** A real run of jobs of so many samples. */
+async function run(
+  label: string,
+  allocator: "proportional" | "tune",
+  jobs: readonly (typeof names)[number][],
+  samples: (name: string) => number,
+): Promise<ClusterStatus> {
+  const state = join(folder, label);
   mkdirSync(state);
   const file = {
     cluster: { policy: "fifo", allocator, round: 600 },
-    jobs: names.map((name) => ({
+    jobs: jobs.map((name) => ({
       id: name,
-      model: name.split("-")[0],
-      command: command(name, samplesOf(name)),
-      samples: samplesOf(name),
+      model: modelOf(name),
+      command: command(name, samples(name)),
+      samples: samples(name),
       directory: fileURLToPath(new URL("..", import.meta.url)),
     })),
   };
@@ -121,18 +128,26 @@ async function run(allocator: "proportional" | "tune", round: number): Promise<n
   for (const job of status.jobs)
     if (job.state !== "done")
       throw new Error(`${job.id} is ${job.state}: ${job.reason}; its log is in ${state}`);
-  return meanJct(status);
+  return status;
 }
 
 function meanJct({ jobs }: ClusterStatus): number {
   return jobs.reduce((sum, job) => sum + (job.finishedAt ?? 0) - job.arrivedAt, 0) / jobs.length;
 }
 
-/** Mean JCT of the same jobs in the simulator; starting programs takes no time there. */
+// A job of one sample is its start: the scheduler's, the runtime's, the first read.
+const starts = new Map(
+  (await run("starts", "proportional", ["hungry-1", "cached-1"], () => 1)).jobs.map((job) => [
+    job.model,
+    (job.finishedAt ?? 0) - job.arrivedAt,
+  ]),
+);
+
+/** Mean JCT of the same jobs in the simulator; a start is work like any other, at the share as long as measured. */
 function predict(allocator: "proportional" | "tune"): number {
   const share = shareTerms(servers);
   const specs = names.map((name) => {
-    const model = models.get(name.split("-")[0] ?? "");
+    const model = models.get(modelOf(name));
     if (model === undefined) throw new Error(name);
     const { ownBytes: own, refillSeconds = 0 } = model as {
       ownBytes?: number;
@@ -145,7 +160,7 @@ function predict(allocator: "proportional" | "tune"): number {
       model: name,
       arrivedAt: 0,
       gpus: 1,
-      workSeconds: samplesOf(name) / options.shareRate,
+      workSeconds: samplesOf(name) / options.shareRate + (starts.get(modelOf(name)) ?? 0),
       options,
       gainFactor: 1,
       preemptible: false,
@@ -174,14 +189,17 @@ function predict(allocator: "proportional" | "tune"): number {
 }
 
 const seen = { proportional: [] as number[], tune: [] as number[] };
+const turn = Number(process.env.BENCH_PROCESS ?? 0);
 for (let i = 0; i < pairs; i++)
-  for (const allocator of i % 2 === 0
+  for (const allocator of (i + turn) % 2 === 0
     ? (["proportional", "tune"] as const)
     : (["tune", "proportional"] as const))
-    seen[allocator].push(await run(allocator, i));
+    seen[allocator].push(meanJct(await run(`${allocator}-${i}`, allocator, names, samplesOf)));
 
 for (const [i, cpus] of points.entries())
   report(`profile: preparation at ${cpus * coresPerCpu} cores`, rates[i] ?? Number.NaN, "images/s");
+for (const [model, seconds] of starts)
+  report(`start of a job, ${model}, at the share`, seconds, "s");
 for (const allocator of ["proportional", "tune"] as const) {
   report(`mean JCT, ${allocator}, measured`, median(seen[allocator]), "s");
   report(`mean JCT, ${allocator}, predicted`, predict(allocator), "s");

@@ -8,10 +8,10 @@ import {
   type Outcome,
   type PolicyName,
   plainExperiment,
+  publishedMix,
   runExperiment,
   synergyMix,
 } from "../packages/cluster/src/index.ts";
-import { publishedMix } from "../packages/cluster/src/reproduce/index.ts";
 
 export const models = publishedMix();
 

@@ -16,7 +16,7 @@ import {
   promised,
 } from "../packages/cli/src/calibration/reproduce-capacity.ts";
 import { calibrated } from "./calibrated.ts";
-import type { KeptCapacity } from "./calibration-cases.ts";
+import { type KeptCapacity, METHOD } from "./calibration-cases.ts";
 import { report } from "./harness.ts";
 
 const results =
@@ -39,6 +39,7 @@ for (const one of await compareCapacities(
 )) {
   const line: KeptCapacity = {
     schema: "millrace.capacity-run/2",
+    method: METHOD,
     ...one,
     model: learnt.profile.model,
     machine: learnt.profile.machine,

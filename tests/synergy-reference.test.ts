@@ -1,9 +1,13 @@
 /** The published Synergy simulator's finish times, job by job. Its traces and results are not part of the product. */
 import { existsSync, readFileSync } from "node:fs";
 import {
+  type AllocatorName,
   type CompatPolicy,
   parseJobTrace,
   parsePublishedProfiles,
+  plainExperiment,
+  publishedModels,
+  runExperiment,
   simulateCompatible,
   type TraceJob,
 } from "@millrace/cluster";
@@ -69,6 +73,26 @@ describe.skipIf(!existsSync(data))("references of the Synergy simulator (absent:
     (policy, least) => {
       const of = (mode: string) => mean.get(`${single} ${policy} ${mode}`) ?? Number.NaN;
       expect(of("fair") / of("tune")).toBeGreaterThanOrEqual(least);
+    },
+  );
+
+  test.each([
+    ["fifo", "tune", 1.42],
+    ["fifo", "waterfill", 1.42],
+    ["srtf", "waterfill", 1.19],
+  ] as const)(
+    "%s at 9 jobs/h by the house's rules: mean JCT of proportional over %s is at least %d",
+    async (policy, allocator, least) => {
+      const models = publishedModels(
+        parsePublishedProfiles(read("profiles.json"), "profiles.json", 3),
+        3,
+        62.5,
+      );
+      const jobs = parseJobTrace(read(`${single}.csv`), single);
+      const of = async (name: AllocatorName) =>
+        (await runExperiment(jobs, models, { ...plainExperiment, policy, allocator: name })).summary
+          .jct.mean;
+      expect((await of("proportional")) / (await of(allocator))).toBeGreaterThanOrEqual(least);
     },
   );
 });

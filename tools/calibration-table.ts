@@ -90,7 +90,15 @@ const columns: readonly (readonly [string, (own: readonly KeptRun[]) => string])
   ["seed", (own) => [...new Set(own.map((r) => r.seed))].join(", ")],
 ];
 
-function calibrationTable(runs: readonly KeptRun[]): readonly string[] {
+/** Of several runs those of the last method, and the others. */
+function byMethod<T extends { readonly method?: number }>(all: readonly T[]) {
+  const last = Math.max(0, ...all.map(({ method }) => method ?? 0));
+  const older = all.filter(({ method }) => (method ?? 0) !== last);
+  return { last, runs: all.filter(({ method }) => (method ?? 0) === last), older };
+}
+
+function calibrationTable(all: readonly KeptRun[]): readonly string[] {
+  const { last, runs, older } = byMethod(all);
   const [first] = runs;
   if (first === undefined) return [];
   const rows = [...new Set(runs.map((run) => run.case))].map((name) => {
@@ -104,15 +112,17 @@ function calibrationTable(runs: readonly KeptRun[]): readonly string[] {
   const equal = runs.every(({ decisionsEqual }) => decisionsEqual);
   const models = [...new Set(runs.map(({ model }) => model))].join("; ");
   return [
-    `${models}, on ${first.machine}, one thread; ${dates}; errors are predicted / measured − 1 in percent: median over the runs (lowest … highest). ${equal ? "Every decision of every run was replayed equal." : "NOT every decision was replayed equal."}`,
+    `${models}, on ${first.machine}, one thread; ${dates}; errors are predicted / measured − 1 in percent: median over the runs (lowest … highest). ${equal ? "Every decision of every run was replayed equal." : "NOT every decision was replayed equal."} Method: decision ${last}; ${older.length} runs made with older ones are kept in the file and not in the table.`,
     "",
     ...markdown(["", ...columns.map(([title]) => title), "disturbed", "drifted"], rows),
   ];
 }
 
-function capacityTable(runs: readonly KeptCapacity[]): readonly string[] {
-  const [first] = runs;
+function capacityTable(all: readonly KeptCapacity[]): readonly string[] {
+  const [first] = all;
   if (first === undefined) return [];
+  const { last, runs: newest, older } = byMethod(all);
+  const runs = [...newest, ...older];
   const rate = ({ qps, bound }: FoundRate): string =>
     `${bound === null ? "" : `${bound} `}${qps.toFixed(2)}`;
   const errorOf = (run: KeptCapacity): readonly number[] =>
@@ -130,15 +140,20 @@ function capacityTable(runs: readonly KeptCapacity[]): readonly string[] {
     run.probes.map((p) => percent(p.stepBias)).join(", "),
     String(run.requests),
     String(run.seed),
+    String(run.method ?? "older"),
     run.probes.some((p) => p.disturbed) ? "disturbed" : "",
   ]);
-  const undisturbed = runs.filter(({ probes }) => !probes.some((p) => p.disturbed));
-  const sums = [...new Set(runs.map(({ scheduler }) => scheduler))].map(
-    (name) =>
-      `${name} ${spread(undisturbed.filter((run) => run.scheduler === name).flatMap(errorOf))}`,
-  );
+  const summary = (some: readonly KeptCapacity[]): string =>
+    [...new Set(some.map(({ scheduler }) => scheduler))]
+      .map((name) => {
+        const own = some.filter(
+          ({ scheduler, probes }) => scheduler === name && !probes.some((p) => p.disturbed),
+        );
+        return `${name} ${spread(own.flatMap(errorOf))}`;
+      })
+      .join("; ");
   return [
-    `${first.model} on ${first.machine}, one thread; ${[...new Set(runs.map(({ date }) => date))].join(", ")}; requests per second under \`${first.slo}\`; pressure is the worst promised figure over its limit. Error, median (lowest … highest) over undisturbed runs: ${sums.join("; ")} %.`,
+    `${first.model} on ${first.machine}, one thread; ${[...new Set(runs.map(({ date }) => date))].join(", ")}; requests per second under \`${first.slo}\`; pressure is the worst promised figure over its limit. Error, median (lowest … highest) over undisturbed runs of the method of decision ${last}: ${summary(newest)} %${older.length === 0 ? "" : `; of older methods: ${summary(older)} %`}.`,
     "",
     ...markdown(
       [
@@ -152,6 +167,7 @@ function capacityTable(runs: readonly KeptCapacity[]): readonly string[] {
         "step time, %",
         "requests",
         "seed",
+        "method",
         "",
       ],
       rows,

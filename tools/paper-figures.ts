@@ -55,7 +55,7 @@ function table(name: string): string {
     return `| ${r.claim} | ${r.theirs === null ? "" : number(r.theirs)} | ${number(r.ours)}${spread} | ${r.unit} | ${number(r.n)} | ${r.note} |`;
   });
   return [
-    "| claim | theirs | ours (lowest … highest seed) | unit | requests a run | setting |",
+    "| claim | theirs | ours (lowest … highest seed) | unit | n a run | setting |",
     "|---|---|---|---|---|---|",
     ...lines,
   ].join("\n");

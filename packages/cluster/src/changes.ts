@@ -42,15 +42,32 @@ export function changeKind(
 
 /**
  * Seconds lost: restartSeconds for a restart or a move (a first start loads too, but under every scheduler alike), and of
- * refillSeconds the part of the granted cache that is not warm. A job that is stopped leaves its cache behind.
+ * refillSeconds the part of the granted cache that is not warm. A job that is stopped leaves its cache behind; `shared` is
+ * what others keep warm of its data set where it goes (`warmThere`).
  */
-export function changeCost(job: JobState, kind: ChangeKind, cacheBytes: number): number {
+export function changeCost(
+  job: JobState,
+  kind: ChangeKind,
+  cacheBytes: number,
+  shared = 0,
+): number {
   if (kind === "keep" || kind === "stop") return 0;
   const again =
     kind === "restart" || kind === "move" || (kind === "start" && job.lastRanAt !== null);
-  const warm = kind === "resize" ? job.warmBytes : 0;
+  const warm = Math.max(shared, kind === "resize" ? job.warmBytes : 0);
   const cold = cacheBytes > 0 ? Math.max(0, cacheBytes - warm) / cacheBytes : 1;
   return (again ? job.restartSeconds : 0) + job.refillSeconds * cold;
+}
+
+/** Bytes of the job's data set that other jobs keep warm on the server: jobs of one data set share a cache. O(jobs). */
+export function warmThere(jobs: readonly JobState[], job: JobState, server: number): number {
+  const { dataset } = job;
+  if (dataset === null) return 0;
+  let warm = 0;
+  for (const other of jobs)
+    if (other !== job && other.dataset === dataset && other.held[0]?.server === server)
+      warm = Math.max(warm, other.warmBytes);
+  return warm;
 }
 
 /** All changes of a plan: stops and what shrinks first, then moves, then what grows and starts. Kept jobs are left out. */

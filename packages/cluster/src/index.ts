@@ -19,6 +19,7 @@ export * from "./profile/from-job-profile.ts";
 export * from "./profile/online.ts";
 export * from "./profile/options.ts";
 export * from "./profile/published.ts";
+export { publishedMix } from "./profile/published-mix.ts";
 export { publishedModels } from "./profile/published-models.ts";
 export * from "./profile/refine.ts";
 export * from "./profile/share.ts";

@@ -29,8 +29,10 @@ export class TensorArena implements Disposable {
   readonly address: bigint;
   /** Most tensors of one build, views and operations included. */
   readonly capacity: number;
-  /** Most nodes and leaves of the graph; 0 = no graph. */
+  /** Most nodes and leaves of a graph; 0 = no graph. */
   readonly graphCapacity: number;
+  /** Most graphs of one build. */
+  readonly graphsCapacity: number;
   /** Rises with every reset. */
   generation = 1;
   /** True while a computation uses the tensors; reset and disposal are then refused. */
@@ -48,24 +50,26 @@ export class TensorArena implements Disposable {
   #disposed = false;
 
   /**
-   * `tensors` >= 1; `graphCapacity` bounds nodes plus leaves of the one graph that a build may hold; `copies` tensors more may
-   * be made by a Stencil.
+   * `tensors` >= 1; `graphCapacity` bounds nodes plus leaves of a graph, of which a build may hold `graphs` (1); `copies`
+   * tensors more may be made by a Stencil.
    */
   constructor(
     library: NativeLibrary,
     options: {
       readonly tensors: number;
       readonly graphCapacity?: number;
+      readonly graphs?: number;
       readonly copies?: number;
     },
   ) {
     this.library = library;
     this.capacity = options.tensors;
     this.graphCapacity = options.graphCapacity ?? 0;
+    this.graphsCapacity = this.graphCapacity === 0 ? 0 : (options.graphs ?? 1);
     const graphBytes =
       this.graphCapacity === 0
         ? 0
-        : library.base.ggml_graph_overhead_custom(this.graphCapacity, false);
+        : this.graphsCapacity * library.base.ggml_graph_overhead_custom(this.graphCapacity, false);
     this.#copies = Math.ceil((this.capacity * tensorOverhead + graphBytes + 256) / 64) * 64;
     this.#memory = new HostMemory(this.#copies + (options.copies ?? 0) * tensorOverhead);
     this.#words = this.#memory.u64();
@@ -130,12 +134,12 @@ export class TensorArena implements Disposable {
     this.#foreign += 1;
   }
 
-  /** Takes the room of the graph. */
+  /** Takes the room of a graph. */
   takeGraph(): bigint {
     this.#idle("graph");
-    if (this.#graphs > 0 || this.graphCapacity === 0)
-      badOperands("graph", "an arena with graphCapacity holds one graph per build");
-    this.#graphs = 1;
+    if (this.#graphs >= this.graphsCapacity)
+      badOperands("graph", `the arena has room for ${this.graphsCapacity} graphs per build`);
+    this.#graphs += 1;
     return this.address;
   }
 

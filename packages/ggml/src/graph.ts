@@ -1,4 +1,4 @@
-/** The order of computation over the tensors of an arena. One graph per build of the arena. */
+/** An order of computation over tensors of an arena. */
 import type { TensorArena } from "./arena.ts";
 import { addressOf, badOperands } from "./fail.ts";
 import type { Tensor } from "./tensor.ts";
@@ -8,7 +8,7 @@ export class Graph {
   readonly address: bigint;
   readonly #generation: number;
 
-  /** Throws GGML_SHAPE when the arena has no graph capacity or holds a graph already. */
+  /** Throws GGML_SHAPE when the arena has no room for another graph. */
   constructor(arena: TensorArena) {
     this.arena = arena;
     this.address = addressOf(

@@ -34,6 +34,7 @@ export {
   type GroupMemory,
   type GroupReads,
   type GroupSystem,
+  groupSystem,
 } from "./limits/control-group.ts";
 export { type MachineTime, machineTime, processCoreSeconds } from "./limits/cpu-time.ts";
 export { dropAllPages, dropFilePages, storageBytesRead } from "./limits/page-cache.ts";

@@ -124,7 +124,7 @@ class Contender {
     const longest = settings.maxRequestTokens - (profile.transport?.addedTokens ?? 0);
     const draw = (count: number): RequestTable => userWorkload(lengths, count, 1, seed, longest);
     // The schedule is as long as it is served, so that both sides have the same requests.
-    const rough = this.capacity(draw(SAMPLE), cost).qps;
+    const rough = twinCapacity(settings, this.asServed(draw(SAMPLE)), cost, question.slo).qps;
     if (rough === 0)
       throw new MillraceError("NOTHING_FITS", `${scheduler} keeps the promises at no rate`, {
         hint: "promise more time",

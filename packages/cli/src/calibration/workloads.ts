@@ -157,6 +157,7 @@ export function usualSlo(profile: StepProfile, requests: RequestTable): readonly
       shortPairs: tokens < profile.tileTokens ? pairs : 0,
       decodeRows: decodes,
       decodeContext: decodes * BUSY.context,
+      outputs: decodes + 1,
       mapped: 0,
       fresh: 1,
     });

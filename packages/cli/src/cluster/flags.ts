@@ -15,6 +15,7 @@ import {
   parseJobTrace,
   parsePublishedProfiles,
   plainExperiment,
+  publishedMix,
   publishedModels,
   synergyMix,
   type Tenant,
@@ -51,6 +52,8 @@ export interface ClusterFlags {
   readonly refine?: boolean;
   readonly starvation?: number;
   readonly tenant?: readonly string[];
+  readonly datasets?: number;
+  readonly numaNodes?: number;
 }
 
 /** The servers that the flags describe. */
@@ -60,6 +63,7 @@ export function shapeOf(flags: ClusterFlags): ClusterShape {
     gpus: flags.gpusPerServer ?? 8,
     cpus: flags.cpusPerServer ?? 24,
     hostBytes: (flags.memoryPerServer ?? 500) * 1e9,
+    numaNodes: flags.numaNodes ?? 1,
   };
 }
 
@@ -81,8 +85,15 @@ export function experimentOf(flags: ClusterFlags): Experiment {
     refine: flags.refine ?? false,
     starvationSeconds: (flags.starvation ?? 1000) * 3600,
     seed: flags.seed ?? 1,
-    tenants: (flags.tenant ?? []).map(tenantOf),
+    tenants: tenantsOf(flags),
   };
+}
+
+function tenantsOf({ tenant = [] }: ClusterFlags): readonly Tenant[] {
+  const tenants = tenant.map(tenantOf);
+  const twice = tenants.find(({ name }, i) => tenants.findIndex((t) => t.name === name) < i);
+  if (twice === undefined) return tenants;
+  throw new MillraceError("USAGE", `--tenant ${twice.name} is given twice`);
 }
 
 /** `name:weight[:quota[:limit]]`, GPUs in quota and limit; an empty part is the default. */
@@ -117,11 +128,13 @@ export function needed(value: string | undefined, flag: string, example: string)
 
 /**
  * The models of --profiles, for the shape's share: a file of published matrices, a job profile (millrace.job-profile/1), or
- * a folder of job profiles.
+ * a folder of job profiles. Generated jobs have the models of the published experiments where there is none.
  */
 export function modelsOf(flags: ClusterFlags): ReadonlyMap<string, Model> {
-  const path = needed(flags.profiles, "--profiles", "profiles.json");
   const { gpus, cpus, hostBytes } = shapeOf(flags);
+  if (flags.profiles === undefined && flags.trace === undefined)
+    return publishedMix(cpus / gpus, hostBytes / gpus / 1e9);
+  const path = needed(flags.profiles, "--profiles", "profiles.json");
   const files = profileFiles(path);
   if (files === null) {
     const text = readTextFile(path);
@@ -168,6 +181,8 @@ export function traceOf(
     arrivals: kind === "static" ? { kind } : { kind, jobsPerHour: flags.rate ?? 7 },
     classes: synergyMix(image, language, speech),
     gpus: gpuCounts[flags.gpuCounts ?? "single"],
+    tenants: tenantsOf(flags).map(({ name }) => name),
+    datasetsPerClass: flags.datasets ?? 0,
     iterationSeconds: (model) => {
       const found = models.get(model);
       if (found !== undefined) return found.iterationSeconds;

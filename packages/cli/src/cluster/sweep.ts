@@ -11,11 +11,12 @@ const axes = {
   "profile-error": { key: "profileError", read: number },
   round: { key: "round", read: number },
   starvation: { key: "starvation", read: number },
-  servers: { key: "servers", read: number },
-  "gpus-per-server": { key: "gpusPerServer", read: number },
-  "cpus-per-server": { key: "cpusPerServer", read: number },
+  servers: { key: "servers", read: positive },
+  "gpus-per-server": { key: "gpusPerServer", read: positive },
+  "cpus-per-server": { key: "cpusPerServer", read: positive },
   "memory-per-server": { key: "memoryPerServer", read: number },
   mix: { key: "mix", read: mix },
+  datasets: { key: "datasets", read: positive },
   "gpu-counts": { key: "gpuCounts", read: oneOf("single", "multi", "philly") },
   arrivals: { key: "arrivals", read: oneOf("poisson", "static", "philly") },
   placement: { key: "placement", read: oneOf("consolidate", "none") },
@@ -76,6 +77,11 @@ function isAxis(name: string): name is Axis {
 function number(text: string): number | undefined {
   const value = Number(text);
   return text !== "" && Number.isFinite(value) && value >= 0 ? value : undefined;
+}
+
+function positive(text: string): number | undefined {
+  const value = Number(text);
+  return Number.isSafeInteger(value) && value >= 1 ? value : undefined;
 }
 
 function oneOf<T extends string>(...values: readonly T[]): (text: string) => T | undefined {

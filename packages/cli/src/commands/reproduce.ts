@@ -135,9 +135,9 @@ export async function reproduceCommand(
     throw new MillraceError("USAGE", "--kept: only astra keeps its runs, in --out", {
       hint: "millrace reproduce astra --kept --out DIR",
     });
-  if (data !== undefined && name !== "astra")
+  if (data !== undefined && name !== "astra" && name !== "synergy")
     throw new MillraceError("USAGE", `--data: ${name} runs on its own experiments`, {
-      hint: "only astra takes a data set",
+      hint: "only astra takes a data set, and synergy a folder of the published simulator's runs",
     });
   const progress = session.progress();
   const result = await session.interruptible(async (signal) => {

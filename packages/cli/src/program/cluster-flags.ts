@@ -4,7 +4,11 @@ import { decimal, wholeNumber } from "./values.ts";
 
 /** The servers of a simulated cluster; the defaults are those of the published experiments. */
 export const clusterFlags: readonly FlagSpec[] = [
-  { flags: "--servers <n>", text: "default: 16", parse: wholeNumber("--servers", 1) },
+  {
+    flags: "--servers <n>",
+    text: "how many, all alike (default: 16)",
+    parse: wholeNumber("--servers", 1),
+  },
   {
     flags: "--gpus-per-server <n>",
     text: "default: 8",

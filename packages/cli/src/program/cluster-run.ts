@@ -41,7 +41,7 @@ const status: CommandSpec = {
 const cancel: CommandSpec = {
   usage: "cancel <jobs...>",
   summary: "cancel jobs by id",
-  text: "Stops the jobs and forgets them. Users cancel their own jobs; root and the scheduler's user any.",
+  text: "Stops the jobs and forgets them. Users cancel their own jobs; root and the scheduler's user any. Where no scheduler runs the command stops them itself and waits until they have ended; only the owner of the scheduler's folder may then.",
   flags: place,
   examples: [["millrace cluster cancel res18-a res18-b", "two jobs"]],
   run: async (session, { args, flags }) => {
@@ -54,7 +54,7 @@ const cancel: CommandSpec = {
 const drain: CommandSpec = {
   usage: "drain [server]",
   summary: "start nothing more, on one server or on all",
-  text: "A drained server takes no new jobs and keeps those it has. Without a server the whole cluster drains: the scheduler ends when what runs has ended, and the jobs that wait are there for the next run.",
+  text: "A drained server takes no new jobs and keeps those it has. Without a server the whole cluster drains: the scheduler ends when what runs has ended, and the jobs that wait are there for the next run. Where no scheduler runs, a drained server is kept on disk for the next one.",
   flags: [...place, { flags: "--undo", text: "take it back" }],
   examples: [
     ["millrace cluster drain gpu-3", "before maintenance"],

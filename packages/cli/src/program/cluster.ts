@@ -12,8 +12,14 @@ const policies = ["fifo", "srtf", "las", "las-discrete", "ftf", "drf", "tetris"]
 const allocators = ["proportional", "greedy", "tune", "tune-afresh", "waterfill", "opt", "pooled"];
 
 const workloadFlags: readonly FlagSpec[] = [
-  { flags: "--trace <csv>", text: "the jobs: rows job_id,model,arrival_s,iterations,gpus" },
-  { flags: "--profiles <json>", text: "how the speed of each model depends on CPUs and memory" },
+  {
+    flags: "--trace <csv>",
+    text: "the jobs: rows job_id,model,arrival_s,iterations,gpus; with a header also tenant and dataset",
+  },
+  {
+    flags: "--profiles <json>",
+    text: "how the speed of each model depends on CPUs and memory: published matrices, a millrace.job-profile/1, or a folder of these (default for generated jobs: the ten models of the published experiments)",
+  },
   {
     flags: "-n, --jobs <n>",
     text: "generate so many jobs instead of --trace",
@@ -39,17 +45,36 @@ const workloadFlags: readonly FlagSpec[] = [
     text: "GPUs of generated jobs (default: single)",
     choices: ["single", "multi", "philly"],
   },
-  { flags: "--seed <n>", text: "default: 1", parse: wholeNumber("--seed", 0) },
+  {
+    flags: "--datasets <n>",
+    text: "generated jobs of a class read so many data sets; jobs of one on a server share its cache (default: each its own)",
+    parse: wholeNumber("--datasets", 1),
+  },
+  {
+    flags: "--seed <n>",
+    text: "of generated jobs and of --profile-error (default: 1)",
+    parse: wholeNumber("--seed", 0),
+  },
 ];
 
+const placement = (text: string): FlagSpec => ({
+  flags: "--placement <name>",
+  text: `consolidate: one server where a job fits (${text})`,
+  choices: ["consolidate", "none"],
+});
+
 const costFlags: readonly FlagSpec[] = [
-  {
-    flags: "--placement <name>",
-    text: "consolidate: one server where a job fits (default; with --compatibility: none)",
-    choices: ["consolidate", "none"],
-  },
   ...clusterFlags,
-  { flags: "--round <seconds>", text: "default: 300", parse: decimal("--round", 1, 86_400) },
+  {
+    flags: "--numa-nodes <n>",
+    text: "of a server, with equal parts of its GPUs and cores (default: 1)",
+    parse: wholeNumber("--numa-nodes", 1),
+  },
+  {
+    flags: "--round <seconds>",
+    text: "between decisions (default: 300)",
+    parse: decimal("--round", 1, 86_400),
+  },
   {
     flags: "--decisions <when>",
     text: "rounds, or events: also when jobs arrive and end (default: rounds)",
@@ -91,7 +116,7 @@ const costFlags: readonly FlagSpec[] = [
   },
   {
     flags: "--tenant <terms>",
-    text: "name:weight[:quota[:limit]] in GPUs; may be given several times (traces name tenants in a column)",
+    text: "name:weight[:quota[:limit]] in GPUs; may be given several times (generated jobs are drawn in equal parts, traces name tenants in a column)",
     repeat: true,
   },
 ];
@@ -108,6 +133,7 @@ const simulate: CommandSpec = {
       text: "how CPUs and memory are shared out (default: tune)",
       choices: allocators,
     },
+    placement("default; with --compatibility: none"),
     ...costFlags,
     {
       flags: "--compatibility <name>",
@@ -118,8 +144,12 @@ const simulate: CommandSpec = {
   ],
   examples: [
     [
-      "millrace cluster simulate --profiles profiles.json --jobs 1000 --rate 7 --policy srtf --allocator waterfill --out run/",
-      "generated jobs, with a report",
+      "millrace cluster simulate --jobs 1000 --rate 7 --policy srtf --allocator waterfill --out run/",
+      "generated jobs of the published models, with a report",
+    ],
+    [
+      "millrace cluster simulate --jobs 500 --tenant vision:2:64 --tenant speech:1 --policy drf --restart-cost 45",
+      "tenants with a weight and a quota",
     ],
     [
       "millrace cluster simulate --trace jobs.csv --profiles profiles.json --policy srtf --allocator tune --compatibility synergy",
@@ -133,11 +163,15 @@ const simulate: CommandSpec = {
 const compare: CommandSpec = {
   usage: "compare",
   summary: "policies, allocators and loads side by side on the same jobs",
-  text: "Runs every policy with every allocator at every load over several seeds, on all cores, and compares completion times job by job with those of the first allocator.",
+  text: "Runs every policy with every allocator at every load over several seeds, on all cores, and compares completion times job by job with those of the first allocator, or of --base.",
   flags: [
     ...workloadFlags,
     { flags: "--policies <list>", text: "default: fifo,srtf" },
     { flags: "--allocators <list>", text: "default: proportional,tune,waterfill" },
+    {
+      flags: "--base <name>",
+      text: "compare with this allocator under the same policy, or with one run: policy/allocator (default: the first allocator)",
+    },
     { flags: "--rates <list>", text: "several loads in jobs per hour, e.g. 5,7,9", parse: numbers },
     {
       flags: "--seeds <n>",
@@ -154,16 +188,14 @@ const compare: CommandSpec = {
       text: "every value of a flag, e.g. restart-cost=0,30,60; several sweeps are combined",
       repeat: true,
     },
+    placement("default"),
     ...costFlags,
     { flags: "-o, --out <dir>", text: "keep an HTML report with charts of every run" },
   ],
   examples: [
+    ["millrace cluster compare --jobs 1000 --rates 5,7,9 --mix 50:0:50", "a curve over load"],
     [
-      "millrace cluster compare --profiles profiles.json --jobs 1000 --rates 5,7,9 --mix 50:0:50",
-      "a curve over load",
-    ],
-    [
-      "millrace cluster compare --profiles profiles.json --jobs 500 --sweep restart-cost=0,30,60 --sweep gpu-counts=single,multi --out cmp/",
+      "millrace cluster compare --jobs 500 --sweep restart-cost=0,30,60 --sweep gpu-counts=single,multi --out cmp/",
       "every combination, with a report",
     ],
   ],

@@ -118,7 +118,7 @@ const reproduce: CommandSpec = {
     { flags: "--seed <n>", text: "first seed (default: 42)", parse: wholeNumber("--seed", 0) },
     {
       flags: "-d, --data <dir>",
-      text: "astra: a data set of your own instead of made-up data",
+      text: "astra: a data set of your own; synergy: traces, profiles and results of the published simulator",
     },
     {
       flags: "-o, --out <dir>",

@@ -16,7 +16,11 @@ import type { Provenance } from "./report.ts";
 export interface ComparedLine {
   readonly setting: string;
   readonly allocator: string;
+  /** It is what the others are compared with. */
+  readonly isBase: boolean;
   readonly meanHours: number;
+  readonly p50Hours: number;
+  readonly p95Hours: number;
   readonly p99Hours: number;
   readonly makespanHours: number;
   readonly restarts: number;
@@ -30,6 +34,7 @@ export interface ComparedLine {
 /** One run whose course was kept: the first seed of a line. */
 export interface ComparedRun {
   readonly allocator: string;
+  readonly isBase: boolean;
   /** Seconds, by row of the trace; NaN where it did not end. */
   readonly jct: Float64Array;
   readonly course:
@@ -40,13 +45,20 @@ export interface ComparedRun {
     | null;
 }
 
+/** The runs of a setting, and the completion times of the base that they are compared with. */
+export interface ComparedSetting {
+  readonly setting: string;
+  readonly base: Float64Array;
+  readonly runs: readonly ComparedRun[];
+}
+
 /** What was compared. */
 export interface Comparison {
   readonly base: string;
   readonly seeds: number;
   readonly lines: readonly ComparedLine[];
   /** By setting, in the order of the lines. */
-  readonly runs: readonly { readonly setting: string; readonly runs: readonly ComparedRun[] }[];
+  readonly runs: readonly ComparedSetting[];
 }
 
 /** Settings drawn in full; the table has them all. */
@@ -59,7 +71,7 @@ export function compareReport(
   { command, version }: Provenance,
 ): ReportDocument {
   const { base, seeds, lines } = comparison;
-  const others = lines.filter((line) => line.allocator !== base);
+  const others = lines.filter((line) => !line.isBase);
   const best = others.reduce<ComparedLine | null>(
     (most, line) => (most === null || line.ratio.value > most.ratio.value ? line : most),
     null,
@@ -93,7 +105,7 @@ export function compareReport(
       table(comparison),
       ...comparison.runs
         .slice(0, mostSettings)
-        .map(({ setting, runs }, i) => courseSection(setting, runs, base, i)),
+        .map((compared, i) => courseSection(compared, base, i)),
     ],
     data: { base, seeds, lines },
   };
@@ -102,13 +114,15 @@ export function compareReport(
 function table({ lines, base, runs }: Comparison): Section {
   const rows = lines.map((line): Row => {
     const { value, low, high } = line.ratio;
-    const own = line.allocator === base;
+    const own = line.isBase;
     return {
       emphasis: own,
       cells: [
         line.setting,
         line.allocator,
         line.meanHours,
+        line.p50Hours,
+        line.p95Hours,
         line.p99Hours,
         line.makespanHours,
         line.restarts,
@@ -134,9 +148,11 @@ function table({ lines, base, runs }: Comparison): Section {
           { header: "Setting", kind: "text" },
           { header: "Allocator", kind: "code" },
           { header: "Mean JCT", kind: "number", unit: "h", bar: true },
+          { header: "p50", kind: "number", unit: "h" },
+          { header: "p95", kind: "number", unit: "h" },
           { header: "p99", kind: "number", unit: "h" },
           { header: "Makespan", kind: "number", unit: "h" },
-          { header: "Restarts", kind: "number" },
+          { header: "Restarts", kind: "number", format: "whole" },
           { header: `Times ${base}`, kind: "number" },
           { header: "Difference", kind: "number", unit: "h" },
         ],
@@ -148,8 +164,7 @@ function table({ lines, base, runs }: Comparison): Section {
 }
 
 function courseSection(
-  setting: string,
-  runs: readonly ComparedRun[],
+  { setting, runs, base: baseJct }: ComparedSetting,
   base: string,
   index: number,
 ): Section {
@@ -164,7 +179,11 @@ function courseSection(
     id: `setting-${index}`,
     heading: setting,
     blocks: [
-      { kind: "charts", columns: 2, charts: [distribution(runs), ...differences(runs, base)] },
+      {
+        kind: "charts",
+        columns: 2,
+        charts: [distribution(runs), ...differences(runs, baseJct, base)],
+      },
       { kind: "charts", columns: 2, charts: overTime(kept) },
       ...(gantts.length > 0
         ? [
@@ -201,10 +220,13 @@ function distribution(runs: readonly ComparedRun[]): Figure {
 }
 
 /** Job by job against the base. */
-function differences(runs: readonly ComparedRun[], base: string): readonly Figure[] {
-  const own = runs.find((run) => run.allocator === base)?.jct;
-  const others = runs.filter((run) => run.allocator !== base);
-  if (own === undefined || others.length === 0) return [];
+function differences(
+  runs: readonly ComparedRun[],
+  own: Float64Array,
+  base: string,
+): readonly Figure[] {
+  const others = runs.filter((run) => !run.isBase);
+  if (others.length === 0) return [];
   const title = `Paired differences to ${base}`;
   return [
     {

@@ -49,8 +49,8 @@ export function ganttFigure(
 
 /** Parts of GPUs, CPUs and host memory held, and jobs waiting. */
 export function usageFigure(title: string, { samples, capacity }: Course): Figure {
-  const startsAt = samples.map(({ at }) => at);
-  const endsAt = samples.map(({ at }, i) => samples[i + 1]?.at ?? at + 1);
+  const startsAt = samples.map(({ at }) => at / hour);
+  const endsAt = samples.map(({ at }, i) => (samples[i + 1]?.at ?? at + 1) / hour);
   const share = (of: "gpus" | "cpus" | "hostBytes") => samples.map((s) => s[of] / capacity[of]);
   const part = { format: "percent", max: 1 } as const;
   return {
@@ -61,6 +61,7 @@ export function usageFigure(title: string, { samples, capacity }: Course): Figur
       count: samples.length,
       startsAt,
       endsAt,
+      timeLabel: "hours since start",
       panels: [
         { name: "gpu", heading: "GPUs", values: share("gpus"), ...part },
         { name: "cpu", heading: "CPUs", values: share("cpus"), ...part },

@@ -129,8 +129,10 @@ function ticks(from: number, to: number, x: (at: number) => number, height: numb
   const marks: string[] = [];
   for (let h = Math.ceil(from / 3600 / step) * step; h * 3600 <= to; h += step) {
     const at = x(h * 3600).toFixed(1);
+    // At the edge a centred label would be cut.
+    const anchor = x(h * 3600) > width - 24 ? "end" : "middle";
     marks.push(
-      `<line x1="${at}" x2="${at}" y1="${top - 4}" y2="${height - gap}" stroke="currentColor" opacity="0.15"/><text x="${at}" y="11" font-size="11" text-anchor="middle" fill="currentColor">${h} h</text>`,
+      `<line x1="${at}" x2="${at}" y1="${top - 4}" y2="${height - gap}" stroke="currentColor" opacity="0.15"/><text x="${at}" y="11" font-size="11" text-anchor="${anchor}" fill="currentColor">${h} h</text>`,
     );
   }
   return marks.join("");

@@ -35,6 +35,7 @@ export function clusterReport(
     { label: "p99 JCT", value: writeNumber(summary.jct.p99), unit: "h" },
     { label: "makespan", value: writeNumber(summary.makespanHours), unit: "h" },
     { label: "GPUs held", value: writeNumber(summary.utilisation.gpus, "percent") },
+    { label: "CPUs held", value: writeNumber(summary.utilisation.cpus, "percent") },
     { label: "restarts", value: writeNumber(summary.restarts, "whole") },
   ];
   const unfinished = jobs.length - summary.jct.n;
@@ -63,7 +64,14 @@ export function clusterReport(
           }),
       figures,
     },
-    sections: [times(input), whereSection(input), usage(input), models(input), decisions(summary)],
+    sections: [
+      times(input),
+      whereSection(input),
+      usage(input),
+      models(input),
+      ...(summary.tenants.length > 1 ? [tenants(summary)] : []),
+      decisions(summary),
+    ],
     data: summary,
   };
 }
@@ -177,6 +185,30 @@ function models({ jobs, result }: ClusterReportInput): Section {
   };
 }
 
+function tenants({ tenants: rows }: RunSummary): Section {
+  return {
+    id: "tenants",
+    heading: "By tenant",
+    short: "Tenants",
+    blocks: [
+      {
+        kind: "table",
+        columns: [
+          { header: "Tenant", kind: "code" },
+          { header: "Jobs", kind: "number", format: "whole" },
+          { header: "GPU time", kind: "number", unit: "h", bar: true },
+          { header: "Mean JCT", kind: "number", unit: "h" },
+          { header: "p95", kind: "number", unit: "h" },
+          { header: "JCT over time at the share", kind: "number" },
+        ],
+        rows: rows.map(({ name, jobs, gpuHours, meanJctHours, p95JctHours, fairness }) => ({
+          cells: [name, jobs, gpuHours, meanJctHours, p95JctHours, fairness],
+        })),
+      },
+    ],
+  };
+}
+
 function decisions({
   decisionMs,
   decisions,
@@ -193,7 +225,10 @@ function decisions({
         facts: [
           { label: "decisions", value: writeNumber(decisions, "whole") },
           { label: "mean", value: `${writeNumber(decisionMs.mean)} ms` },
+          { label: "p50", value: `${writeNumber(decisionMs.p50)} ms` },
+          { label: "p90", value: `${writeNumber(decisionMs.p90)} ms` },
           { label: "p99", value: `${writeNumber(decisionMs.p99)} ms` },
+          { label: "max", value: `${writeNumber(decisionMs.max)} ms` },
           { label: "restarts", value: writeNumber(restarts, "whole") },
           { label: "preemptions", value: writeNumber(preemptions, "whole") },
           { label: "finish-time fairness, p99", value: writeNumber(fairness.worst) },

@@ -45,32 +45,38 @@ export class Endings {
     else if (as === "failure") books.note(`job ${id}: ${words(outcome)}; it will be started again`);
   }
 
-  /** Makes the engine know the jobs that it should, and forget those that it should not; whether there are new ones. */
-  async clear(engine: ReadonlyMap<string, Observed>, signal: AbortSignal): Promise<boolean> {
+  /** Makes the engine forget the jobs that are over, and those that are cancelled; what it has forgotten is over. */
+  async forget(engine: ReadonlyMap<string, Observed>, signal: AbortSignal): Promise<void> {
     const { books, runner } = this;
     const orders: Promise<void>[] = [];
-    let submitted = false;
     for (const job of books.state.jobs.values()) {
       const { id } = job.entry;
-      const seen = engine.get(id);
-      const over = job.verdict !== null || job.cancelled;
-      if (over && seen !== undefined) orders.push(runner.remove(id, signal));
-      else if (!over && seen === undefined) {
-        orders.push(this.submit(job, signal));
-        submitted = true;
-      }
-      if (!job.cancelled || job.verdict !== null || seen !== undefined) continue;
-      if (job.slices.length > 0) {
-        const outcome = { kind: "killed", signal: "SIGTERM" } as const;
-        const { attempt } = job;
-        const given = { as: "stopped", verdict: "cancelled", reason: "" } as const;
-        books.record({ at: books.now(), kind: "ended", id, attempt, outcome, ...given });
-        this.leases.release(id);
-      } else books.finish(id, "cancelled", "");
-      books.dirty = true;
+      if (job.verdict === null && !job.cancelled) continue;
+      if (engine.has(id)) orders.push(runner.remove(id, signal));
+      else if (job.verdict === null) this.gone(job);
     }
     await together(orders);
-    return submitted;
+  }
+
+  /** A cancelled job that the engine does not have any more, or never had. */
+  private gone({ entry: { id }, slices, attempt }: JobRecord): void {
+    const { books } = this;
+    if (slices.length > 0) {
+      const outcome = { kind: "killed", signal: "SIGTERM" } as const;
+      const given = { as: "stopped", verdict: "cancelled", reason: "" } as const;
+      books.record({ at: books.now(), kind: "ended", id, attempt, outcome, ...given });
+      this.leases.release(id);
+    } else books.finish(id, "cancelled", "");
+    books.dirty = true;
+  }
+
+  /** Makes the engine know the jobs that it should; whether there were any. */
+  async introduce(engine: ReadonlyMap<string, Observed>, signal: AbortSignal): Promise<boolean> {
+    const unknown = this.books.state
+      .open()
+      .filter((job) => !job.cancelled && !engine.has(job.entry.id));
+    await together(unknown.map((job) => this.submit(job, signal)));
+    return unknown.length > 0;
   }
 
   private async submit(job: JobRecord, signal: AbortSignal): Promise<void> {

@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { MillraceError } from "@millrace/core";
 import type { Doubt, Observation } from "../profile/refine.ts";
+import type { EngineTerms } from "../runners/engine.ts";
 import type { GrantedSlice, Outcome, RunnerJob } from "../runners/runner.ts";
 import type { JobEntry } from "./jobs-file.ts";
 
@@ -27,7 +28,14 @@ interface WithVerdict {
 
 /** What a line may say; `at` is Unix time in seconds. */
 export type JournalEvent = { readonly at: number } & (
-  | { readonly kind: "opened"; readonly fence: number; readonly pid: number; readonly on: string }
+  | {
+      readonly kind: "opened";
+      readonly fence: number;
+      readonly pid: number;
+      readonly on: string;
+      /** Absent in journals of before it was kept. */
+      readonly engine?: EngineTerms;
+    }
   | ({ readonly kind: "arrived"; readonly entry: JobEntry; readonly job: RunnerJob } & WithVerdict)
   | {
       readonly kind: "ordered";
@@ -87,7 +95,7 @@ export function readJournal(path: string): {
   readonly bytes: number;
 } {
   if (!existsSync(path)) return { events: [], bytes: 0 };
-  const text = readFileSync(path);
+  const text = bytesOf(path);
   const end = text.lastIndexOf(10) + 1;
   const lines = text.subarray(0, end).toString("utf8").split("\n");
   lines.pop();
@@ -103,6 +111,17 @@ export function readJournal(path: string): {
     }
   });
   return { events, bytes: end };
+}
+
+function bytesOf(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    throw new MillraceError("FILE_UNREADABLE", `${path} cannot be read: ${cause}`, {
+      cause,
+      hint: "a scheduler's journal is its user's alone; that user and root read it",
+    });
+  }
 }
 
 /** Appends to a journal. One writer: whoever holds the scheduler's lock. */

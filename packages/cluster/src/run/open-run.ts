@@ -1,20 +1,21 @@
 /** Puts a run together in its folder: lock, journal, leases, control socket, and the loop between a planner and a runner. */
 import { setMaxListeners } from "node:events";
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { chmodSync, mkdirSync } from "node:fs";
+import { dirname, resolve } from "node:path";
 import { MillraceError } from "@millrace/core";
 import { leaseVariables } from "@millrace/core/job";
 import { LeaseServer } from "@millrace/core/node";
 import { HighsSolver } from "@millrace/core/solver";
-import { FileLock, peerOf } from "@millrace/system";
+import { peerOf } from "@millrace/system";
 import { opt } from "../allocator/opt/opt.ts";
 import { allocators, type SyncAllocatorName } from "../allocator/registry.ts";
 import type { PolicyName } from "../policy/policy.ts";
 import type { Runner, RunnerJob } from "../runners/runner.ts";
 import type { CurveOfModel } from "./beliefs.ts";
+import { Charge, runFiles } from "./charge.ts";
 import { type ControlReply, type ControlRequest, serveControl } from "./control.ts";
 import type { JobsFile } from "./jobs-file.ts";
-import { Journal, type JournalEvent, readJournal } from "./journal.ts";
+import { readJournal } from "./journal.ts";
 import type { Arrival } from "./parts.ts";
 import { type Desired, Planner } from "./planning.ts";
 import { RunState } from "./run-state.ts";
@@ -22,17 +23,6 @@ import { Scheduler } from "./scheduler.ts";
 import { type ClusterStatus, statusOf } from "./snapshot.ts";
 import { submittersOf } from "./submitter.ts";
 import { Tokens } from "./tokens.ts";
-
-/** Files of a scheduler's folder. */
-export const runFiles = (folder: string) => ({
-  lock: join(folder, "lock"),
-  journal: join(folder, "journal.ndjson"),
-  secret: join(folder, "secret"),
-  lease: join(folder, "lease.sock"),
-  control: join(folder, "control.sock"),
-  runner: join(folder, "runner"),
-  logs: join(folder, "logs"),
-});
 
 export interface RunOptions {
   /** The scheduler's folder; made when absent. */
@@ -62,31 +52,9 @@ export async function runCluster(options: RunOptions): Promise<RunOutcome> {
   // One listener per order in flight is no leak.
   setMaxListeners(0, signal);
   const now = options.now ?? (() => Date.now() / 1000);
-  // Other users' jobs reach their lease's socket and their own records through it, and list nothing.
-  mkdirSync(folder, { recursive: true, mode: 0o711 });
-  using lock = new FileLock(files.lock);
-  if (!lock.try("exclusive"))
-    throw new MillraceError(
-      "SCHEDULER_FENCED",
-      `a scheduler runs in ${folder} already (process ${readFileSync(files.lock, "utf8").trim()})`,
-      { hint: "millrace cluster status shows it; add jobs with another --state, or stop it first" },
-    );
-  writeFileSync(files.lock, String(process.pid));
-  const { events, bytes } = readJournal(files.journal);
-  const state = new RunState();
-  for (const event of events) state.apply(event);
-  using journal = new Journal(files.journal, bytes);
-  const record = (more: readonly JournalEvent[]): void => journal.write(more);
-  const opened: JournalEvent = {
-    at: now(),
-    kind: "opened",
-    fence: state.fence + 1,
-    pid: process.pid,
-    on: runner.name,
-  };
-  record([opened]);
-  state.apply(opened);
-  await runner.takeOver(state.fence, signal);
+  using charge = new Charge(folder);
+  const { state, write } = charge;
+  await charge.takeOver(runner, now(), signal);
   const tokens = new Tokens(files.secret);
   const cluster = file?.content.cluster;
   const terms = cluster ?? null;
@@ -128,7 +96,7 @@ export async function runCluster(options: RunOptions): Promise<RunOutcome> {
     planner,
     leases,
     state,
-    write: record,
+    write,
     now,
     arrivals: file === null ? [] : arrivalsOf(file, files, tokens, began),
     roundSeconds: terms?.round ?? 60,
@@ -171,12 +139,11 @@ function answerControl(
       return { ok: false, message: `there is no server ${request.server}` };
     return { ok: true, value: scheduler.status() };
   }
-  for (const id of request.ids) {
-    if (!operator && users(id) !== uid)
-      return { ok: false, message: `job ${id} is not yours to cancel` };
-    if (!scheduler.cancel(id))
-      return { ok: false, message: `there is no job ${id} that waits or runs` };
-  }
+  const others = operator ? undefined : request.ids.find((id) => users(id) !== uid);
+  if (others !== undefined) return { ok: false, message: `job ${others} is not yours to cancel` };
+  const missing = scheduler.cancel(request.ids);
+  if (missing !== null)
+    return { ok: false, message: `there is no job ${missing} that waits or runs` };
   return { ok: true, value: { cancelled: request.ids } };
 }
 

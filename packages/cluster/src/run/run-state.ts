@@ -1,5 +1,6 @@
 /** What the journal's events add up to: every job with what was ordered for it. Pure: the same events give the same state. */
 import type { Doubt, Observation } from "../profile/refine.ts";
+import type { EngineTerms } from "../runners/engine.ts";
 import type { GrantedSlice, Outcome, RunnerJob } from "../runners/runner.ts";
 import type { JobEntry } from "./jobs-file.ts";
 import type { JournalEvent, Verdict } from "./journal.ts";
@@ -58,12 +59,15 @@ export class RunState {
   drainsAll = false;
   fence = 0;
   startedAt: number | null = null;
+  /** Where the jobs are. */
+  engine: EngineTerms | null = null;
 
   apply(event: JournalEvent): void {
     const { at } = event;
     if (event.kind === "opened") {
       this.fence = event.fence;
       this.startedAt ??= at;
+      this.engine = event.engine ?? this.engine;
       // Who starts a scheduler wants jobs to be started.
       this.drainsAll = false;
       return;

@@ -16,10 +16,11 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { Rng } from "@millrace/core";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { LocalRunner } from "../runners/local/local-runner.ts";
+import { runFiles } from "./charge.ts";
 import { askScheduler } from "./control.ts";
 import { type JobsFile, jobsFileSchema } from "./jobs-file.ts";
 import { type JournalEvent, readJournal } from "./journal.ts";
-import { runCluster, runFiles, statusFromJournal } from "./open-run.ts";
+import { runCluster, statusFromJournal } from "./open-run.ts";
 import type { Desired } from "./planning.ts";
 import type { ClusterStatus } from "./snapshot.ts";
 

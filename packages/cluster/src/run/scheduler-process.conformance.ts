@@ -2,8 +2,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { LocalRunner } from "../runners/local/local-runner.ts";
+import { runFiles } from "./charge.ts";
 import { jobsFileSchema } from "./jobs-file.ts";
-import { runCluster, runFiles } from "./open-run.ts";
+import { runCluster } from "./open-run.ts";
 
 const dir = process.argv[2] as string;
 const folder = join(dir, "run");

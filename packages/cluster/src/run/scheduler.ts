@@ -83,13 +83,14 @@ export class Scheduler {
     this.poke();
   }
 
-  /** Cancels a job; false when there is none of this id whose story goes on. */
-  cancel(id: string): boolean {
-    const job = this.parts.state.jobs.get(id);
-    if (job === undefined || job.verdict !== null) return false;
-    this.books.record({ at: this.books.now(), kind: "cancel", id });
+  /** Cancels jobs, all or none: the first id that no job has whose story goes on is returned, null when there is none. */
+  cancel(ids: readonly string[]): string | null {
+    const { jobs } = this.parts.state;
+    const missing = ids.find((id) => jobs.get(id)?.verdict !== null);
+    if (missing !== undefined) return missing;
+    for (const id of ids) this.books.record({ at: this.books.now(), kind: "cancel", id });
     this.poke();
-    return true;
+    return null;
   }
 
   /** No starts on a server any more, or (null) on none; `on` false takes it back. */
@@ -128,8 +129,9 @@ export class Scheduler {
     this.admit();
     let engine = new Map(seen.map((job) => [job.id, job]));
     this.endings.settle(engine);
+    await this.endings.forget(engine, signal);
     // What was submitted now may start in this very step.
-    if (await this.endings.clear(engine, signal))
+    if (await this.endings.introduce(engine, signal))
       engine = new Map((await runner.observe(signal)).map((job) => [job.id, job]));
     this.learn(engine);
     await this.plan();

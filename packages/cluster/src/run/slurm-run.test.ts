@@ -5,8 +5,9 @@ import type { SpeedProfile } from "../profile/speed-profile.ts";
 import { nodeNames } from "../runners/slurm/queue.ts";
 import { SlurmRunner } from "../runners/slurm/slurm-runner.ts";
 import { slurmInstalled, VirtualSlurm } from "../runners/slurm/virtual-slurm.conformance.ts";
+import { runFiles } from "./charge.ts";
 import { jobsFileSchema } from "./jobs-file.ts";
-import { runCluster, runFiles } from "./open-run.ts";
+import { runCluster } from "./open-run.ts";
 import type { ClusterStatus } from "./snapshot.ts";
 
 /** Speed with CPUs per GPU: one that gains up to 9, one that needs 1. */

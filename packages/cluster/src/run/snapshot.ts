@@ -96,11 +96,13 @@ export function statusOf(
 }
 
 function phaseOf(job: JobRecord): "waiting" | "running" | "stopping" {
-  return job.slices.length === 0 ? "waiting" : job.askedAt === null ? "running" : "stopping";
+  if (job.slices.length === 0) return "waiting";
+  return job.askedAt === null && !job.cancelled ? "running" : "stopping";
 }
 
 function reasonOf(job: JobRecord): string {
   if (job.verdict !== null) return job.reason;
+  if (job.cancelled) return "it is being cancelled";
   if (job.askedAt !== null) return job.askedBecause;
   if (job.doubts >= patience && job.slices.length > 0)
     return `its share only: its reports do not add up (${job.doubt})`;

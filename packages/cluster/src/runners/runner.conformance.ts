@@ -138,6 +138,21 @@ export function runnerConformance(name: string, make: () => Promise<RunnerRig>):
       expect(await rig.starts("moves")).toBe(2);
     });
 
+    test("a job that ends by itself while it is being stopped starts again, and once each time", async () => {
+      const runner = await begin();
+      const [first] = await runner.servers();
+      const slices = [slicesOn(first?.name ?? "", [0], 1, GB)];
+      await runner.submit(rig.job("crossed", "ends"));
+      for (const attempt of [1, 2, 3, 4]) {
+        await runner.start({ id: "crossed", attempt, slices });
+        await started(rig, runner, "crossed", attempt);
+        await runner.stop("crossed", attempt);
+        const seen = await until(runner, "crossed", (job) => job.phase === "ended");
+        expect(seen).toMatchObject({ attempt, held: [] });
+      }
+      expect(await rig.starts("crossed")).toBe(4);
+    });
+
     test("a job that will not stop is killed after its grace", async () => {
       const runner = await begin();
       const [first] = await runner.servers();

@@ -4,6 +4,7 @@
  * brings the first to the second. So every order may be repeated, and a scheduler that was killed goes on by observing.
  */
 import type { ServerState } from "../contracts.ts";
+import type { EngineTerms } from "./engine.ts";
 
 /** Who a job's processes run as. */
 export interface JobUser {
@@ -106,6 +107,8 @@ export type Resized = "done" | "later" | "refused";
  */
 export interface Runner extends AsyncDisposable {
   readonly name: string;
+  /** What opens a runner on the same engine again. */
+  readonly engine: EngineTerms;
   /** Whether cores and memory of a running job can change without stopping it. */
   readonly resizes: boolean;
   /** Whether a job may be on several servers at once, with as much on each. */

@@ -25,6 +25,8 @@ export interface ClusterShape {
   readonly gpus: number;
   readonly cpus: number;
   readonly hostBytes: number;
+  /** NUMA nodes of a server (default 1). */
+  readonly numaNodes?: number;
 }
 
 /** The cluster of the published experiments: 16 servers of 8 GPUs, 24 cores and 500 GB. */
@@ -90,7 +92,8 @@ export async function runExperiment(
   hooks: SimulationHooks = {},
 ): Promise<Outcome> {
   const { cluster } = experiment;
-  const servers = uniformServers(cluster.servers, cluster.gpus, cluster.cpus, cluster.hostBytes);
+  const { gpus, cpus, hostBytes, numaNodes } = cluster;
+  const servers = uniformServers(cluster.servers, gpus, cpus, hostBytes, numaNodes);
   const { jobs, rejected } = jobSpecs(trace, models, servers, termsOf(experiment, trace.length));
   const spec: SimulationSpec = { ...experiment, jobs, servers };
   const result = await runSpec(spec, experiment, hooks);

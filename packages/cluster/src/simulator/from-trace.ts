@@ -1,6 +1,6 @@
 /** From a trace and published profiles to jobs that the simulator can run. */
 import { formatBytes, MillraceError } from "@millrace/core";
-import type { ServerState } from "../contracts.ts";
+import type { NumaNode, ServerState } from "../contracts.ts";
 import { type ShareTerms, type SpeedOptions, speedOptions } from "../profile/options.ts";
 import { shareTerms } from "../profile/share.ts";
 import { checkSpeedProfile, rateAt, type SpeedProfile } from "../profile/speed-profile.ts";
@@ -40,20 +40,30 @@ export const idealTerms: JobTerms = {
   tenant: "all",
 };
 
-/** Equal servers. */
+/** Equal servers; their GPUs and cores are in so many NUMA nodes, as evenly as whole GPUs allow. */
 export function uniformServers(
   count: number,
   gpus: number,
   cpus: number,
   hostBytes: number,
+  numaNodes = 1,
 ): readonly ServerState[] {
+  const numa = numaNodes > 1 ? evenNodes(gpus, cpus, numaNodes) : [];
   return Array.from({ length: count }, (_, i) => ({
     name: `s${i}`,
     gpus,
     cpus,
     hostBytes,
     condition: "up" as const,
-    numa: [],
+    numa,
+  }));
+}
+
+function evenNodes(gpus: number, cpus: number, nodes: number): readonly NumaNode[] {
+  const first = (node: number) => Math.floor((node * gpus) / nodes);
+  return Array.from({ length: nodes }, (_, node) => ({
+    cpus: cpus / nodes,
+    gpus: Array.from({ length: first(node + 1) - first(node) }, (_, i) => first(node) + i),
   }));
 }
 
@@ -118,7 +128,7 @@ export function jobSpecs(
       resize: terms.resize,
       restartSeconds: terms.restartSeconds,
       refillSeconds: model.refillSeconds ?? terms.refillSeconds,
-      dataset: null,
+      dataset: job.dataset ?? null,
       spanFactor: terms.spanFactor,
     });
   });

@@ -31,12 +31,22 @@ export function summarizeJct(jctSeconds: Float64Array): JctSummary {
   };
 }
 
-/** Mean and 99th percentile of decision times, milliseconds; NaN when there was no decision. */
-export function summarizeDecisions(ms: readonly number[]): { mean: number; p99: number } {
+/** Decision times, milliseconds; NaN when there was no decision. */
+export interface DecisionSummary {
+  readonly mean: number;
+  readonly p50: number;
+  readonly p90: number;
+  readonly p99: number;
+  readonly max: number;
+}
+
+/** Summary of decision times given in milliseconds. */
+export function summarizeDecisions(ms: readonly number[]): DecisionSummary {
   const sorted = Float64Array.from(ms).sort();
   let sum = 0;
   for (const value of sorted) sum += value;
-  return { mean: sum / sorted.length, p99: quantileSorted(sorted, 0.99) };
+  const at = (q: number) => quantileSorted(sorted, q);
+  return { mean: sum / sorted.length, p50: at(0.5), p90: at(0.9), p99: at(0.99), max: at(1) };
 }
 
 /** A run in figures. */
@@ -55,10 +65,25 @@ export interface RunSummary {
    * 99th percentile, `jain` Jain's index over its inverse, 1 = all alike.
    */
   readonly fairness: { readonly mean: number; readonly worst: number; readonly jain: number };
+  /** Part of the GPU time on servers that jobs spent with their GPUs and cores on one NUMA node, 0 … 1. */
+  readonly numaLocal: number;
+  /** By name; one entry where nobody named any. */
+  readonly tenants: readonly TenantSummary[];
   readonly restarts: number;
   readonly preemptions: number;
   readonly decisions: number;
-  readonly decisionMs: { readonly mean: number; readonly p99: number };
+  readonly decisionMs: DecisionSummary;
+}
+
+/** What a tenant's jobs got. */
+export interface TenantSummary {
+  readonly name: string;
+  readonly jobs: number;
+  readonly meanJctHours: number;
+  readonly p95JctHours: number;
+  readonly gpuHours: number;
+  /** Mean completion time over the time at the share without waiting. */
+  readonly fairness: number;
 }
 
 /** Completion times in seconds, in the order of the jobs. */
@@ -98,11 +123,42 @@ export function summarizeRun(jobs: readonly JobSpec[], result: SimulationResult)
       worst: quantileSorted(done, 0.99),
       jain: inverse ** 2 / (done.length * squares),
     },
+    numaLocal: timeline.numaLocalSeconds / timeline.gpuSeconds,
+    tenants: summarizeTenants(jobs, jct, rho, result.gpuSeconds),
     restarts: count(result.restarts),
     preemptions: count(result.preemptions),
     decisions: result.decisions,
     decisionMs: summarizeDecisions(result.decisionMs),
   };
+}
+
+function summarizeTenants(
+  jobs: readonly JobSpec[],
+  jct: Float64Array,
+  rho: Float64Array,
+  gpuSeconds: Float64Array,
+): readonly TenantSummary[] {
+  const rows = new Map<string, number[]>();
+  jobs.forEach(({ tenant }, i) => {
+    const own = rows.get(tenant);
+    if (own === undefined) rows.set(tenant, [i]);
+    else own.push(i);
+  });
+  return [...rows]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, own]) => {
+      const times = summarizeJct(Float64Array.from(own, (i) => jct[i] as number));
+      const behind = own.map((i) => rho[i] as number).filter((value) => !Number.isNaN(value));
+      const total = own.reduce((sum, i) => sum + (gpuSeconds[i] as number), 0);
+      return {
+        name,
+        jobs: own.length,
+        meanJctHours: times.mean,
+        p95JctHours: times.p95,
+        gpuHours: total / 3600,
+        fairness: behind.reduce((sum, value) => sum + value, 0) / behind.length,
+      };
+    });
 }
 
 /** What one run gains over another on the same jobs. */

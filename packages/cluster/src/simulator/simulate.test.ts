@@ -7,9 +7,9 @@ import { opt } from "../allocator/opt/opt.ts";
 import { allocatorNames, allocators } from "../allocator/registry.ts";
 import { planProblem } from "../plan-check.ts";
 import { policyNames } from "../policy/policy.ts";
+import { publishedMix } from "../profile/published-mix.ts";
 import { shareTerms } from "../profile/share.ts";
 import { rateAt, type SpeedProfile } from "../profile/speed-profile.ts";
-import { publishedMix } from "../reproduce/published-mix.ts";
 import { generateTrace, gpuCounts, synergyMix } from "../trace/generate.ts";
 import type { TraceJob } from "../trace/job-trace.ts";
 import { plainExperiment, runExperiment } from "./experiment.ts";
@@ -134,6 +134,74 @@ describe("the simulator, worked by hand", () => {
     expect([...finish.subarray(12)]).toEqual([400, 400, 400, 400]);
     const without = simulate(specOf(trace), allocators.waterfill());
     expect(Math.min(...without.finish.subarray(12))).toBeGreaterThan(900);
+  });
+
+  test("a data set that two jobs of a server read is charged once and warm for the second", () => {
+    const servers = uniformServers(1, 8, 24, 160e9);
+    const cached: Model = {
+      profile: {
+        name: "cached",
+        cpus: [3],
+        hostBytes: [20e9, 100e9],
+        rate: [[1, 2]],
+      },
+      iterationSeconds: 1,
+    };
+    const at = (dataset: string | null) => {
+      const trace = [0, 300].map((arrival, id) => ({
+        ...job(id, "cached", arrival, 1200),
+        ...(dataset !== null && { dataset }),
+      }));
+      const terms = { ...idealTerms, refillSeconds: 40 };
+      const { jobs } = jobSpecs(trace, new Map([["cached", cached]]), servers, terms);
+      return [...simulate({ ...specOf([]), jobs, servers }, allocators.waterfill()).finish];
+    };
+    // Both hold 100 GB of the same 160: the second finds all of it warm and sits out nothing.
+    expect(at("images")).toEqual([640, 900]);
+    // With data sets of their own there is room for one of them; the other runs at its share until that is gone.
+    const [first = 0, second = 0] = at(null);
+    expect(first).toBe(640);
+    expect(second).toBeGreaterThan(1200);
+  });
+
+  test("a job starts where others keep its data set warm, if that is worth more than an empty server", () => {
+    const cached: Model = {
+      profile: { name: "cached", cpus: [3], hostBytes: [20e9], rate: [[1]] },
+      iterationSeconds: 1,
+    };
+    const trace = [
+      { ...job(0, "cached", 0, 3000, 6), dataset: "speech" },
+      { ...job(1, "cached", 0, 3000, 4), dataset: "images" },
+      { ...job(2, "cached", 900, 600), dataset: "images" },
+    ];
+    const servers = uniformServers(2, 8, 24, 500e9);
+    const run = (refillSeconds: number) => {
+      const terms = { ...idealTerms, refillSeconds };
+      const { jobs } = jobSpecs(trace, new Map([["cached", cached]]), servers, terms);
+      const spec = { ...specOf([]), jobs, servers };
+      const { finish, timeline } = simulate(spec, allocators.waterfill(), { timeline: true });
+      const serverOf = (id: number) => timeline.segments.find((one) => one.job === id)?.server;
+      return { end: finish[2], together: serverOf(2) === serverOf(1) };
+    };
+    expect(run(100)).toEqual({ end: 1500, together: true });
+    // Where refilling costs nothing it fills the fuller server.
+    expect(run(0).together).toBe(false);
+  });
+
+  test("on two NUMA nodes jobs get GPUs and cores of one; what needs both nodes is counted", () => {
+    const trace = [job(0, "flat", 0, 900), job(1, "flat", 0, 900, 4), job(2, "flat", 0, 300, 3)];
+    const run = (jobs: readonly TraceJob[], cpus: number) => {
+      const servers = uniformServers(1, 8, cpus, 500e9, 2);
+      const { jobs: specs } = jobSpecs(jobs, models, servers, idealTerms);
+      return simulate({ ...specOf([]), jobs: specs, servers }, allocators.proportional("none"), {
+        timeline: true,
+      }).timeline;
+    };
+    const apart = run(trace, 24);
+    expect(apart.segments.find((one) => one.job === 1)?.gpus).toEqual([4, 5, 6, 7]);
+    expect(apart.numaLocalSeconds).toBe(apart.gpuSeconds);
+    const across = run([job(0, "flat", 0, 300, 6)], 24);
+    expect(across.numaLocalSeconds).toBe(0);
   });
 
   test("jobs that can never run end the run instead of hanging it", () => {

@@ -4,7 +4,7 @@
  * arrivals and ends. Deterministic: the clock only measures decisions.
  */
 import { InvariantError } from "@millrace/core";
-import { changeCost, changeKind } from "../changes.ts";
+import { changeCost, changeKind, warmThere } from "../changes.ts";
 import type {
   Allocator,
   Assignment,
@@ -64,6 +64,8 @@ export interface SimulationResult {
   readonly restarts: Uint32Array;
   /** Stops of a running job to let others run. */
   readonly preemptions: Uint32Array;
+  /** GPUs times the seconds that a job held them. */
+  readonly gpuSeconds: Float64Array;
   readonly decisions: number;
   readonly decisionMs: readonly number[];
   readonly timeline: Timeline;
@@ -239,15 +241,8 @@ class Run {
   /** Executes a plan at once. */
   apply({ order, plan }: Decision): void {
     const { executable } = plan;
-    const running = new Set<SimJob>();
-    for (const assignment of plan.assignments) {
-      const job = this.byId.get(assignment.job) as SimJob;
-      running.add(job);
-      // A reference plan holds nothing; it is enough that the job runs.
-      if (executable) this.give(job, assignment.slices);
-      else if (Number.isNaN(job.firstStart)) job.firstStart = this.now;
-      job.speed = this.speedOf(job, assignment);
-    }
+    const running = new Set(plan.assignments.map(({ job }) => this.byId.get(job) as SimJob));
+    // Those that stop do so first: what they kept warm is gone when others start.
     for (const job of this.active)
       if (!running.has(job) && job.speed > 0) {
         this.timeline.release(job, this.now);
@@ -257,6 +252,13 @@ class Run {
         job.overheadSeconds = 0;
         job.warmBytes = 0;
       }
+    for (const assignment of plan.assignments) {
+      const job = this.byId.get(assignment.job) as SimJob;
+      // A reference plan holds nothing; it is enough that the job runs.
+      if (executable) this.give(job, assignment.slices);
+      else if (Number.isNaN(job.firstStart)) job.firstStart = this.now;
+      job.speed = this.speedOf(job, assignment);
+    }
     this.timeline.sample(this.now, this.active, running.size);
     // What is nearly sorted sorts in linear time.
     if (order.length === this.active.length) this.active = order as SimJob[];
@@ -276,29 +278,16 @@ class Run {
     job.unseenSeconds = 0;
     let cacheBytes = 0;
     for (const slice of slices) cacheBytes += slice.cacheBytes;
-    if (kind === "start" || kind === "move") job.warmBytes = this.sharedWarm(job, slices);
+    const shared = warmThere(this.active, job, slices[0]?.server ?? -1);
+    const own = kind === "resize" ? job.warmBytes : 0;
     job.overheadSeconds =
-      (kind === "resize" ? job.overheadSeconds : 0) + changeCost(job, kind, cacheBytes);
+      (kind === "resize" ? job.overheadSeconds : 0) + changeCost(job, kind, cacheBytes, shared);
+    job.warmBytes = Math.min(cacheBytes, Math.max(own, shared));
     if (kind === "restart" || kind === "move") job.restarts++;
-    if (kind === "resize") job.warmBytes = Math.min(job.warmBytes, cacheBytes);
     if (Number.isNaN(job.firstStart)) job.firstStart = this.now;
     this.timeline.release(job, this.now);
     job.held = slices;
     this.timeline.hold(job, this.now);
-  }
-
-  /** What a cache of the same data set on the server holds already. */
-  private sharedWarm(job: SimJob, slices: JobState["held"]): number {
-    if (job.dataset === null) return 0;
-    let warm = 0;
-    for (const other of this.active)
-      if (
-        other !== job &&
-        other.dataset === job.dataset &&
-        other.held[0]?.server === slices[0]?.server
-      )
-        warm = Math.max(warm, other.warmBytes);
-    return warm;
   }
 
   result(): SimulationResult {
@@ -308,6 +297,7 @@ class Run {
       firstStart: Float64Array.from(rows, (job) => job.firstStart),
       restarts: Uint32Array.from(rows, (job) => job.restarts),
       preemptions: Uint32Array.from(rows, (job) => job.preemptions),
+      gpuSeconds: Float64Array.from(rows, (job) => job.attainedGpuSeconds),
       decisions: this.decisions,
       decisionMs: this.decisionMs,
       timeline: this.timeline,

@@ -32,6 +32,9 @@ export class Timeline {
   gpuSeconds = 0;
   cpuSeconds = 0;
   byteSeconds = 0;
+  /** GPU seconds of slices whose GPUs and cores are on one NUMA node; of all, where servers have one. */
+  numaLocalSeconds = 0;
+  private readonly numa: readonly boolean[];
   private readonly keep: boolean;
   private readonly since = new Map<number, number>();
   private gpus = 0;
@@ -40,6 +43,7 @@ export class Timeline {
 
   constructor(servers: readonly ServerState[], keep: boolean) {
     this.keep = keep;
+    this.numa = servers.map((server) => server.numa.length > 1);
     this.capacity = {
       gpus: servers.reduce((sum, s) => sum + s.gpus, 0),
       cpus: servers.reduce((sum, s) => sum + s.cpus, 0),
@@ -59,8 +63,10 @@ export class Timeline {
     if (from === undefined) return;
     this.since.delete(job.row);
     this.count(job.held, -1);
-    for (const { server, gpus, cpus, hostBytes } of job.held) {
+    for (const { server, gpus, cpus, hostBytes, numa } of job.held) {
       const seconds = at - from;
+      if (numa !== null || this.numa[server] === false)
+        this.numaLocalSeconds += gpus.length * seconds;
       this.gpuSeconds += gpus.length * seconds;
       this.cpuSeconds += cpus * seconds;
       this.byteSeconds += hostBytes * seconds;

@@ -68,6 +68,10 @@ export interface TraceSpec {
   readonly gpus: GpuCounts;
   /** `gavel` (default): to a week. `short`: to eight hours, as in the experiments on real machines. */
   readonly lengths?: "gavel" | "short";
+  /** Whose jobs they are, drawn in equal parts; none by default. */
+  readonly tenants?: readonly string[];
+  /** Data sets that the jobs of a class share, drawn in equal parts; 0 (default): each job has its own. */
+  readonly datasetsPerClass?: number;
   /** Seconds of an iteration at the proportional share, by model. */
   readonly iterationSeconds: (model: string) => number;
 }
@@ -80,10 +84,13 @@ export function generateTrace(spec: TraceSpec): readonly TraceJob[] {
   const rng = new Rng(spec.seed);
   const lengths = rng.fork("lengths");
   const sizes = rng.fork("gpus");
+  const owners = rng.fork("tenants");
+  const data = rng.fork("datasets");
+  const { tenants = [], datasetsPerClass = 0 } = spec;
   const next = arrivalsOf(spec.arrivals, rng.fork("arrivals"));
   const models = modelSequence(spec.classes);
   return Array.from({ length: spec.jobs }, (_, id) => {
-    const model = models();
+    const { model, name: className } = models();
     const long = lengths.next() >= 0.8;
     const [low, high] = exponents[spec.lengths ?? "gavel"][long ? 1 : 0];
     const exponent = low + (high - low) * lengths.next();
@@ -94,6 +101,10 @@ export function generateTrace(spec: TraceSpec): readonly TraceJob[] {
       arrivalSeconds: next(),
       iterations: Math.max(1, iterations),
       gpus: draw(spec.gpus, sizes.next()),
+      ...(tenants.length > 0 && { tenant: tenants[owners.int(0, tenants.length - 1)] as string }),
+      ...(datasetsPerClass > 0 && {
+        dataset: `${className}-${data.int(1, datasetsPerClass)}`,
+      }),
     };
   });
 }
@@ -124,8 +135,10 @@ function draw(counts: GpuCounts, at: number): number {
   return counts.at(-1)?.[0] ?? 1;
 }
 
-/** The next model: of the class that is furthest below its part, in turn. */
-function modelSequence(classes: readonly ModelClass[]): () => string {
+/** The next model with its class: of the class that is furthest below its part, in turn. */
+function modelSequence(
+  classes: readonly ModelClass[],
+): () => { readonly model: string; readonly name: string } {
   const whole = classes.reduce((sum, { part }) => sum + part, 0);
   const used = classes.filter(({ part, models }) => part > 0 && models.length > 0);
   if (used.length === 0 || !(whole > 0))
@@ -142,11 +155,11 @@ function modelSequence(classes: readonly ModelClass[]): () => string {
         furthest = i;
       }
     });
-    const { models } = used[furthest] as ModelClass;
+    const { models, name } = used[furthest] as ModelClass;
     const count = counts[furthest] as number;
     counts[furthest] = count + 1;
     total++;
-    return models[count % models.length] as string;
+    return { model: models[count % models.length] as string, name };
   };
 }
 

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { formatJobTrace, parseJobTrace } from "./job-trace.ts";
+import { generateTrace, gpuCounts, synergyMix } from "./generate.ts";
+import { formatJobTrace, parseJobTrace, type TraceJob } from "./job-trace.ts";
 
 test("rows with and without a header are the same jobs", () => {
   const rows = "3,res18,12.5,100,2\n1,gnmt,0,7,1\n";
@@ -15,12 +16,41 @@ test("rows with and without a header are the same jobs", () => {
   expect(formatJobTrace(jobs)).toBe(rows);
 });
 
-test("with a header rows may name tenants", () => {
-  const [job] = parseJobTrace(
-    "job_id,model,arrival_s,iterations,gpus,tenant\n1,a,0,1,1,vision\n",
+test("with a header rows may name tenants and data sets", () => {
+  const [job, other] = parseJobTrace(
+    "job_id,model,arrival_s,iterations,gpus,tenant,dataset\n1,a,0,1,1,vision,images\n2,a,0,1,1,vision,\n",
     "t.csv",
   );
-  expect(job?.tenant).toBe("vision");
+  expect(job).toMatchObject({ tenant: "vision", dataset: "images" });
+  // An empty cell is a data set of the job's own.
+  expect(other).not.toHaveProperty("dataset");
+});
+
+test("generated jobs are drawn over tenants and data sets, and are otherwise the same", () => {
+  const spec = {
+    jobs: 300,
+    seed: 4,
+    arrivals: { kind: "poisson", jobsPerHour: 5 },
+    classes: synergyMix(50, 50, 0),
+    gpus: gpuCounts.multi,
+    iterationSeconds: () => 1,
+  } as const;
+  const drawn = generateTrace({ ...spec, tenants: ["a", "b", "c"], datasetsPerClass: 2 });
+  const count = (of: (job: TraceJob) => string | undefined) => {
+    const counts = new Map<string | undefined, number>();
+    for (const job of drawn) counts.set(of(job), (counts.get(of(job)) ?? 0) + 1);
+    return counts;
+  };
+  expect([...count((job) => job.tenant).keys()].sort()).toEqual(["a", "b", "c"]);
+  for (const n of count((job) => job.tenant).values()) expect(n).toBeGreaterThan(70);
+  expect([...count((job) => job.dataset).keys()].sort()).toEqual([
+    "image-1",
+    "image-2",
+    "language-1",
+    "language-2",
+  ]);
+  const plain = drawn.map(({ tenant: _, dataset: __, ...job }) => job);
+  expect(plain).toEqual(generateTrace(spec));
 });
 
 test.each([

@@ -12,15 +12,17 @@ export interface TraceJob {
   readonly iterations: number;
   /** GPUs, all at once (a gang), at least 1. */
   readonly gpus: number;
-  /** Whose job it is; only traces with a header can say. */
+  /** Whose job it is; only traces with a header, and generated ones, can say. */
   readonly tenant?: string;
+  /** Data set that it reads, where jobs share some; likewise. */
+  readonly dataset?: string;
 }
 
 const columns = ["job_id", "model", "arrival_s", "iterations", "gpus"] as const;
 
 /**
  * Reads CSV rows `job_id,model,arrival_s,iterations,gpus`, with or without that header line, in any order of arrival. With
- * a header there may be a column `tenant`.
+ * a header there may be columns `tenant` and `dataset` (an empty cell: a data set of its own).
  * Throws JOBS_INVALID with the place of the first cell that cannot be used, and for an empty trace.
  */
 export function parseJobTrace(text: string, file: string): readonly TraceJob[] {
@@ -52,6 +54,7 @@ export function parseJobTrace(text: string, file: string): readonly TraceJob[] {
     );
   };
   const tenantAt = table.column("tenant");
+  const datasetAt = table.column("dataset");
   const seen = new Set<number>();
   const jobs: TraceJob[] = [];
   for (let row = 0; row < table.rows; row++) {
@@ -62,6 +65,7 @@ export function parseJobTrace(text: string, file: string): readonly TraceJob[] {
     if (!(arrivalSeconds >= 0 && Number.isFinite(arrivalSeconds)))
       fail(row, 2, `job ${id} arrives at ${JSON.stringify(table.text(row, at[2] as number))}`);
     const model = table.text(row, at[1] as number).trim();
+    const dataset = datasetAt < 0 ? "" : table.text(row, datasetAt).trim();
     jobs.push({
       id,
       model,
@@ -69,6 +73,7 @@ export function parseJobTrace(text: string, file: string): readonly TraceJob[] {
       iterations: whole(row, 3, 1),
       gpus: whole(row, 4, 1),
       ...(tenantAt >= 0 && { tenant: table.text(row, tenantAt).trim() }),
+      ...(dataset !== "" && { dataset }),
     });
   }
   if (jobs.length === 0)

@@ -209,7 +209,7 @@ export class Driver {
     this.steps++;
     const { prefillTokens, prefillRows, prefillPairs, tilePairs, shortPairs, mapped, fresh } =
       this.work.of(plan);
-    const { decodeRows, decodeContext } = this.work;
+    const { decodeRows, decodeContext, outputs } = this.work;
     this.shape = {
       at: 0,
       gapSeconds: null,
@@ -221,6 +221,7 @@ export class Driver {
       shortPairs,
       decodeRows,
       decodeContext,
+      outputs,
       mapped,
       fresh,
       preempted: plan.preempted.n,
@@ -285,6 +286,7 @@ const emptyShape = {
   shortPairs: 0,
   decodeRows: 0,
   decodeContext: 0,
+  outputs: 0,
   mapped: 0,
   fresh: 0,
   preempted: 0,

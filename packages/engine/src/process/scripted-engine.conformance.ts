@@ -167,6 +167,7 @@ function timing(step: number): StepTiming {
     shortPairs: 0,
     decodeRows: 1,
     decodeContext: 1,
+    outputs: 1,
     mapped: 0,
     fresh: 0,
     gapSeconds: 0,

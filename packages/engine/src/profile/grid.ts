@@ -4,11 +4,13 @@
  * Source: Vidur (MLSys 2024) section 4.2 for the idea of profiling once and simulating often.
  */
 
-/** A batch to measure: an optional chunk of `chunk` tokens behind `depth` cached ones, and decodes of one context each. */
+/** A batch to measure: `chunks` chunks of `chunk` tokens behind `depth` cached ones, and decodes of one context each. */
 export interface GridBatch {
-  /** Prompt tokens computed; 0 = no chunk. */
+  /** Sequences that compute a chunk. */
+  readonly chunks: number;
+  /** Prompt tokens that each of them computes; 0 = there is no chunk. */
   readonly chunk: number;
-  /** Tokens of the chunk's sequence that are cached already. */
+  /** Tokens of a chunk's sequence that are cached already. */
   readonly depth: number;
   readonly decodes: number;
   /** Mean of the known tokens of the decoding sequences, the ones computed included. */
@@ -31,27 +33,44 @@ interface Axes {
   readonly depths: readonly number[];
   readonly depthChunks: readonly number[];
   readonly decodes: readonly number[];
+  /** Of them those that are measured at all contexts; the others at the second. */
+  readonly deepDecodes: readonly number[];
   readonly contexts: readonly number[];
   readonly mixedChunks: readonly number[];
   readonly mixedDecodes: readonly number[];
+  /** Several short prompts in one step. */
+  readonly manyChunks: readonly number[];
+  readonly shortChunks: readonly number[];
+  readonly besideMany: readonly number[];
 }
 
 const FULL: Axes = {
   depths: [128, 512, 1024, 4096, 16384],
   depthChunks: [8, 16, 32, 48, 64, 96, 128, 256, 512],
-  decodes: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256],
+  decodes: [
+    ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+    ...[20, 24, 28, 32, 40, 48, 64, 96, 128, 256],
+  ],
+  deepDecodes: [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256],
   contexts: [32, 128, 512, 1024, 4096, 16384],
   mixedChunks: [32, 64, 128, 256, 512],
   mixedDecodes: [1, 4, 16, 31, 64],
+  manyChunks: [2, 4, 8],
+  shortChunks: [8, 16, 32, 64],
+  besideMany: [0, 4, 16],
 };
 
 const QUICK: Axes = {
   depths: [256, 512],
   depthChunks: [16, 32, 64, 128],
-  decodes: [1, 2, 4, 8, 16, 32],
+  decodes: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 20, 24, 28, 32],
+  deepDecodes: [1, 2, 4, 8, 16, 32],
   contexts: [32, 128, 512],
   mixedChunks: [32, 64, 128],
   mixedDecodes: [4, 16, 31],
+  manyChunks: [3, 6],
+  shortChunks: [12, 28],
+  besideMany: [0, 12],
 };
 
 /** Tokens up to which every count is measured: kernels that take several columns at once make cliffs there. */
@@ -75,33 +94,45 @@ function curveTokens(limits: GridLimits, quick: boolean): readonly number[] {
 export function profileGrid(limits: GridLimits, quick: boolean): readonly GridBatch[] {
   const axes = quick ? QUICK : FULL;
   const batches: GridBatch[] = curveTokens(limits, quick).map((chunk) => ({
-    chunk,
+    ...alone(chunk),
     depth: 0,
-    decodes: 0,
-    context: 0,
   }));
   for (const chunk of axes.depthChunks)
-    for (const depth of axes.depths) batches.push({ chunk, depth, decodes: 0, context: 0 });
+    for (const depth of axes.depths) batches.push({ ...alone(chunk), depth });
   for (const decodes of axes.decodes)
-    for (const context of axes.contexts) batches.push({ chunk: 0, depth: 0, decodes, context });
+    for (const context of axes.deepDecodes.includes(decodes)
+      ? axes.contexts
+      : axes.contexts.slice(1, 2))
+      batches.push({ chunks: 0, chunk: 0, depth: 0, decodes, context });
   const depth = axes.depths[0] ?? 0;
   for (const chunk of axes.mixedChunks)
     for (const decodes of axes.mixedDecodes)
       for (const context of axes.contexts.slice(0, 3))
-        batches.push({ chunk, depth: context === axes.contexts[0] ? 0 : depth, decodes, context });
+        batches.push({
+          ...alone(chunk),
+          ...{ depth: context === axes.contexts[0] ? 0 : depth, decodes, context },
+        });
+  const context = axes.contexts[1] ?? 32;
+  for (const chunks of axes.manyChunks)
+    for (const chunk of axes.shortChunks)
+      for (const decodes of axes.besideMany)
+        batches.push({ chunks, chunk, depth: 0, decodes, context: decodes === 0 ? 0 : context });
   // Chunks that miss the tile by the decodes beside them: what a budget that counts decodes leaves.
   for (const decodes of axes.mixedDecodes) {
     const chunk = 2 * limits.tileTokens - decodes;
-    if (chunk > 1) batches.push({ chunk, depth, decodes, context: axes.contexts[1] ?? 32 });
+    if (chunk > 1) batches.push({ ...alone(chunk), depth, decodes, context });
   }
   const room = new KvRoom(limits);
   return batches.filter((b) => fits(b, limits) && room.takes(b));
 }
 
+function alone(chunk: number): GridBatch {
+  return { chunks: 1, chunk, depth: 0, decodes: 0, context: 0 };
+}
+
 /** Tokens that a batch needs of each of its slots, as many slots as it has rows: the chunk's first. */
 export function slotNeeds(b: GridBatch): { readonly slots: number; readonly tokens: number } {
-  const longest = b.decodes === 0 ? 0 : contextOf(b, b.decodes - 1);
-  return { slots: b.decodes + (b.chunk > 0 ? 1 : 0), tokens: longest };
+  return { slots: b.decodes + b.chunks, tokens: longestContext(b) };
 }
 
 /** KV memory of a grid: every slot keeps what its deepest batch needs. */
@@ -122,7 +153,7 @@ class KvRoom {
       Math.max(
         this.held[slot] as number,
         slot < slots ? tokens : 0,
-        slot === 0 ? b.chunk + b.depth : 0,
+        slot < b.chunks ? b.chunk + b.depth : 0,
       );
     let sum = this.sum;
     for (let slot = 0; slot < Math.max(1, slots); slot++)
@@ -134,18 +165,34 @@ class KvRoom {
   }
 }
 
-/** Known tokens of each decoding sequence of a batch: spread evenly over half to one and a half times the context. */
+/** Runs of slots in which sequences become longer from slot to slot, each from short to long. */
+const RUN = 4;
+
+/**
+ * Known tokens of each decoding sequence of a batch: spread evenly over half to one and a half times the context, and mixed
+ * over the slots as in a server, where old and new sequences are neighbours: attention is cheapest for neighbours alike.
+ */
 export function contextOf({ decodes, context }: GridBatch, decode: number): number {
-  const share = decodes === 1 ? 1 : 0.5 + decode / (decodes - 1);
+  // The i-th slots of all runs hold longer sequences than the slots before them, so that ranks are given out column by column.
+  const column = decode % RUN;
+  const runs = Math.ceil(decodes / RUN);
+  const full = decodes - RUN * (runs - 1);
+  const rank = column * runs - Math.max(0, column - full) + Math.floor(decode / RUN);
+  const share = decodes === 1 ? 1 : 0.5 + rank / (decodes - 1);
   return Math.max(2, Math.round(context * share));
 }
 
+/** Of the longest sequence of a batch. */
+function longestContext(b: GridBatch): number {
+  return b.decodes === 0 ? 0 : Math.max(2, Math.round(b.context * (b.decodes === 1 ? 1 : 1.5)));
+}
+
 function fits(b: GridBatch, limits: GridLimits): boolean {
-  const { chunk, depth, decodes, context } = b;
+  const { chunks, chunk, depth, decodes, context } = b;
   return (
-    decodes + (chunk > 0 ? 1 : 0) <= limits.slots &&
+    decodes + chunks <= limits.slots &&
     chunk + depth <= limits.slotTokens &&
-    contextOf(b, b.decodes - 1) <= limits.slotTokens &&
-    chunk + depth + decodes * context <= limits.kvTokens
+    longestContext(b) <= limits.slotTokens &&
+    chunks * (chunk + depth) + decodes * context <= limits.kvTokens
   );
 }

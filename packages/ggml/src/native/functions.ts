@@ -21,6 +21,7 @@ export const baseTable = {
   ggml_reset: ["void", "ptr"],
   ggml_used_mem: ["size", "ptr"],
   ggml_nbytes: ["size", "ptr"],
+  ggml_op_name: ["str", "i32"],
   ggml_new_graph_custom: ["ptr", "ptr", "size", "bool"],
   ggml_build_forward_expand: ["void", "ptr", "ptr"],
   ggml_graph_n_nodes: ["i32", "ptr"],

@@ -29,11 +29,11 @@ export interface MemoryBoundOptions {
 }
 
 /** Tensors that blocks have, in the order tried. */
-const blockSizes = [10, 13];
+const blockSizes = [10, 13, 15];
 /** Budgets that blocks are asked about, each halving what is open. */
-const halvings = 9;
+const halvings = 10;
 /** Steps of memory within a budget. */
-const steps = 256;
+const steps = 512;
 /** Operators up to which the relaxation is asked as well where blocks have answered. */
 const relaxedOperators = 60;
 /** Above the bound, a plan is looked for with so much more memory, to cut by. */

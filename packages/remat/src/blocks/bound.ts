@@ -181,30 +181,42 @@ export class BlockBound {
   }
 }
 
-/** Bytes that tell apart how much a block holds while its reader's stages run. */
-function thresholds(block: LocalBlock): number[] {
-  const whole = block.sizes.at(-1) as number;
-  const output = block.sizes[block.output] as number;
-  return [0, 0.5 * output, 1.5 * output, 3 * output].filter((bytes) => bytes < whole);
+/** Levels at most, and of blocks with more sets than `manySets`, whose tables are dear. */
+const mostLevels = 9;
+const fewLevels = 5;
+const manySets = 2 ** 13;
+
+/**
+ * How much a block may hold at least while its reader's stages run: at least so much, and less than so much. Sets come in
+ * multiples of the output's size or near them, and what a level counts is the smallest set there is.
+ */
+function levelsOf(block: LocalBlock): { least: number; below: number }[] {
+  const { inner, sizes } = block;
+  const output = sizes[block.output] as number;
+  const most = sizes.length > manySets ? fewLevels : mostLevels;
+  const levels: { least: number; below: number }[] = [];
+  for (const s of inner) {
+    const bytes = sizes[s] as number;
+    const last = levels.at(-1);
+    if (last !== undefined && bytes < last.below) continue;
+    const open = output === 0 || levels.length === most - 1;
+    const below = open ? infinity : (Math.round(bytes / output) + 0.5) * output;
+    levels.push({ least: bytes, below });
+  }
+  return levels;
 }
 
 function laterTables(block: LocalBlock, own: Float64Array, room: number, appears: boolean): Later {
-  const pass = (values: Float64Array, makes: boolean): Float64Array =>
-    earlierTable(block, values, room, makes, appears);
-  const early = pass(own, false);
-  const made = pass(own, true);
-  const levels = thresholds(block);
+  const early = earlierTable(block, own, room, false, appears);
+  const made = earlierTable(block, early, room, true, appears);
   const inner = ~(block.output | 1);
-  const remade = levels.map((least, k) => {
-    const most = levels[k + 1] ?? infinity;
-    // During the reader's stages the block comes down to less than `most`; its output is made before that or after.
+  const remade = levelsOf(block).map(({ least, below }) => {
+    // During the reader's stages the block comes down to that; its output is made before that or after.
     const within = (values: Float64Array): Float64Array =>
-      most === infinity
+      below === infinity
         ? values
-        : values.map((v, s) => ((block.sizes[s & inner] as number) < most ? v : infinity));
-    const before = pass(within(early), true);
-    const after = pass(within(made), false);
-    return { least, values: before.map((v, s) => Math.min(v, after[s] as number)) };
+        : values.map((v, s) => ((block.sizes[s & inner] as number) < below ? v : infinity));
+    return { least, values: earlierTable(block, within(early), room, true, appears, within(made)) };
   });
   return { early, remade };
 }

@@ -20,6 +20,8 @@ export interface CutOptions {
   readonly wanted: number;
   /** Tensors of the largest block. */
   readonly most: number;
+  /** The same of the first block (default: `wanted`): nothing is held before it, so that its tables are few. */
+  readonly head?: number;
   /** Operators whose outputs make good borders: bounds are closest where a border tensor stays. */
   readonly preferred?: Uint8Array;
 }
@@ -77,9 +79,13 @@ export function spansOf(problem: Problem, layout: Layout, options: CutOptions): 
     const price = last === n - 1 || options.preferred?.[last] === 1 ? 1 : 4;
     for (let k = i - 1; k >= 0; k--) {
       const size = bits((cuts[k] as number) + 1, last);
-      if (size > (k === i - 1 ? options.most : options.wanted)) break;
+      const wanted = k === 0 ? (options.head ?? options.wanted) : options.wanted;
+      if (size > Math.max(wanted, k === i - 1 ? options.most : 0)) {
+        if (size > (options.head ?? 0)) break;
+        continue;
+      }
       // Even blocks: the largest of them is what tables cost.
-      const value = (cost[k] as number) + price + 2 ** (size - options.wanted);
+      const value = (cost[k] as number) + price + 2 ** (size - wanted);
       if (value < (cost[i] as number)) {
         cost[i] = value;
         from[i] = k;

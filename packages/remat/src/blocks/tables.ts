@@ -5,6 +5,7 @@
  * O(operators · 2^bits · choices).
  */
 import type { LocalBackward, LocalBlock, LocalForward } from "./local.ts";
+import { equalArrays } from "./steps.ts";
 
 const infinity = Number.POSITIVE_INFINITY;
 
@@ -18,8 +19,7 @@ function bitsOf(mask: number): number[] {
 /** Lets tensors of `mask` be given up: the value of a set is at most that of the set without them. */
 function mayFree(values: Float64Array, mask: number, sets: number): void {
   for (const bit of bitsOf(mask))
-    for (let s = bit; s < sets; s++) {
-      if ((s & bit) === 0) continue;
+    for (let s = bit; s < sets; s = (s + 1) | bit) {
       const without = values[s ^ bit] as number;
       if (without < (values[s] as number)) values[s] = without;
     }
@@ -56,8 +56,8 @@ function mayRun(
     const { inputs, again: time } = c;
     const made = c.output | c.auxiliary;
     const kept = ~c.inPlace;
-    for (let s = inputs; s < sets; s++) {
-      if ((s & inputs) !== inputs) continue;
+    // Ascending over the sets that hold all inputs.
+    for (let s = inputs; s < sets; s = (s + 1) | inputs) {
       const value = time + (after[(s & kept) | made] as number);
       if (value < (before[s] as number) && (sizes[s] as number) + extraOf(c, s) <= room)
         before[s] = value;
@@ -83,8 +83,7 @@ function runBackward(
   for (const p of block.backward[k] as LocalBackward[]) {
     const { needs, frees, time } = p;
     if (input === "stays" && (frees & 1) !== 0) continue;
-    for (let s = needs; s < sets; s++) {
-      if ((s & needs) !== needs) continue;
+    for (let s = needs; s < sets; s = (s + 1) | needs) {
       const value = time + (after[s & ~frees & staying] as number);
       if (value < (values[s] as number) && backwardFits(block, k, p, sizes[s] as number, s, room))
         values[s] = value;
@@ -152,10 +151,41 @@ export function backwardTable(
   return values;
 }
 
+/** One pass over the operators before `end`; with `makesOutput` the output is made. */
+function passTable(
+  block: LocalBlock,
+  end: Float64Array,
+  roomThere: number,
+  makesOutput: boolean,
+  inputAppears: boolean,
+): Float64Array {
+  const sets = end.length;
+  const { sizes } = block;
+  let after = end.slice();
+  for (let j = block.count - 1; j >= 0; j--) {
+    mayFree(after, block.touched[j] as number, sets);
+    const must = makesOutput && j === block.count - 1;
+    const before = must ? new Float64Array(sets).fill(infinity) : after.slice();
+    for (const c of block.forward[j] as LocalForward[]) {
+      const { inputs } = c;
+      const made = c.output | c.auxiliary;
+      for (let s = inputs; s < sets; s = (s + 1) | inputs) {
+        const value = c.again + (after[s | made] as number);
+        if (value >= (before[s] as number)) continue;
+        const fits = (sizes[s] as number) + (c.inPlace !== 0 ? c.workspace : extraOf(c, s));
+        if (fits <= roomThere) before[s] = value;
+      }
+    }
+    if (inputAppears) mayAppear(before, sets);
+    after = before;
+  }
+  return after;
+}
+
 /**
- * Least time to go from each set to the end when operators may run once more before the block's own stages; with
- * `makesOutput` its output has to. Memory in use elsewhere is as little as at any later stage; nothing is overwritten:
- * both only for bounds.
+ * Least time to go from each set to the end when operators may run before the block's own stages, in as many passes as
+ * help; with `makesOutput` its output has to, unless they end with values of `made`. Memory in use elsewhere is as little as at any later stage; nothing is
+ * overwritten: both only for bounds.
  */
 export function earlierTable(
   block: LocalBlock,
@@ -163,28 +193,23 @@ export function earlierTable(
   room: number,
   makesOutput: boolean,
   inputAppears: boolean,
+  made?: Float64Array,
 ): Float64Array {
-  const sets = own.length;
-  const { sizes } = block;
   const roomThere = room - block.later;
-  let after = own.slice();
-  for (let j = block.count - 1; j >= 0; j--) {
-    mayFree(after, block.touched[j] as number, sets);
-    const must = makesOutput && j === block.count - 1;
-    const before = must ? new Float64Array(sets).fill(infinity) : after.slice();
-    for (const c of block.forward[j] as LocalForward[]) {
-      const made = c.output | c.auxiliary;
-      for (let s = c.inputs; s < sets; s++) {
-        if ((s & c.inputs) !== c.inputs) continue;
-        const value = c.again + (after[s | made] as number);
-        const fits = (sizes[s] as number) + (c.inPlace !== 0 ? c.workspace : extraOf(c, s));
-        if (value < (before[s] as number) && fits <= roomThere) before[s] = value;
-      }
+  const settled = (values: Float64Array): Float64Array => {
+    let best = values;
+    for (;;) {
+      const next = passTable(block, best, roomThere, false, inputAppears);
+      if (equalArrays(next, best)) return next;
+      best = next;
+      // With all memory there one pass holds whatever several would make.
+      if (roomThere === infinity) return next;
     }
-    if (inputAppears) mayAppear(before, sets);
-    after = before;
-  }
-  return after;
+  };
+  const rest = settled(own);
+  if (!makesOutput) return rest;
+  const making = passTable(block, rest, roomThere, true, inputAppears);
+  return settled(made ? making.map((v, s) => Math.min(v, made[s] as number)) : making);
 }
 
 /** Least time of the first run of a block, input there, to each set after it; `room` is above what is in use then. */
@@ -207,8 +232,8 @@ export function forwardTable(
     const after = new Float64Array(sets).fill(infinity);
     for (const c of block.forward[k] as LocalForward[]) {
       const made = c.output | c.auxiliary;
-      for (let s = c.inputs; s < known; s++) {
-        if ((s & c.inputs) !== c.inputs || before[s] === infinity) continue;
+      for (let s = c.inputs; s < known; s = (s + 1) | c.inputs) {
+        if (before[s] === infinity) continue;
         if ((sizes[s] as number) + extraOf(c, s) > room) continue;
         const to = (s & ~c.inPlace) | made;
         const value = (before[s] as number) + c.time;

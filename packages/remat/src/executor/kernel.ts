@@ -1,12 +1,10 @@
 /**
- * One operator as native code: a small ggml graph whose operands, results, intermediates and work area all get addresses
- * from outside. Built once for all places of a plan that compute alike; running it is one call.
+ * One operator as native code: small ggml graphs whose operands, results, intermediates and work area all get addresses
+ * from outside. Built once for all places of a plan that compute alike; running it is a call for each graph.
  */
 import { InvariantError } from "@millrace/core";
 import {
-  Graph,
   type NativeLibrary,
-  newTensor,
   PlannedGraph,
   type Tensor,
   TensorArena,
@@ -15,7 +13,17 @@ import {
   tensorStruct,
   workBytes,
 } from "@millrace/ggml";
-import { aligned, type Interval, place } from "./place.ts";
+import {
+  type Assembly,
+  assemble,
+  type KernelBuild,
+  lifetimes,
+  listNodes,
+  noAddress,
+} from "./kernel-graph.ts";
+import { aligned, place } from "./place.ts";
+
+export type { KernelBuild, KernelBuilder } from "./kernel-graph.ts";
 
 /** Type and extents (fastest first) of an operand. */
 export interface OperandShape {
@@ -23,85 +31,37 @@ export interface OperandShape {
   readonly ne: readonly number[];
 }
 
-/** What a kernel's builder works with: operands by name, operators on `arena`, effects in the order of `run`. */
-export interface KernelBuilder {
-  readonly arena: TensorArena;
-  /** The tensor of an operand: what it reads, or memory it writes part by part. */
-  operand(name: string): Tensor;
-  has(name: string): boolean;
-  /** Computes `tensor` here, after everything run before. */
-  run(tensor: Tensor): Tensor;
-  /** Computes `tensor` into the operand's memory; it must have the operand's bytes and not be a view. */
-  into(name: string, tensor: Tensor): Tensor;
-}
-
-export type KernelBuild = (k: KernelBuilder) => void;
-
-const noAddress = 0n;
-
-/** A kernel's graph in some arena. */
-interface Assembly {
-  readonly graph: Graph;
-  readonly operands: ReadonlyMap<string, Tensor>;
-  /** Operand that each output is computed into, by the output's address. */
-  readonly outputs: ReadonlyMap<bigint, string>;
-}
-
-function assemble(
-  arena: TensorArena,
-  shapes: ReadonlyMap<string, OperandShape>,
-  build: KernelBuild,
-): Assembly {
-  const graph = new Graph(arena);
-  const outputs = new Map<bigint, string>();
-  const operands = new Map(
-    [...shapes].map(([name, { type, ne }]) => [name, newTensor(arena, type, ne)] as const),
-  );
-  const operand = (name: string): Tensor => {
-    const tensor = operands.get(name);
-    if (tensor === undefined) throw new InvariantError(`the kernel has no operand ${name}`);
-    return tensor;
-  };
-  build({
-    arena,
-    operand,
-    has: (name) => operands.has(name),
-    run: (tensor) => graph.expand(tensor),
-    into: (name, tensor) => {
-      const target = operand(name);
-      if (tensor.bytes !== target.bytes || arena.field(tensor, tensorStruct.viewSrc) !== noAddress)
-        throw new InvariantError(`${tensor} cannot be computed into ${name} ${target}`);
-      outputs.set(tensor.address, name);
-      return graph.expand(tensor);
-    },
-  });
-  return { graph, operands, outputs };
-}
-
-/** Tensors that the scratch arena is made for at first, and at most. */
-const scratchTensors = { first: 1024, most: 32768 } as const;
+/** Tensors and graphs that the scratch arena is made for at first, and tensors at most. */
+const scratchSize = { tensors: 256, graphs: 8, most: 32768 } as const;
 
 /** Where kernels are tried: one arena for all, since the memory of many would stay until the heap is next collected. */
 let scratch: TensorArena | null = null;
 
-/** Tensors that a kernel is made of. Thousands of kernels live as long as the plan: none may keep more than it uses. */
-function countTensors(
+/** Gives the memory in which kernels are tried back; the next one makes it anew. */
+export function forgetScratch(): void {
+  scratch?.[Symbol.dispose]();
+  scratch = null;
+}
+
+/** Tensors and graphs that a kernel is made of. Many kernels live as long as the plan: none may keep more than it uses. */
+function sizeOf(
   library: NativeLibrary,
   shapes: ReadonlyMap<string, OperandShape>,
   build: KernelBuild,
-): number {
+): { readonly tensors: number; readonly graphs: number } {
+  const { tensors, graphs, most } = scratchSize;
   for (;;) {
-    const tensors = scratch?.capacity ?? scratchTensors.first;
-    scratch ??= new TensorArena(library, { tensors, graphCapacity: tensors });
+    scratch ??= new TensorArena(library, { tensors, graphCapacity: tensors, graphs });
     try {
       scratch.reset();
-      assemble(scratch, shapes, build);
-      return scratch.used + scratch.foreign;
+      const { parts } = assemble(scratch, shapes, build);
+      return { tensors: scratch.used + scratch.foreign, graphs: parts.length };
     } catch (error) {
       const full = error instanceof Error && /arena is full|exceed the graph/.test(error.message);
-      if (!full || tensors >= scratchTensors.most) throw error;
+      if (!full || scratch.capacity >= most) throw error;
+      const larger = 4 * scratch.capacity;
       scratch[Symbol.dispose]();
-      scratch = new TensorArena(library, { tensors: 4 * tensors, graphCapacity: 4 * tensors });
+      scratch = new TensorArena(library, { tensors: larger, graphCapacity: larger, graphs });
     }
   }
 }
@@ -116,16 +76,17 @@ export interface KernelPlace {
   readonly buffer: bigint;
 }
 
-interface Node {
-  readonly address: bigint;
-  /** What it is a view of, or 0. */
-  readonly viewOf: bigint;
-  readonly viewOffset: bigint;
-  readonly bytes: number;
-}
-
 /** A place among the operands. */
 const workspaceSource = -1;
+
+/** A graph of a kernel, and how its tensors move when it runs more than once. */
+interface Stretch {
+  readonly planned: PlannedGraph;
+  readonly times: number;
+  /** Numbers of the tensors that move, and bytes each moves by from one time to the next. */
+  readonly moving: Int32Array;
+  readonly steps: Float64Array;
+}
 
 export class Kernel implements Disposable {
   /** Intermediates and the operators' work area, bytes. */
@@ -138,7 +99,7 @@ export class Kernel implements Disposable {
   /** Words of the tensors' buffer handles. */
   readonly #handles: Int32Array;
   readonly #workAt: number;
-  readonly #planned: PlannedGraph;
+  readonly #stretches: readonly Stretch[];
   #bound: KernelPlace | null = null;
   #buffer = noAddress;
 
@@ -149,8 +110,8 @@ export class Kernel implements Disposable {
     shapes: ReadonlyMap<string, OperandShape>,
     build: KernelBuild,
   ): Kernel {
-    const nodes = countTensors(library, shapes, build) + 1;
-    const arena = new TensorArena(library, { tensors: nodes, graphCapacity: nodes });
+    const { tensors, graphs } = sizeOf(library, shapes, build);
+    const arena = new TensorArena(library, { tensors, graphCapacity: tensors, graphs });
     try {
       return new Kernel(arena, pool, assemble(arena, shapes, build));
     } catch (error) {
@@ -159,20 +120,16 @@ export class Kernel implements Disposable {
     }
   }
 
-  private constructor(
-    arena: TensorArena,
-    pool: ThreadPool,
-    { graph, operands, outputs }: Assembly,
-  ) {
+  private constructor(arena: TensorArena, pool: ThreadPool, assembly: Assembly) {
     this.#arena = arena;
-    const nodes = listNodes(arena, graph, operands);
-    const own = lifetimes(arena, nodes, outputs);
+    const { parts, operands, outputs, held } = assembly;
+    const nodes = listNodes(arena, assembly);
+    const own = lifetimes(arena, nodes, assembly);
     const placement = place([...own.values()]);
     const inside = new Map([...own.keys()].map((address, i) => [address, placement.offsets[i]]));
-    const work = workBytes(graph, pool.threads);
+    const work = Math.max(0, ...parts.map(({ graph }) => workBytes(graph, pool.threads)));
     this.#workAt = placement.bytes;
     this.workspaceBytes = placement.bytes + aligned(work);
-    this.#planned = new PlannedGraph(graph, pool, null);
     const names = [...operands.keys()];
     const placed = new Map<bigint, readonly [source: number, offset: number]>();
     names.forEach((name, i) => {
@@ -182,10 +139,18 @@ export class Kernel implements Disposable {
       const output = outputs.get(address);
       const offset = inside.get(address);
       const base = placed.get(viewOf);
-      if (output !== undefined) placed.set(address, [names.indexOf(output), 0]);
-      else if (offset !== undefined) placed.set(address, [workspaceSource, offset]);
-      else if (base !== undefined) placed.set(address, [base[0], base[1] + Number(viewOffset)]);
-      else throw new InvariantError("a view of a tensor without memory");
+      const at: readonly [number, number] | null =
+        output !== undefined
+          ? [names.indexOf(output), 0]
+          : offset !== undefined
+            ? [workspaceSource, offset]
+            : base !== undefined
+              ? [base[0], base[1] + Number(viewOffset)]
+              : null;
+      if (at === null) throw new InvariantError("a view of a tensor without memory");
+      placed.set(address, at);
+      const memory = held.get(address);
+      if (memory !== undefined) placed.set(memory, at);
     }
     const word = (field: number) =>
       Int32Array.from(placed.keys(), (address) => arena.wordNumber(address, field));
@@ -193,77 +158,66 @@ export class Kernel implements Disposable {
     this.#handles = word(tensorStruct.buffer);
     this.#sources = Int16Array.from(placed.values(), ([source]) => source);
     this.#offsets = Float64Array.from(placed.values(), ([, offset]) => offset);
+    const numbers = new Map([...placed.keys()].map((address, i) => [address, i]));
+    const addresses = [...operands.values()].map(({ address }) => address);
+    this.#stretches = parts.map(({ graph, times, steps }, part): Stretch => {
+      const moves = new Map<number, number>();
+      for (const node of nodes) {
+        if (node.part !== part) continue;
+        const source = addresses[placed.get(node.address)?.[0] ?? workspaceSource];
+        const step = source === undefined ? undefined : steps.get(source);
+        if (step !== undefined) moves.set(numbers.get(node.address) as number, step);
+      }
+      return {
+        planned: new PlannedGraph(graph, pool, null),
+        times,
+        moving: Int32Array.from(moves.keys()),
+        steps: Float64Array.from(moves.values()),
+      };
+    });
   }
 
   /** Computes with its operands and its workspace at `place`; blocks. Throws GGML_FAILED. */
   run(place: KernelPlace): void {
     if (place !== this.#bound) this.#bind(place);
-    this.#planned.compute();
+    for (const stretch of this.#stretches) {
+      stretch.planned.compute();
+      for (let time = 1; time < stretch.times; time++) {
+        this.#move(place, stretch, time);
+        stretch.planned.compute();
+      }
+      if (stretch.times > 1) this.#move(place, stretch, 0);
+    }
+  }
+
+  #base({ operands, workspace }: KernelPlace, tensor: number): number {
+    const source = this.#sources[tensor] as number;
+    const base = source === workspaceSource ? workspace : (operands[source] as number);
+    return base + (this.#offsets[tensor] as number);
   }
 
   #bind(place: KernelPlace): void {
     const arena = this.#arena;
-    const { operands, workspace, buffer } = place;
-    for (let i = 0; i < this.#words.length; i++) {
-      const source = this.#sources[i] as number;
-      const base = source === workspaceSource ? workspace : (operands[source] as number);
-      arena.setPointer(this.#words[i] as number, base + (this.#offsets[i] as number));
-    }
+    const { workspace, buffer } = place;
+    for (let i = 0; i < this.#words.length; i++)
+      arena.setPointer(this.#words[i] as number, this.#base(place, i));
     if (buffer !== this.#buffer)
       for (const handle of this.#handles) arena.setPointer(handle, Number(buffer));
-    this.#planned.moveWork(workspace + this.#workAt);
+    for (const { planned } of this.#stretches) planned.moveWork(workspace + this.#workAt);
     this.#buffer = buffer;
     this.#bound = place;
+  }
+
+  /** Puts what moves where it is at the given time. */
+  #move(place: KernelPlace, { moving, steps }: Stretch, time: number): void {
+    for (let i = 0; i < moving.length; i++) {
+      const tensor = moving[i] as number;
+      const at = this.#base(place, tensor) + time * (steps[i] as number);
+      this.#arena.setPointer(this.#words[tensor] as number, at);
+    }
   }
 
   [Symbol.dispose](): void {
     this.#arena[Symbol.dispose]();
   }
-}
-
-/** What a graph computes. A parameter is a node of the graph too, but an operand here, with memory of its own. */
-function listNodes(
-  arena: TensorArena,
-  graph: Graph,
-  operands: ReadonlyMap<string, Tensor>,
-): readonly Node[] {
-  const { base } = arena.library;
-  const known = new Set([...operands.values()].map(({ address }) => address));
-  return Array.from(
-    { length: graph.nodes },
-    (_, i) => base.ggml_graph_node(graph.address, i) as bigint,
-  )
-    .filter((address) => !known.has(address))
-    .map((address) => ({
-      address,
-      viewOf: arena.wordAt(address, tensorStruct.viewSrc),
-      viewOffset: arena.wordAt(address, tensorStruct.viewOffs),
-      bytes: base.ggml_nbytes(address),
-    }));
-}
-
-/** Intermediates: from the operator that makes one to the last that reads it or a view of it. */
-function lifetimes(
-  arena: TensorArena,
-  nodes: readonly Node[],
-  outputs: ReadonlyMap<bigint, string>,
-): Map<bigint, Interval> {
-  const own = new Map<bigint, Interval>();
-  const root = new Map<bigint, bigint>();
-  nodes.forEach((node, i) => {
-    root.set(node.address, node.viewOf === noAddress ? node.address : node.viewOf);
-    const mine = root.get(node.address) as bigint;
-    if (node.viewOf === noAddress && !outputs.has(node.address))
-      own.set(node.address, { bytes: node.bytes, from: i, to: i });
-    const touched = [mine];
-    for (let s = 0; s < 10; s++) {
-      const source = arena.wordAt(node.address, tensorStruct.src + 8 * s);
-      if (source !== noAddress) touched.push(root.get(source) ?? source);
-    }
-    for (const address of touched) {
-      const interval = own.get(address);
-      if (interval !== undefined) own.set(address, { ...interval, to: i });
-    }
-  });
-  return own;
 }

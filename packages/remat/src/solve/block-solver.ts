@@ -17,14 +17,23 @@ interface Amount {
   /** Tensors of blocks that are put together, in the order tried, and of the largest block there may be. */
   readonly blocks: readonly number[];
   readonly largest: number;
+  /** Tensors of a large first block, with small ones behind it; 0 for none. */
+  readonly head: number;
   /** Steps of memory. */
   readonly steps: readonly number[];
 }
 
 const amounts: Readonly<Record<Effort, Amount>> = {
-  low: { patience: 0.3, bits: 10, blocks: [12], largest: 14, steps: [64] },
-  medium: { patience: 1, bits: 12, blocks: [12, 14, 15], largest: 16, steps: [64, 256] },
-  high: { patience: 6, bits: 14, blocks: [12, 14, 16, 17], largest: 18, steps: [64, 256, 1024] },
+  low: { patience: 0.3, bits: 10, blocks: [12], largest: 14, head: 0, steps: [64] },
+  medium: { patience: 1, bits: 12, blocks: [12, 14, 15], largest: 16, head: 18, steps: [64, 256] },
+  high: {
+    patience: 6,
+    bits: 14,
+    blocks: [12, 14, 16, 17],
+    largest: 18,
+    head: 19,
+    steps: [64, 256, 1024],
+  },
 };
 
 export const blockSolver: PlanSolver = {
@@ -33,23 +42,36 @@ export const blockSolver: PlanSolver = {
   async run(search) {
     const amount = amounts[search.effort];
     // The chain's own table is finer.
-    if (!isChain(search.problem)) planFromBlocks(search, amount.largest);
+    const chain = isChain(search.problem);
+    if (!chain) planFromBlocks(search, amount.largest);
     windows(search, 0.3, 10);
+    // Its relaxation is closer than blocks, where that was solved.
+    if (chain && search.lowerBound() > 0) {
+      windows(search, amount.patience, amount.bits);
+      return;
+    }
     const [first = 12, ...rest] = amount.blocks;
     await bound(search, first, amount, true);
     windows(search, amount.patience, amount.bits);
+    // What is run again several times is at the front, and is made of what blocks hold there together.
+    await bound(search, small, amount, false);
+    if (amount.head > 0) await bound(search, small, amount, false, amount.head);
     for (const wanted of amount.blocks) await bound(search, wanted, amount, true);
     // Cuts that ignore the plan are sometimes better: the border tensors that it keeps are not all there is.
     for (const wanted of [first, ...rest.slice(0, 1)]) await bound(search, wanted, amount, false);
     if (gapOf(search) < 1) windows(search, amount.patience, amount.bits);
     // Where much is still open, for want of blocks or near the smallest budget, larger windows find more and take longer.
-    if (search.effort !== "low" && gapOf(search) > wide)
+    if (search.effort !== "low" && gapOf(search) > (search.layout.count > 120 ? wideLarge : wide))
       windows(search, 4 * amount.patience, amount.bits + 1, 1);
   },
 };
 
-/** Gap above which a search goes on with larger windows. */
+/** Tensors of small blocks: one residual block. */
+const small = 8;
+
+/** Gap above which a search goes on with larger windows; of large graphs windows see a smaller part. */
 const wide = 0.01;
+const wideLarge = 0.005;
 
 function done(search: Search): boolean {
   return search.stop() || gapOf(search) <= goodEnough[search.effort];
@@ -85,13 +107,14 @@ async function bound(
   wanted: number,
   amount: Amount,
   byPlan: boolean,
+  head = wanted,
 ): Promise<void> {
   const { problem, budget } = search;
   const { plan, time } = search.best();
   if (plan === null || done(search)) return;
   const preferred = runCounts(problem, plan);
   const [coarsest = 64] = amount.steps;
-  const cuts = { wanted, most: amount.largest, ...(byPlan && { preferred }) };
+  const cuts = { wanted, head, most: amount.largest, ...(byPlan && { preferred }) };
   const blocks = decompose(problem, budget / coarsest, cuts);
   if (blocks === null) return;
   const bounds = new BlockBound(blocks, budget);

@@ -9,7 +9,7 @@ import { chainSolver } from "./chain-solver.ts";
 import { exactSolver } from "./exact-solver.ts";
 import { localSolver } from "./local-solver.ts";
 import { budgetFloor, findMinBudget } from "./min-budget.ts";
-import { programSolver } from "./program-solver.ts";
+import { chainBoundSolver, programSolver } from "./program-solver.ts";
 import type { BoundScope, Effort, PlanSolver, Search } from "./solver.ts";
 import { wholeSolver } from "./whole-solver.ts";
 
@@ -68,6 +68,7 @@ const portfolio: readonly PlanSolver[] = [
   localSolver,
   wholeSolver,
   chainSolver,
+  chainBoundSolver,
   blockSolver,
   programSolver,
 ];

@@ -22,6 +22,37 @@ const amounts: Readonly<Record<Effort, Amount>> = {
   high: { chains: 400, others: 400, whole: 3000, nodes: 5000 },
 };
 
+/** The relaxation of a chain is close and quick: asked before blocks and windows, it tells them when to end. */
+export const chainBoundSolver: PlanSolver = {
+  name: "relaxation",
+  applies: (search) => {
+    const { problem, effort } = search;
+    const most = Math.min(quickChain, amounts[effort].chains);
+    return problem.operators.length <= most && isChain(problem) && canFormulate(problem);
+  },
+  async run(search) {
+    if (gapOf(search) > goodEnough[search.effort]) await relax(search);
+  },
+};
+
+/** Proves what the relaxation says; returns the program when that leaves something open. */
+async function relax(search: Search): Promise<Formulation | null> {
+  const { programs, seed, signal } = search;
+  const formulation = formulate(search.problem, { kind: "time", budget: search.budget });
+  const options = { relaxed: true, seed, signal, ...limit(search) };
+  const relaxed = await programs.solve(formulation.program, options);
+  if (relaxed.status === "infeasible") search.proveInfeasible("stage-ordered plans");
+  if (relaxed.status !== "optimal") return null;
+  search.prove(relaxed.objective * formulation.timeScale, "stage-ordered plans");
+  return search.stop() || gapOf(search) <= goodEnough[search.effort] ? null : formulation;
+}
+
+/** Operators of a chain up to which its relaxation takes seconds: that of 200 takes a minute, and comes last. */
+const quickChain = 130;
+
+/** Operators of a chain whose whole program is solved. */
+const smallChain = 28;
+
 /** Gap below which the relaxation of a large program is not worth its time. */
 const worthIt = 0.015;
 
@@ -31,25 +62,16 @@ export const programSolver: PlanSolver = {
     const { problem, effort } = search;
     const n = problem.operators.length;
     if (gapOf(search) <= goodEnough[effort] || !canFormulate(problem)) return false;
+    // A chain's relaxation was solved; its program is worth it for small ones alone.
     const { chains, others } = amounts[effort];
-    if (isChain(problem)) return n <= chains;
+    if (isChain(problem)) return n <= smallChain || (n > quickChain && n <= chains);
     return n <= others && (n <= 30 || effort === "high" || gapOf(search) > worthIt);
   },
   async run(search) {
     const amount = amounts[search.effort];
-    const formulation = formulate(search.problem, { kind: "time", budget: search.budget });
-    const { programs, seed, signal } = search;
-    const relaxed = await programs.solve(formulation.program, {
-      relaxed: true,
-      seed,
-      signal,
-      ...limit(search),
-    });
-    if (relaxed.status === "infeasible") search.proveInfeasible("stage-ordered plans");
-    if (relaxed.status !== "optimal") return;
-    search.prove(relaxed.objective * formulation.timeScale, "stage-ordered plans");
+    const formulation = await relax(search);
+    if (formulation === null) return;
     const binaries = formulation.program.integral.reduce((sum, i) => sum + i, 0);
-    if (search.stop() || gapOf(search) <= goodEnough[search.effort]) return;
     if (binaries <= amount.whole) await whole(search, formulation, amount.nodes);
   },
 };

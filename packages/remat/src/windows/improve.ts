@@ -66,8 +66,8 @@ class WindowTable {
     if (event.kind === "need") {
       const before = new Float64Array(after.length).fill(infinity);
       const { needs, loses, room, roomAfter, staying } = event;
-      for (let s = needs; s < after.length; s++) {
-        if ((s & needs) !== needs || (sizes[s] as number) > room) continue;
+      for (let s = needs; s < after.length; s = (s + 1) | needs) {
+        if ((sizes[s] as number) > room) continue;
         const left = s & ~loses;
         if ((sizes[left] as number) <= roomAfter) before[s] = after[left & staying] as number;
       }
@@ -82,8 +82,7 @@ class WindowTable {
     let index = 1;
     for (let rest = touched; rest !== 0; rest &= rest - 1, index <<= 1) {
       const bit = rest & -rest;
-      for (let s = bit; s < values.length; s++) {
-        if ((s & bit) === 0) continue;
+      for (let s = bit; s < values.length; s = (s + 1) | bit) {
         const without = values[s ^ bit] as number;
         // Between equals it goes: what is held for nothing is in the way of others.
         if (without <= (values[s] as number)) {
@@ -111,8 +110,7 @@ class WindowTable {
       const kept = ~c.inPlace;
       const time = c.time * this.noise();
       const { inputs } = c;
-      for (let s = inputs; s < after.length; s++) {
-        if ((s & inputs) !== inputs) continue;
+      for (let s = inputs; s < after.length; s = (s + 1) | inputs) {
         const value = time + (after[(s & kept) | made] as number);
         if (value < (before[s] as number) && (sizes[s] as number) + extraOf(c, s) <= event.room) {
           before[s] = value;
@@ -135,8 +133,8 @@ class WindowTable {
     for (const [at, p] of event.choices.entries()) {
       const { needs, frees } = p;
       const time = p.time * this.noise();
-      for (let s = needs; s < sets; s++) {
-        if ((s & needs) !== needs || (sizes[s] as number) > p.first) continue;
+      for (let s = needs; s < sets; s = (s + 1) | needs) {
+        if ((sizes[s] as number) > p.first) continue;
         const left = s & ~frees;
         const size = sizes[left] as number;
         if (size > p.second || size > p.after) continue;

@@ -18,10 +18,12 @@ export interface TimelinePanel {
 }
 
 export interface TimelineChart extends ChartFrame {
-  /** Intervals, in seconds; intervals of several replicas may overlap. */
+  /** Intervals, in seconds unless `timeLabel` says otherwise; intervals of several replicas may overlap. */
   readonly count: number;
   readonly startsAt: ArrayLike<number>;
   readonly endsAt: ArrayLike<number>;
+  /** What the time axis counts; absent = seconds since start. */
+  readonly timeLabel?: string;
   readonly panels: readonly TimelinePanel[];
 }
 
@@ -44,7 +46,7 @@ export function timelineChart(chart: TimelineChart): string {
       binned,
       [range.from, to],
       colours.get(panel.name) ?? role("ink"),
-      last,
+      last ? (chart.timeLabel ?? "seconds since start") : null,
     );
   });
   return drawChart(frame, panels);
@@ -55,16 +57,14 @@ function drawSeries(
   bins: readonly Bin[],
   time: readonly [number, number],
   colour: string,
-  last: boolean,
+  timeLabel: string | null,
 ): Panel {
+  const last = timeLabel !== null;
   const peak = bins.reduce((m, b) => (b.high > m ? b.high : m), 0);
   const domain: [number, number] = [0, panel.max ?? (peak > 0 ? peak : 1)];
   const banded = bins.some((b) => b.high > b.low);
   const marks: Plot.Markish[] = [
-    ...axisX(time, { label: last ? "seconds since start" : "", format: "number" }, 8).slice(
-      0,
-      last ? 2 : 1,
-    ),
+    ...axisX(time, { label: timeLabel ?? "", format: "number" }, 8).slice(0, last ? 2 : 1),
     ...axisY(domain, { label: "", format: panel.format ?? "number" }, 3),
     Plot.areaY(bins, {
       x: "at",

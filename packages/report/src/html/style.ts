@@ -72,7 +72,7 @@ section>h2{margin:0 0 20px;font-size:24px;line-height:1.25;letter-spacing:-.016e
 section>p,section>ul{max-width:70ch;overflow-wrap:anywhere}
 p{margin:0 0 16px}
 ul{margin:0 0 16px;padding-left:20px}li{margin:4px 0}li::marker{color:var(--mr-muted)}
-code{overflow-wrap:anywhere}
+code{overflow-wrap:anywhere}td.code code{overflow-wrap:break-word}
 .note{font-size:13.5px;line-height:1.55;color:var(--mr-muted);max-width:76ch;margin:10px 0 0}
 section>.note{margin:16px 0}
 .table,.charts,.callout,.code,details,section>.figures,section>.facts{margin:28px 0 0}

@@ -109,6 +109,7 @@ function stepsOf(
         (sum, { stream, index }) => sum + (streams[stream] as ObservedStream).promptTokens + index,
         0,
       ),
+      outputs: now.tokens.length,
       mapped: 0,
       fresh: 0,
       seconds: now.at - before.at,

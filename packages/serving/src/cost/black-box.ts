@@ -143,14 +143,16 @@ function pointOf(group: Group): StepPoint {
     own.reduce((sum, step) => sum + of(step), 0) / own.length;
   const prefillTokens = Math.round(mean((s) => s.prefillTokens));
   const decodeRows = Math.max(prefillTokens === 0 ? 1 : 0, Math.round(mean((s) => s.decodeRows)));
+  const prefillRows = prefillTokens === 0 ? 0 : Math.max(1, Math.round(mean((s) => s.prefillRows)));
   return {
     prefillTokens,
-    prefillRows: prefillTokens === 0 ? 0 : Math.max(1, Math.round(mean((s) => s.prefillRows))),
+    prefillRows,
     prefillPairs: mean((s) => s.prefillPairs),
     tilePairs: mean((s) => s.tilePairs),
     shortPairs: 0,
     decodeRows,
     decodeContext: Math.max(decodeRows, Math.round(mean((s) => s.decodeContext))),
+    outputs: Math.min(prefillRows + decodeRows, Math.round(mean((s) => s.outputs))),
     mapped: 0,
     fresh: 0,
     seconds: mean((s) => s.seconds),

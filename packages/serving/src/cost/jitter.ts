@@ -7,6 +7,7 @@ import { Rng } from "@millrace/core";
 import type { StepCostModel } from "../join/contracts.ts";
 import type { SeqTable } from "../join/seq-table.ts";
 import type { StepPlan } from "../join/step-plan.ts";
+import { countBelow } from "./ranks.ts";
 import type { StepWork } from "./step-work.ts";
 
 export interface StepJitter {
@@ -61,7 +62,7 @@ export function fitJitter(steps: readonly ScatteredStep[]): StepJitter | null {
     }),
     ranks: steps.slice(0, MOST_RANKS).map(({ group, ratio }) => {
       const sorted = groups[group] as Float64Array;
-      return Math.round((RANKS * below(sorted, ratio)) / Math.max(1, sorted.length - 1));
+      return Math.round((RANKS * countBelow(sorted, ratio)) / Math.max(1, sorted.length - 1));
     }),
   };
 }
@@ -108,16 +109,4 @@ function between(values: ArrayLike<number>, q: number): number {
 function meanOf(levels: readonly number[]): number {
   const ends = ((levels[0] as number) + (levels.at(-1) as number)) / 2;
   return (levels.reduce((sum, x) => sum + x, 0) - ends) / (levels.length - 1);
-}
-
-/** Values below `value`. */
-function below(sorted: Float64Array, value: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((sorted[middle] as number) < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }

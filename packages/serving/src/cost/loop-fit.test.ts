@@ -21,6 +21,7 @@ function point(prefillTokens: number, decodeRows: number): StepPoint {
     shortPairs: 0,
     decodeRows,
     decodeContext: 50 * decodeRows,
+    outputs: decodeRows + (prefillTokens > 0 ? 1 : 0),
     mapped: 0,
     fresh: 0,
     seconds: tight(prefillTokens + decodeRows),

@@ -1,6 +1,6 @@
 /**
- * Step cost regressed from a profile of one's own engine: a curve over tokens with the cliffs that were measured, terms for
- * attention and rows, and what the serving loop adds where that was measured. All weights are non-negative.
+ * Step cost regressed from a profile of one's own engine: a curve over tokens with the cliffs that were measured, the output
+ * head, terms for attention and rows, and what the serving loop adds where that was measured. All weights are non-negative.
  */
 import { MillraceError } from "@millrace/core";
 import type { StepCostModel } from "../join/contracts.ts";
@@ -8,7 +8,13 @@ import type { SeqTable } from "../join/seq-table.ts";
 import type { StepPlan } from "../join/step-plan.ts";
 import { type FitError, fitError } from "./fit-error.ts";
 import { LOOP_BUCKETS, type LoopCost, type StepPoint, type StepProfile } from "./profile.ts";
-import { fitProfile, type ProfileFit, type Terms } from "./profile-fit.ts";
+import {
+  FIRST_DECODES,
+  fitProfile,
+  headShareOf,
+  type ProfileFit,
+  type Terms,
+} from "./profile-fit.ts";
 import { PlanWork, type StepWork } from "./step-work.ts";
 
 /** Share by which a step may exceed the measured range before it counts as extrapolated. */
@@ -59,7 +65,7 @@ export class ProfileCost implements StepCostModel {
       );
     this.profile = profile;
     const { points } = profile;
-    this.fit = fitProfile(points);
+    this.fit = fitProfile(points, headShareOf(profile.geometry));
     this.terms = this.fit.terms;
     this.loop = profile.loop ?? NO_LOOP;
     this.unfitted = profile.loop === null ? ["serving loop"] : [];
@@ -75,6 +81,7 @@ export class ProfileCost implements StepCostModel {
       shortPairs: Number.POSITIVE_INFINITY,
       decodeRows: most((p) => p.decodeRows),
       decodeContext: most((p) => p.decodeContext),
+      outputs: Number.POSITIVE_INFINITY,
       mapped: Number.POSITIVE_INFINITY,
       fresh: 1,
     };
@@ -82,7 +89,7 @@ export class ProfileCost implements StepCostModel {
 
   /** Errors of points that the fit had not seen (five folds), in percent. Fits five times when first asked for. */
   get heldOut(): FitError {
-    this.held ??= heldOut(this.profile.points);
+    this.held ??= heldOut(this.profile);
     return this.held;
   }
 
@@ -105,8 +112,10 @@ export class ProfileCost implements StepCostModel {
       terms.tilePair * work.tilePairs +
       terms.shortPair * work.shortPairs +
       terms.prefillRow * work.prefillRows +
-      terms.decodeRow * work.decodeRows +
-      terms.decodeToken * work.decodeContext
+      this.headSeconds(work) +
+      this.decodeSeconds(work) +
+      terms.decodeToken * work.decodeContext +
+      terms.fresh * work.fresh
     );
   }
 
@@ -117,7 +126,7 @@ export class ProfileCost implements StepCostModel {
     const base = this.fit.byTokens[0] as number;
     const tokens = this.tokenSeconds(work.prefillTokens + work.decodeRows);
     const parts: Part[] = [
-      { operator: "step", seconds: factor * base },
+      { operator: "step", seconds: factor * (base + terms.fresh * work.fresh) },
       { operator: "tokens", seconds: factor * (tokens - base) },
       {
         operator: "attn_prefill",
@@ -126,8 +135,9 @@ export class ProfileCost implements StepCostModel {
       { operator: "attn_decode", seconds: factor * terms.decodeToken * work.decodeContext },
       {
         operator: "rows",
-        seconds: factor * (terms.prefillRow * work.prefillRows + terms.decodeRow * work.decodeRows),
+        seconds: factor * (terms.prefillRow * work.prefillRows + this.decodeSeconds(work)),
       },
+      { operator: "lm_head", seconds: factor * this.headSeconds(work) },
       { operator: "serving_loop", seconds: factor * this.loopSeconds(work) },
     ];
     return parts.filter((part) => part.seconds !== 0);
@@ -168,6 +178,15 @@ export class ProfileCost implements StepCostModel {
     );
   }
 
+  private headSeconds({ outputs }: StepWork): number {
+    return outputs === 0 ? 0 : this.fit.headShare * this.tokenSeconds(outputs);
+  }
+
+  private decodeSeconds({ decodeRows }: StepWork): number {
+    const { terms } = this;
+    return terms.decodeRow * decodeRows + terms.firstDecode * Math.min(decodeRows, FIRST_DECODES);
+  }
+
   private tokenSeconds(tokens: number): number {
     const { byTokens, slope } = this.fit;
     if (tokens <= this.mostTokens) return byTokens[tokens] as number;
@@ -195,12 +214,12 @@ export function loopBucket(work: StepWork): number {
   return i;
 }
 
-function heldOut(points: readonly StepPoint[]): FitError {
+function heldOut({ points, geometry }: StepProfile): FitError {
   const folds = Math.min(FOLDS, points.length);
   const errors: number[] = [];
   for (let fold = 0; fold < folds; fold++) {
     const rest = points.filter((_, i) => i % folds !== fold);
-    const cost = new ProfileCost({ ...EMPTY, points: rest });
+    const cost = new ProfileCost({ ...EMPTY, geometry, points: rest });
     points.forEach((p, i) => {
       if (i % folds === fold) errors.push(Math.abs(cost.computeSeconds(p) / p.seconds - 1));
     });

@@ -1,9 +1,9 @@
 /**
- * Regression of step times: a curve over the tokens of the step (matrix products, with every cliff that was measured) plus
- * terms that grow with attention and rows. All parts are non-negative, so that predictions are positive everywhere.
+ * Regression of step times: a curve over the tokens of the step (matrix products, with every cliff that was measured), the same
+ * curve over the columns of the output head in proportion to its weights, and terms that grow with attention and rows. All parts are non-negative, so that predictions are positive everywhere.
  */
 import { nonNegativeLeastSquares } from "./non-negative.ts";
-import type { StepPoint } from "./profile.ts";
+import type { StepGeometry, StepPoint } from "./profile.ts";
 
 /** Token counts at which the time per token may fall: small batches are bound by weights, large ones by arithmetic. */
 const KNOTS = [2, 4, 8, 16, 32, 64, 128, 256, 512];
@@ -16,76 +16,122 @@ export interface Terms {
   readonly shortPair: number;
   readonly prefillRow: number;
   readonly decodeRow: number;
+  /** On top, of each of the first FIRST_DECODES decode rows. */
+  readonly firstDecode: number;
   readonly decodeToken: number;
+  /** Of a step whose rows are not those before: its graph is built. */
+  readonly fresh: number;
 }
+
+/**
+ * Decode rows after which one more costs less: attention runs by groups of rows in neighbouring slots, and their number soon
+ * stops growing.
+ */
+export const FIRST_DECODES = 4;
 
 export interface ProfileFit {
   readonly terms: Terms;
-  /** Seconds by tokens, 0 … most measured. */
+  /** Seconds of the layers by tokens, 0 … most measured. */
   readonly byTokens: Float64Array;
   /** Seconds of one token more beyond the curve. */
   readonly slope: number;
+  /** The output head takes this share of what the layers take with as many columns as it has outputs. */
+  readonly headShare: number;
 }
 
+/** What the head takes of what the layers take with the same columns: their weights decide. 0 where they are not known. */
+export function headShareOf(geometry: StepGeometry | null): number {
+  return geometry === null ? 0 : geometry.headParameters / geometry.layerParameters;
+}
+
+/** Rounds of terms and curve: the head's time is of a curve that its own points make. */
+const ROUNDS = 4;
+
 /** Fits points. Deterministic. */
-export function fitProfile(points: readonly StepPoint[]): ProfileFit {
+export function fitProfile(points: readonly StepPoint[], headShare = 0): ProfileFit {
   const tokens = points.map((p) => p.prefillTokens + p.decodeRows);
-  const weights = smoothFit(points, tokens);
+  const weights = smoothFit(points, tokens, headShare);
   const smooth = (t: number): number =>
     KNOTS.reduce(
       (sum, knot, i) => sum + (weights[2 + i] as number) * Math.min(t, knot),
       (weights[0] as number) + (weights[1] as number) * t,
     );
-  const first = weights.slice(-TERMS);
-  const groups = grouped(tokens);
-  const terms = refined(points, [...groups.values()], first);
-  const known: [number, number][] = [...groups].map(([t, group]) => {
-    let sum = 0;
-    let weight = 0;
-    for (const i of group) {
-      const p = points[i] as StepPoint;
-      sum += (p.seconds - dot(features(p), terms)) / p.seconds ** 2;
-      weight += 1 / p.seconds ** 2;
-    }
-    return [t, Math.max(0, sum / weight)];
-  });
-  known.sort((a, b) => a[0] - b[0]);
-  const [tilePair, shortPair, prefillRow, decodeRow, decodeToken] = terms as unknown as [
-    number,
-    number,
-    number,
-    number,
-    number,
-  ];
+  const groups = [...grouped(tokens)].sort((a, b) => a[0] - b[0]);
+  let terms: Float64Array = weights.slice(-TERMS);
+  let byTokens: Float64Array = new Float64Array();
+  for (let round = 0; round < ROUNDS; round++) {
+    const head = points.map(({ outputs }) =>
+      outputs === 0 ? 0 : headShare * (byTokens[outputs] ?? smooth(outputs)),
+    );
+    const layers = Float64Array.from(points, (p, i) => p.seconds - (head[i] as number));
+    terms = refined(
+      points,
+      layers,
+      groups.map(([, group]) => group),
+      weights.slice(-TERMS),
+    );
+    const known = groups.map(([t, group]): [number, number] => {
+      let sum = 0;
+      let weight = 0;
+      for (const i of group) {
+        const p = points[i] as StepPoint;
+        const other = dot(features(p), terms);
+        // Where all columns go through the head, its share is of the very number that is sought.
+        const own =
+          p.outputs === t ? (p.seconds - other) / (1 + headShare) : (layers[i] as number) - other;
+        sum += own / p.seconds ** 2;
+        weight += 1 / p.seconds ** 2;
+      }
+      return [t, Math.max(0, sum / weight)];
+    });
+    byTokens = curve(known, smooth);
+  }
+  const [tilePair, shortPair, prefillRow, decodeRow, firstDecode, decodeToken, fresh] =
+    terms as unknown as [number, number, number, number, number, number, number];
   return {
-    terms: { tilePair, shortPair, prefillRow, decodeRow, decodeToken },
-    byTokens: curve(known, smooth),
+    terms: { tilePair, shortPair, prefillRow, decodeRow, firstDecode, decodeToken, fresh },
+    byTokens,
     slope: weights[1] as number,
+    headShare,
   };
 }
 
-const TERMS = 5;
+const TERMS = 7;
 
 function features(p: StepPoint): Float64Array {
-  return Float64Array.of(p.tilePairs, p.shortPairs, p.prefillRows, p.decodeRows, p.decodeContext);
+  return Float64Array.of(
+    p.tilePairs,
+    p.shortPairs,
+    p.prefillRows,
+    p.decodeRows,
+    Math.min(p.decodeRows, FIRST_DECODES),
+    p.decodeContext,
+    p.fresh,
+  );
 }
 
 /** A concave curve and the terms together, with least squared relative error. */
-function smoothFit(points: readonly StepPoint[], tokens: readonly number[]): Float64Array {
+function smoothFit(
+  points: readonly StepPoint[],
+  tokens: readonly number[],
+  headShare: number,
+): Float64Array {
+  const basis = (t: number): number[] => [1, t, ...KNOTS.map((knot) => Math.min(t, knot))];
   const rows = points.map((p, i) => {
-    const t = tokens[i] as number;
-    const row = [1, t, ...KNOTS.map((knot) => Math.min(t, knot)), ...features(p)];
-    return Float64Array.from(row, (x) => x / p.seconds);
+    const head = p.outputs === 0 ? [] : basis(p.outputs);
+    const products = basis(tokens[i] as number).map((x, j) => x + headShare * (head[j] ?? 0));
+    return Float64Array.from([...products, ...features(p)], (x) => x / p.seconds);
   });
   return nonNegativeLeastSquares(rows, new Float64Array(points.length).fill(1));
 }
 
 /**
- * The terms from differences between points of one token count, where the curve cancels out; what such points do not tell
+ * The terms from differences between points of one token count, the head taken off, where the curve cancels out; what such points do not tell
  * stays as the smooth fit had it.
  */
 function refined(
   points: readonly StepPoint[],
+  layers: Float64Array,
   groups: readonly (readonly number[])[],
   first: Float64Array,
 ): Float64Array {
@@ -103,12 +149,12 @@ function refined(
         mean[j] = (mean[j] as number) + w * x;
         scale[j] = (scale[j] as number) + (x / p.seconds) ** 2;
       });
-      seconds += w * p.seconds;
+      seconds += w * (layers[i] as number);
     }
     for (const i of group) {
       const p = points[i] as StepPoint;
       rows.push(features(p).map((x, j) => (x - (mean[j] as number)) / p.seconds));
-      y.push((p.seconds - seconds) / p.seconds);
+      y.push(((layers[i] as number) - seconds) / p.seconds);
     }
   }
   for (let j = 0; j < TERMS; j++) {

@@ -54,6 +54,11 @@ export interface TransportCost {
   /** Seconds by which single requests and single tokens deviate from that, at even ranks from 0 to 1; [0] = not at all. */
   readonly arrivalSpread: readonly number[];
   readonly deliverySpread: readonly number[];
+  /**
+   * Ranks (0 … 1000) within deliverySpread of tokens that followed each other in their streams: a late token is mostly followed by
+   * a late one, which leaves the time between them as it was. Empty = not known, every token is late for itself.
+   */
+  readonly deliveryRanks: readonly number[];
   /** Tokens that the server adds to each prompt, such as a begin token. */
   readonly addedTokens: number;
   /** Requests it was fitted to. */
@@ -189,6 +194,13 @@ function point(json: unknown, key: string, file: string): StepPoint {
     shortPairs: pairs("shortPairs", 0),
     decodeRows: count("decodeRows"),
     decodeContext: count("decodeContext"),
+    outputs: number(
+      at.outputs ?? count("prefillRows") + count("decodeRows"),
+      `${key}.outputs`,
+      file,
+      0,
+      true,
+    ),
     mapped: count("mapped"),
     fresh: count("fresh"),
     seconds: positive(at.seconds, `${key}.seconds`, file),
@@ -197,6 +209,8 @@ function point(json: unknown, key: string, file: string): StepPoint {
   if (out.prefillTokens + out.decodeRows === 0) throw invalid(file, `${key} computes no tokens`);
   if (out.prefillRows > out.prefillTokens || (out.prefillTokens > 0 && out.prefillRows === 0))
     throw invalid(file, `${key} has ${out.prefillTokens} tokens in ${out.prefillRows} chunks`);
+  if (out.outputs > out.prefillRows + out.decodeRows)
+    throw invalid(file, `${key} has more outputs than rows`);
   if (out.decodeContext < out.decodeRows)
     throw invalid(file, `${key}.decodeContext is less than its ${out.decodeRows} rows`);
   return out;
@@ -244,9 +258,21 @@ function jitter(json: unknown, file: string): StepJitter | null {
   const groups = list(at.factors, "loop.jitter.factors", file);
   if (groups.length !== JITTER_GROUPS)
     throw invalid(file, `loop.jitter.factors has ${groups.length} groups, not ${JITTER_GROUPS}`);
-  const ranks = numbers(at.ranks, "loop.jitter.ranks");
-  if (ranks.some((rank) => rank > 1000)) throw invalid(file, "loop.jitter.ranks exceed 1000");
-  return { factors: groups.map((group, i) => numbers(group, `loop.jitter.factors[${i}]`)), ranks };
+  const order = ranks(at.ranks, "loop.jitter.ranks", file);
+  if (order.length === 0) throw invalid(file, "loop.jitter.ranks is empty");
+  return {
+    factors: groups.map((group, i) => numbers(group, `loop.jitter.factors[${i}]`)),
+    ranks: order,
+  };
+}
+
+/** Ranks of what was seen, 0 … 1000. */
+function ranks(value: unknown, key: string, file: string): readonly number[] {
+  return list(value, key, file).map((one, i) => {
+    const rank = number(one, `${key}[${i}]`, file, 0, false);
+    if (rank > 1000) throw invalid(file, `${key} exceed 1000`);
+    return rank;
+  });
 }
 
 function transport(json: unknown, file: string): TransportCost | null {
@@ -264,6 +290,7 @@ function transport(json: unknown, file: string): TransportCost | null {
     addedTokens: number(at.addedTokens ?? 0, "transport.addedTokens", file, 0, true),
     arrivalSpread: spread("arrivalSpread"),
     deliverySpread: spread("deliverySpread"),
+    deliveryRanks: ranks(at.deliveryRanks ?? [], "transport.deliveryRanks", file),
   };
 }
 

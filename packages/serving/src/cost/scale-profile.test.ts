@@ -28,7 +28,7 @@ function truth(g: StepGeometry, work: StepWork): number {
   return (
     2e-5 * g.layers +
     g.layerParameters * perWeight(tokens) +
-    g.headParameters * perWeight(work.prefillRows + work.decodeRows) +
+    g.headParameters * perWeight(work.outputs) +
     g.layers * g.attentionWidth * 1e-11 * (work.prefillPairs + work.decodeContext)
   );
 }
@@ -43,6 +43,7 @@ function work(chunk: number, decodes: number, context: number): StepWork {
     shortPairs: 0,
     decodeRows: decodes,
     decodeContext: decodes * context,
+    outputs: decodes + (chunk > 0 ? 1 : 0),
     mapped: 0,
     fresh: 0,
   };

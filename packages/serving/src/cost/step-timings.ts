@@ -48,6 +48,8 @@ export function parseStepTimings(text: string, file: string): readonly StepTimed
     const computeSeconds = number("buildSeconds") + number("computeSeconds");
     if (computeSeconds === 0) throw invalid(file, i + 1, "took no time");
     const gap = step.gapSeconds === null ? Number.NaN : number("gapSeconds");
+    // Logs of before did not tell chunks that end their prompt from others.
+    const rows = number("prefillRows") + number("decodeRows");
     steps.push({
       prefillTokens: number("prefillTokens"),
       prefillRows: number("prefillRows"),
@@ -56,6 +58,7 @@ export function parseStepTimings(text: string, file: string): readonly StepTimed
       shortPairs: number("shortPairs"),
       decodeRows: number("decodeRows"),
       decodeContext: number("decodeContext"),
+      outputs: step.outputs === undefined ? rows : number("outputs"),
       mapped: number("mapped"),
       fresh: number("fresh"),
       computeSeconds,

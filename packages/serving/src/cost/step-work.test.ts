@@ -42,6 +42,14 @@ test("the sums of any plan: no token is lost, whole tiles are at least what is i
   );
 });
 
+test("outputs are the decodes and the chunks that end their prompt", () => {
+  const plan = planOf(0, [], [10, 20]);
+  plan.addPrefill(2 as Seq, 0, 64, false);
+  plan.addPrefill(3 as Seq, 64, 30, true);
+  expect(new PlanWork(64).of(plan).outputs).toBe(3);
+  expect(new PlanWork(64).of(planOf(1, [[0, 64]], [])).outputs).toBe(0);
+});
+
 test("a chunk of a tile and one token takes two tiles, one of a token less takes none", () => {
   expect(tilePairsOf(100, 64, 64)).toBe(64 * 132);
   expect(tilePairsOf(100, 65, 64)).toBe(128 * 132.5);

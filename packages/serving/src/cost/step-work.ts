@@ -2,7 +2,7 @@
  * What a step computes, in the terms that decide its time. The same sums are taken of plans (to predict), of measured
  * batches (profiles) and of the steps of an engine (timing logs), so that all three speak of one thing.
  */
-import type { StepPlan } from "../join/step-plan.ts";
+import { ROW_EMITS, type StepPlan } from "../join/step-plan.ts";
 
 /** The sums of one step. Counts are whole, pairs may have halves. */
 export interface StepWork {
@@ -19,6 +19,8 @@ export interface StepWork {
   readonly decodeRows: number;
   /** Sum over decode rows of the known tokens, the one computed included. */
   readonly decodeContext: number;
+  /** Columns of the output head: decode rows, and chunks that end their prompt. */
+  readonly outputs: number;
   /** Page orders that had to be carried out before the step. */
   readonly mapped: number;
   /** 1 when the rows are not those of the step before: what was prepared for them cannot be used again. */
@@ -37,6 +39,7 @@ export class PlanWork implements StepWork {
   shortPairs = 0;
   decodeRows = 0;
   decodeContext = 0;
+  outputs = 0;
   mapped = 0;
   fresh = 0;
   private readonly tile: number;
@@ -57,10 +60,12 @@ export class PlanWork implements StepWork {
     this.shortPairs = 0;
     this.decodeRows = plan.decodeRows;
     this.decodeContext = plan.decodeContext;
+    this.outputs = plan.decodeRows;
     this.mapped = plan.kvBefore.n;
     const { data, n } = plan.prefill;
     for (let i = 0; i < n; i++) {
       const row = data[i] as number;
+      if (((plan.flags[row] as number) & ROW_EMITS) !== 0) this.outputs++;
       this.addChunk(plan.start[row] as number, plan.count[row] as number);
     }
     // Rows come only with chunks, so that as many rows without any are the same ones.

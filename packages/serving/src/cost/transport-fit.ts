@@ -1,6 +1,7 @@
 /** What a client sees on top of the engine, from requests whose times are known on both sides. */
 import { median, quantileSorted } from "@millrace/core";
 import type { TransportCost } from "./profile.ts";
+import { countBelow } from "./ranks.ts";
 
 /** One request on one clock, seconds: handed to the client's transport, offered to the scheduler, tokens on both sides. */
 export interface TransportSample {
@@ -38,6 +39,7 @@ export function fitTransport(samples: readonly TransportSample[]): TransportCost
       delays.map((delay, i) => delay - arrival - arrivalPerToken * (sizes[i] as number)),
     ),
     deliverySpread: spreadOf(deliveries.map((one) => one - delivery)),
+    deliveryRanks: ranksOf(deliveries.slice(0, MOST_RANKS), deliveries),
     addedTokens: Math.max(0, mostFrequent(samples.map((s) => s.promptTokens - s.askedTokens))),
     requests: samples.length,
   };
@@ -47,6 +49,17 @@ function mostFrequent(values: readonly number[]): number {
   const counts = new Map<number, number>();
   for (const value of values) counts.set(value, (counts.get(value) ?? 0) + 1);
   return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 0;
+}
+
+/** Ranks kept; more only make the file longer. */
+const MOST_RANKS = 4096;
+
+/** Ranks (0 … 1000) of values among all. */
+function ranksOf(values: readonly number[], all: readonly number[]): readonly number[] {
+  const sorted = Float64Array.from(all).sort();
+  return values.map((value) =>
+    Math.round((1000 * countBelow(sorted, value)) / Math.max(1, sorted.length - 1)),
+  );
 }
 
 /** Values kept of a spread. */

@@ -30,6 +30,7 @@ function profileOf(noise: number): StepProfile {
           shortPairs: 0,
           decodeRows,
           decodeContext: decodeRows * context,
+          outputs: decodeRows + (chunk > 0 ? 1 : 0),
           mapped: 0,
           fresh: 0,
           seconds: seconds * (1 + noise * (rng.next() - 0.5)),

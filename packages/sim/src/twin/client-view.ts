@@ -28,8 +28,8 @@ export function predictRun(
       tokenAt:
         request === null
           ? []
-          : request.tokenAt.map((at) => {
-              last = Math.max(last, at + chance.delivery());
+          : request.tokenAt.map((at, token) => {
+              last = Math.max(last, at + chance.delivery(token === 0));
               return last;
             }),
     };

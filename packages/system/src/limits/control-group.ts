@@ -3,9 +3,18 @@
  * kernel's two interfaces (v1: one tree per controller; v2: one tree) look alike from above. Needs the right to make
  * folders in the tree: root, or a delegated group.
  */
-import { existsSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
+import { kill } from "../processes/process.ts";
 import { groupFolders, parseGroups, parseMounts } from "./cgroup.ts";
 
 /** What a group can bound; named as in v2. */
@@ -41,29 +50,34 @@ export interface GroupReads {
 const v1Names: Readonly<Record<Controller, string>> = { memory: "memory", cpu: "cpu", io: "blkio" };
 const cpuPeriod = 100_000;
 
-function systemFiles(): GroupSystem {
+/** The system's files now; `cgroup` in place of this process's says where another one is or was. */
+export function groupSystem(cgroup?: string): GroupSystem {
   return {
-    cgroup: readFileSync("/proc/self/cgroup", "utf8"),
+    cgroup: cgroup ?? readFileSync("/proc/self/cgroup", "utf8"),
     mountinfo: readFileSync("/proc/self/mountinfo", "utf8"),
   };
 }
 
-/** Folders that may be the parent for the controller, best first. v1 nests below this process's group. */
-function parents(controller: Controller, system: GroupSystem): readonly Parent[] {
-  const groups = parseGroups(system.cgroup);
-  const found: Parent[] = [];
-  for (const mount of parseMounts(system.mountinfo)) {
-    const name = mount.kind === "v2" ? "" : v1Names[controller];
-    const path = groups.get(name);
-    if (path === undefined || (mount.kind === "v1" && !mount.controllers.includes(name))) continue;
-    const folders = groupFolders(mount, path);
-    if (mount.kind === "v1") found.push({ kind: "v1", folder: folders[0] as string });
-    else
-      for (const folder of folders)
-        if (words(join(folder, "cgroup.controllers")).includes(controller))
-          found.push({ kind: "v2", folder });
-  }
-  return found;
+/** Where v1 keeps the controller: its groups nest below this process's. Null where v1 does not have it. */
+function v1Parent(controller: Controller, system: GroupSystem): string | null {
+  const name = v1Names[controller];
+  const path = parseGroups(system.cgroup).get(name);
+  const mount = parseMounts(system.mountinfo).find(
+    ({ kind, controllers }) => kind === "v1" && controllers.includes(name),
+  );
+  if (path === undefined || mount === undefined) return null;
+  return groupFolders(mount, path)[0] as string;
+}
+
+/** Folders of v2 that offer all of the controllers, innermost first. */
+function v2Parents(controllers: readonly Controller[], system: GroupSystem): readonly string[] {
+  const path = parseGroups(system.cgroup).get("");
+  const mount = parseMounts(system.mountinfo).find(({ kind }) => kind === "v2");
+  if (path === undefined || mount === undefined) return [];
+  return groupFolders(mount, path).filter((folder) => {
+    const offered = words(join(folder, "cgroup.controllers"));
+    return controllers.every((controller) => offered.includes(controller));
+  });
 }
 
 function words(path: string): readonly string[] {
@@ -72,35 +86,57 @@ function words(path: string): readonly string[] {
 
 /** Which interface offers each controller to this process; whether it may be used shows when a group is made. */
 export function controllersOffered(
-  system: GroupSystem = systemFiles(),
+  system: GroupSystem = groupSystem(),
 ): Readonly<Record<Controller, "v1" | "v2" | null>> {
-  const of = (controller: Controller) => parents(controller, system)[0]?.kind ?? null;
+  const of = (controller: Controller) => {
+    if (v1Parent(controller, system) !== null) return "v1";
+    return v2Parents([controller], system).length > 0 ? "v2" : null;
+  };
   return { memory: of("memory"), cpu: of("cpu"), io: of("io") };
 }
 
 /** A group. Disposal moves what still runs in it back to where it came from and removes it. */
 export class ControlGroup implements Disposable {
   readonly name: string;
-  private readonly folders: ReadonlyMap<Controller, Parent>;
+  /** By controller; under null where a group of no controllers is. */
+  private readonly folders: ReadonlyMap<Controller | null, Parent>;
   private open = true;
 
-  private constructor(name: string, folders: ReadonlyMap<Controller, Parent>) {
+  private constructor(name: string, folders: ReadonlyMap<Controller | null, Parent>) {
     this.name = name;
     this.folders = folders;
   }
 
-  /** Makes a group with the controllers, or opens the one of that name. Throws MillraceError ENVIRONMENT_MISSING that says what stands in the way. */
+  /**
+   * Makes a group with the controllers, or opens the one of that name; with none it only holds processes, which needs v2.
+   * Throws MillraceError ENVIRONMENT_MISSING that says what stands in the way.
+   */
   static make(
     name: string,
     controllers: readonly Controller[],
-    system: GroupSystem = systemFiles(),
+    system: GroupSystem = groupSystem(),
   ): ControlGroup {
     if (!/^[\w.-]+$/.test(name)) throw new InvariantError(`a group called ${name}`);
-    const folders = new Map<Controller, Parent>();
+    const folders = new Map<Controller | null, Parent>();
     const group = new ControlGroup(name, folders);
+    const unified: Controller[] = [];
     try {
-      for (const controller of controllers)
-        folders.set(controller, makeFolder(name, controller, parents(controller, system)));
+      for (const controller of controllers) {
+        const parent = v1Parent(controller, system);
+        if (parent === null) {
+          unified.push(controller);
+          continue;
+        }
+        const folder = makeFolder(name, [controller], [{ kind: "v1", folder: parent }]);
+        folders.set(controller, { kind: "v1", folder });
+      }
+      if (unified.length > 0 || controllers.length === 0) {
+        // A process is in one group of v2: what bounds it there must all be bounded by that one.
+        const above = v2Parents(unified, system).map((folder) => ({ kind: "v2" as const, folder }));
+        const folder = makeFolder(name, unified, above);
+        for (const controller of controllers.length === 0 ? [null] : unified)
+          folders.set(controller, { kind: "v2", folder });
+      }
     } catch (error) {
       group[Symbol.dispose]();
       throw error;
@@ -113,12 +149,21 @@ export class ControlGroup implements Disposable {
     for (const folder of this.distinctFolders()) write(join(folder, "cgroup.procs"), String(pid));
   }
 
-  /** Processes in the group now. */
+  /** Processes in the group now, and in groups that they have made inside it. */
   members(): readonly number[] {
     const pids = new Set<number>();
-    for (const folder of this.distinctFolders())
+    for (const folder of this.distinctFolders().flatMap(withInner))
       for (const pid of words(join(folder, "cgroup.procs"))) if (pid !== "") pids.add(Number(pid));
     return [...pids];
+  }
+
+  /** Kills the members: all at once where the kernel can, else those of this moment (again, while there are any). */
+  kill(): void {
+    for (const folder of this.distinctFolders()) {
+      const all = join(folder, "cgroup.kill");
+      if (existsSync(all)) write(all, "1");
+    }
+    for (const pid of this.members()) kill(pid, "SIGKILL");
   }
 
   /** Bounds memory, page cache included; null lifts the bound. Throws when it cannot be reclaimed down to it. */
@@ -126,7 +171,7 @@ export class ControlGroup implements Disposable {
     const { kind, folder } = this.at("memory");
     if (kind === "v1")
       write(join(folder, "memory.limit_in_bytes"), bytes === null ? "-1" : String(bytes));
-    else write(join(folder, "memory.max"), bytes === null ? "max" : String(bytes));
+    else limitMemoryV2(folder, bytes);
   }
 
   /** Bounds CPU time to that many cores (not whole numbers too); null lifts the bound. */
@@ -194,7 +239,7 @@ export class ControlGroup implements Disposable {
   [Symbol.dispose](): void {
     if (!this.open) return;
     this.open = false;
-    for (const folder of this.distinctFolders()) {
+    for (const folder of this.distinctFolders().flatMap(withInner)) {
       // A group with members cannot be removed; its parent takes them (under v2 only a root or leaf can: see parents).
       for (const pid of words(join(folder, "cgroup.procs")))
         if (pid !== "") ignore(() => write(join(folder, "../cgroup.procs"), pid));
@@ -214,23 +259,70 @@ export class ControlGroup implements Disposable {
   }
 }
 
-function makeFolder(name: string, controller: Controller, places: readonly Parent[]): Parent {
+/** The folder of a group and of those inside it, the innermost first. */
+function withInner(folder: string): readonly string[] {
+  let inner: readonly string[] = [];
+  try {
+    inner = readdirSync(folder, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .flatMap(({ name }) => withInner(join(folder, name)));
+  } catch {
+    // It has gone meanwhile.
+  }
+  return [...inner, folder];
+}
+
+/** Makes the folder in the first of the parents that hands all of the controllers down. */
+function makeFolder(
+  name: string,
+  controllers: readonly Controller[],
+  above: readonly Parent[],
+): string {
   let reason = "no hierarchy with it is mounted";
-  for (const { kind, folder } of places)
+  for (const { kind, folder } of above)
     try {
-      const children = join(folder, "cgroup.subtree_control");
-      if (kind === "v2" && !words(children).includes(controller)) write(children, `+${controller}`);
+      if (kind === "v2") {
+        const children = join(folder, "cgroup.subtree_control");
+        const missing = controllers.filter((one) => !words(children).includes(one));
+        if (missing.length > 0) write(children, missing.map((one) => `+${one}`).join(" "));
+      }
       const made = join(folder, name);
       mkdirSync(made, { recursive: true });
-      return { kind, folder: made };
+      return made;
     } catch (error) {
       reason = (error as Error).message;
     }
-  throw new MillraceError(
-    "ENVIRONMENT_MISSING",
-    `the cgroup controller ${controller} cannot be used: ${reason}`,
-    { hint: "run as root, or in a group that is delegated to this user" },
-  );
+  const what =
+    controllers.length === 0
+      ? "cgroups of v2 cannot be made"
+      : `the cgroup controller ${controllers.join(" with ")} cannot be used`;
+  throw new MillraceError("ENVIRONMENT_MISSING", `${what}: ${reason}`, {
+    hint: "run as root, or in a group that is delegated to this user",
+  });
+}
+
+/**
+ * A bound below what is in use makes v1 refuse and v2 kill processes of the group. So under v2 `memory.high` goes first,
+ * which reclaims and never kills, and the bound follows once the use is below it.
+ */
+function limitMemoryV2(folder: string, bytes: number | null): void {
+  const high = join(folder, "memory.high");
+  const used = (): number => Number(readFileSync(join(folder, "memory.current"), "utf8"));
+  if (bytes !== null && used() > bytes)
+    try {
+      write(high, String(bytes));
+      const left = used();
+      if (left > bytes)
+        throw new MillraceError(
+          "SYSTEM_CALL_FAILED",
+          `${folder}: memory cannot be bounded to ${bytes} bytes: ${left} stay in use`,
+          { hint: "give the group more, or end what runs in it" },
+        );
+      write(join(folder, "memory.max"), String(bytes));
+    } finally {
+      write(high, "max");
+    }
+  else write(join(folder, "memory.max"), bytes === null ? "max" : String(bytes));
 }
 
 function write(path: string, text: string): void {

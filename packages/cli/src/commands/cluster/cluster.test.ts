@@ -133,11 +133,63 @@ test("the house's own simulator: generated jobs, every allocator, jobs.csv and a
   const page = readFileSync(join(folder, "compared", "report.html"), "utf8");
   for (const text of ["Paired differences to tune", "Jobs on GPUs, waterfill", "Jobs waiting"])
     expect(page).toContain(text);
+  const across = await millrace(
+    "cluster",
+    "compare",
+    ...jobs,
+    ...["--seeds", "1", "--workers", "1", "--allocators", "proportional,waterfill"],
+    ...["--base", "fifo/proportional", "--out", join(folder, "across")],
+  );
+  expect(across.exit, across.err).toBe(0);
+  const compares = JSON.parse(across.out);
+  expect(compares.base).toBe("fifo/proportional");
+  expect(compares.lines.map((line: { isBase: boolean }) => line.isBase)).toEqual([
+    true,
+    false,
+    false,
+    false,
+  ]);
+  const [first, , other] = compares.lines;
+  // One base for all policies: the ratio is that of the means.
+  expect(other.ratio).toBeCloseTo(first.avgJctHours / other.avgJctHours, 9);
+  expect(readFileSync(join(folder, "across", "report.html"), "utf8")).toContain(
+    "Paired differences to fifo/proportional",
+  );
+  expect((await millrace("cluster", "compare", ...jobs, "--base", "fifi/tune")).err).toMatch(
+    /did you mean.*fifo/i,
+  );
   expect((await millrace("cluster", "compare", ...jobs, "--sweep", "restart-cots=1")).err).toMatch(
     /did you mean.*restart-cost/i,
   );
   expect((await millrace("cluster", "compare", ...jobs, "--allocators", "tunes")).err).toMatch(
     /did you mean.*tune/i,
+  );
+});
+
+test("without profiles generated jobs have the published models; tenants get what they are promised", async () => {
+  const jobs = ["--jobs", "60", "--servers", "1", "--rate", "6", "--json"];
+  const terms = ["--tenant", "a:1:6", "--tenant", "b:1:2", "--policy", "las", "--numa-nodes", "2"];
+  const costs = ["--restart-cost", "30", "--refill-cost", "60", "--datasets", "2"];
+  const ran = await millrace("cluster", "simulate", ...jobs, ...terms, ...costs);
+  expect(ran.exit, ran.err).toBe(0);
+  const { tenants, numaLocal } = JSON.parse(ran.out);
+  expect(tenants.map(({ name }: { name: string }) => name)).toEqual(["a", "b"]);
+  expect(tenants[0].jobs + tenants[1].jobs).toBe(60);
+  expect(tenants[0].fairness).toBeLessThan(tenants[1].fairness);
+  expect(numaLocal).toBeGreaterThan(0.9);
+  const twice = await millrace(
+    "cluster",
+    "simulate",
+    ...jobs,
+    "--tenant",
+    "a:1",
+    "--tenant",
+    "a:2",
+  );
+  expect(twice.err).toMatch(/--tenant a is given twice/);
+  // A trace is of models that nobody but its owner knows.
+  expect((await millrace("cluster", "simulate", "--trace", trace)).err).toMatch(
+    /--profiles is missing/,
   );
 });
 
@@ -185,7 +237,7 @@ test("profile measures a real command and writes a profile that can be read back
 
 test("what is missing or does not match is said with a remedy", async () => {
   expect((await millrace("cluster")).err).toMatch(/needs a verb: advise, simulate/);
-  expect((await millrace("cluster", "simulate")).err).toMatch(/--profiles is missing/);
+  expect((await millrace("cluster", "simulate")).err).toMatch(/--trace is missing/);
   const terms = await millrace(...simulate, "--tenant", "vision:0");
   expect(terms.err).toMatch(/--tenant vision:0: 0 is not a number/);
   const other = await millrace(...simulate, ...compatible, "--cpus-per-server", "32");

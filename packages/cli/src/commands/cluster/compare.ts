@@ -1,17 +1,20 @@
 /** `millrace cluster compare`: policies, allocators, loads and mixes side by side, paired job by job. */
 import { join } from "node:path";
-import {
-  type AllocatorName,
-  allocatorNames,
-  type PolicyName,
-  pairedDifference,
-  policyNames,
-} from "@millrace/cluster";
+import type { AllocatorName, PolicyName } from "@millrace/cluster";
 import { type Cell, type CellResult, cellWorker } from "@millrace/cluster/compare";
 import type { Comparison } from "@millrace/cluster/report";
-import { formatNumber, formatPercent, type Job, MillraceError, suggestion } from "@millrace/core";
+import { formatNumber, type Job, MillraceError } from "@millrace/core";
 import { ForkPool, writeFileAtomic } from "@millrace/core/node";
 import { renderReport } from "@millrace/report";
+import {
+  type Base,
+  baseName,
+  comparedNames,
+  type Line,
+  lineOf,
+  parseBase,
+  printLines,
+} from "../../cluster/compare-lines.ts";
 import {
   type ClusterFlags,
   experimentOf,
@@ -23,11 +26,11 @@ import { type SweepPoint, sweepPoints } from "../../cluster/sweep.ts";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
-import { table } from "../../ui/table.ts";
 
 interface CompareFlags extends ClusterFlags {
   readonly policies?: string;
   readonly allocators?: string;
+  readonly base?: string;
   readonly rates?: readonly number[];
   readonly seeds?: number;
   readonly workers?: number;
@@ -35,39 +38,13 @@ interface CompareFlags extends ClusterFlags {
   readonly out?: string;
 }
 
-/** One line of the answer: a policy at a load with an allocator, over the seeds. */
-interface Line {
-  readonly policy: PolicyName;
-  readonly rate: number | null;
-  /** Values of the flags that are swept. */
-  readonly settings: Readonly<Record<string, string>>;
-  readonly allocator: AllocatorName;
-  readonly avgJctHours: number;
-  readonly p99JctHours: number;
-  readonly makespanHours: number;
-  readonly restarts: number;
-  readonly gpuUtilisation: number;
-  /** Against the first allocator: mean JCT ratio (above 1: faster), its lowest and highest over the seeds. */
-  readonly ratio: number;
-  readonly ratioLow: number;
-  readonly ratioHigh: number;
-  readonly differenceHours: number;
-  readonly halfWidthHours: number;
-  readonly faster: number;
-  readonly slower: number;
-}
-
 export async function clusterCompareCommand(
   session: Session,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as CompareFlags;
-  const policies = names(flags.policies ?? "fifo,srtf", policyNames, "--policies");
-  const allocators = names(
-    flags.allocators ?? "proportional,tune,waterfill",
-    allocatorNames,
-    "--allocators",
-  );
+  const { policies, allocators } = comparedNames(flags);
+  const base = parseBase(flags.base, policies, allocators);
   const replay = flags.trace !== undefined;
   const points = sweepPoints(flags.sweep ?? []);
   const swept = points.some((point) => "rate" in point.settings);
@@ -102,44 +79,29 @@ export async function clusterCompareCommand(
       }
   }
   const results = await runCells(session, cells, flags.workers);
+  const perPolicy = groups.length / policies.length;
+  const baseGroup = (g: number): number =>
+    base.policy === null ? g : policies.indexOf(base.policy) * perPolicy + (g % perPolicy);
+  const runsOf = (g: number, allocator: AllocatorName): readonly CellResult[] =>
+    Array.from({ length: seeds }, (_, s) => results.get(`${g} ${allocator} ${s}`) as CellResult);
   const lines = groups.flatMap(({ policy, rate, point: { settings } }, g) =>
     allocators.map((allocator): Line => {
-      const own = Array.from({ length: seeds }, (_, s) => results.get(`${g} ${allocator} ${s}`));
-      const base = Array.from({ length: seeds }, (_, s) =>
-        results.get(`${g} ${allocators[0]} ${s}`),
+      const isBase = allocator === base.allocator && baseGroup(g) === g;
+      return lineOf(
+        { policy, rate, settings, allocator, isBase },
+        runsOf(g, allocator),
+        runsOf(baseGroup(g), base.allocator),
       );
-      const pairs = own.flatMap((result, s) => {
-        const first = base[s];
-        return result && first ? [pairedDifference(first.jct, result.jct)] : [];
-      });
-      const over = (of: (result: CellResult) => number) =>
-        average(own.map((r) => (r ? of(r) : Number.NaN)));
-      const ratios = pairs.map((pair) => pair.ratio);
-      return {
-        policy,
-        rate,
-        settings,
-        allocator,
-        avgJctHours: over((r) => r.summary.jct.mean),
-        p99JctHours: over((r) => r.summary.jct.p99),
-        makespanHours: over((r) => r.summary.makespanHours),
-        restarts: over((r) => r.summary.restarts),
-        gpuUtilisation: over((r) => r.summary.utilisation.gpus),
-        ratio: average(ratios),
-        ratioLow: Math.min(...ratios),
-        ratioHigh: Math.max(...ratios),
-        differenceHours: average(pairs.map((pair) => pair.meanHours)),
-        halfWidthHours: average(pairs.map((pair) => pair.halfWidthHours)) / Math.sqrt(seeds),
-        faster: average(pairs.map((pair) => pair.faster)),
-        slower: average(pairs.map((pair) => pair.slower)),
-      };
     }),
   );
-  if (flags.out !== undefined)
-    await writeReport(session, flags.out, comparisonOf(groups, allocators, seeds, lines, results));
+  if (flags.out !== undefined) {
+    const baseRun = (g: number) => runsOf(baseGroup(g), base.allocator)[0] as CellResult;
+    const comparison = comparisonOf(groups, { base, allocators, seeds, lines, results, baseRun });
+    await writeReport(session, flags.out, comparison);
+  }
   if (session.json)
-    session.printJson({ schema: "millrace.cluster-compare/1", base: allocators[0], seeds, lines });
-  else print(session, lines, allocators[0] ?? "", seeds);
+    session.printJson({ schema: "millrace.cluster-compare/1", base: baseName(base), seeds, lines });
+  else printLines(session, lines, baseName(base), seeds);
   return 0;
 }
 
@@ -156,20 +118,30 @@ function settingOf({ policy, rate, point }: Group): string {
   return [policy, load, point.label].filter((part) => part !== "").join(", ");
 }
 
+interface Compared {
+  readonly base: Base;
+  readonly allocators: readonly AllocatorName[];
+  readonly seeds: number;
+  readonly lines: readonly Line[];
+  readonly results: ReadonlyMap<string, CellResult>;
+  /** The base's run of a group's first trace. */
+  readonly baseRun: (group: number) => CellResult;
+}
+
 function comparisonOf(
   groups: readonly Group[],
-  allocators: readonly AllocatorName[],
-  seeds: number,
-  lines: readonly Line[],
-  results: ReadonlyMap<string, CellResult>,
+  { base, allocators, seeds, lines, results, baseRun }: Compared,
 ): Comparison {
   return {
-    base: allocators[0] ?? "",
+    base: baseName(base),
     seeds,
     lines: lines.map((line, i) => ({
       setting: settingOf(groups[Math.floor(i / allocators.length)] as Group),
       allocator: line.allocator,
+      isBase: line.isBase,
       meanHours: line.avgJctHours,
+      p50Hours: line.p50JctHours,
+      p95Hours: line.p95JctHours,
       p99Hours: line.p99JctHours,
       makespanHours: line.makespanHours,
       restarts: line.restarts,
@@ -179,6 +151,7 @@ function comparisonOf(
     })),
     runs: groups.map((group, g) => ({
       setting: settingOf(group),
+      base: baseRun(g).jct,
       runs: allocators.flatMap((allocator) => {
         const result = results.get(`${g} ${allocator} 0`);
         if (result === undefined) return [];
@@ -186,7 +159,9 @@ function comparisonOf(
         // A reference plan is on no servers.
         const drawn = course === null || course.segments.length === 0 ? null : course;
         const cluster = shapeOf(group.flags);
-        return [{ allocator, jct, course: drawn === null ? null : { ...drawn, cluster } }];
+        const isBase =
+          lines[g * allocators.length + allocators.indexOf(allocator)]?.isBase === true;
+        return [{ allocator, isBase, jct, course: drawn === null ? null : { ...drawn, cluster } }];
       }),
     })),
   };
@@ -225,73 +200,4 @@ async function runCells(
   });
   progress.end();
   return results;
-}
-
-function print(session: Session, lines: readonly Line[], base: string, seeds: number): void {
-  const right = (title: string, drop?: number) =>
-    ({ title, align: "right", ...(drop === undefined ? {} : { drop }) }) as const;
-  const swept = lines.some((line) => Object.keys(line.settings).length > 0);
-  session.print(
-    table(
-      [
-        { title: "policy" },
-        right("jobs/h"),
-        ...(swept ? [{ title: "setting", least: 10 }] : []),
-        { title: "allocator" },
-        right("mean JCT h"),
-        right("p99 h", 3),
-        right("makespan h", 4),
-        right("restarts", 2),
-        right("GPUs held", 5),
-        right(`times ${base}`),
-        right("difference h", 1),
-        right("faster / slower", 6),
-      ],
-      lines.map((line) => [
-        line.policy,
-        line.rate === null ? "–" : formatNumber(line.rate),
-        ...(swept
-          ? [
-              Object.entries(line.settings)
-                .map(([k, v]) => `${k} ${v}`)
-                .join(", "),
-            ]
-          : []),
-        line.allocator,
-        formatNumber(line.avgJctHours),
-        formatNumber(line.p99JctHours),
-        formatNumber(line.makespanHours),
-        formatNumber(line.restarts),
-        formatPercent(line.gpuUtilisation),
-        line.allocator === base
-          ? "–"
-          : `${formatNumber(line.ratio)} (${formatNumber(line.ratioLow)} … ${formatNumber(line.ratioHigh)})`,
-        line.allocator === base
-          ? "–"
-          : `${formatNumber(line.differenceHours)} ± ${formatNumber(line.halfWidthHours)}`,
-        line.allocator === base
-          ? "–"
-          : `${formatPercent(line.faster)} / ${formatPercent(line.slower)}`,
-      ]),
-      session,
-    ),
-  );
-  session.note(
-    `mean over ${seeds} ${seeds === 1 ? "trace" : "traces"}; "times ${base}" is its mean JCT over this one's, differences are paired job by job (95 %)`,
-  );
-}
-
-function names<T extends string>(text: string, known: readonly T[], flag: string): readonly T[] {
-  return text.split(",").map((part) => {
-    const name = part.trim();
-    const found = known.find((k) => k === name);
-    if (found !== undefined) return found;
-    throw new MillraceError("USAGE", `${flag}: there is no ${name}`, {
-      hint: suggestion(name, known) ?? `there are ${known.join(", ")}`,
-    });
-  });
-}
-
-function average(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

@@ -1,18 +1,11 @@
 /** `millrace cluster run`: jobs on real servers, with a live table. */
-import { availableParallelism, hostname, totalmem } from "node:os";
 import { dirname, resolve } from "node:path";
 import { type ClusterStatus, jobsFileSchema, runCluster, runFiles } from "@millrace/cluster/run";
-import {
-  LocalRunner,
-  offeredBounds,
-  presentGpus,
-  type Runner,
-  SlurmRunner,
-} from "@millrace/cluster/runners";
+import type { EngineTerms, Runner } from "@millrace/cluster/runners";
 import { MillraceError } from "@millrace/core";
 import { parseConfig } from "@millrace/core/config";
 import { readTextFile } from "@millrace/core/node";
-import { usableMemoryBytes } from "@millrace/system";
+import { engineOf } from "../../cluster/engine.ts";
 import { modelsOf } from "../../cluster/flags.ts";
 import { statusLines } from "../../cluster/status-lines.ts";
 import type { Session } from "../../session.ts";
@@ -20,13 +13,11 @@ import { LiveBlock } from "../../ui/live-block.ts";
 import { stateFolder } from "./control.ts";
 
 interface RunFlags {
-  readonly on?: "local" | "slurm" | "kubernetes";
+  readonly on?: EngineTerms["on"];
   readonly profiles?: string;
   readonly state?: string;
   readonly set?: readonly string[];
 }
-
-type Terms = ReturnType<typeof jobsFileSchema.parse>["cluster"];
 
 export async function clusterRunCommand(
   session: Session,
@@ -41,7 +32,7 @@ export async function clusterRunCommand(
     name,
     ...(flags.state === undefined ? {} : { state: flags.state }),
   });
-  await using runner = await runnerOf(on, content.cluster, runFiles(folder).runner);
+  await using runner = await engineOf(on, content.cluster, runFiles(folder).runner);
   const profiles =
     flags.profiles ??
     (content.profiles === undefined ? undefined : resolve(dirname(path), content.profiles));
@@ -81,54 +72,6 @@ export async function clusterRunCommand(
   }
   const bad = status.jobs.some(({ state }) => state === "failed" || state === "rejected");
   return bad ? 1 : 0;
-}
-
-/** The engine that the flag names. */
-async function runnerOf(on: string, terms: Terms, state: string): Promise<Runner> {
-  const cluster = terms.name;
-  if (on === "local") {
-    const servers = terms.servers?.map(({ name, gpus, cpus, hostMemory }) => ({
-      name,
-      gpus,
-      cpus,
-      hostBytes: hostMemory,
-    }));
-    return new LocalRunner({
-      state,
-      cluster,
-      servers: servers ?? [thisMachine()],
-      bound: terms.bound ?? offeredBounds(),
-    });
-  }
-  if (on === "slurm")
-    return new SlurmRunner({
-      state,
-      cluster,
-      partition: terms.partition ?? null,
-      conf: process.env["SLURM_CONF"] ?? null,
-    });
-  const { connect, KubernetesRunner, kubernetesOptions } = await import(
-    "@millrace/cluster/kubernetes"
-  );
-  const connection = await connect();
-  return new KubernetesRunner(connection, {
-    ...kubernetesOptions,
-    cluster,
-    namespace: terms.namespace ?? connection.namespace,
-    lostSeconds: terms.lostAfter,
-  });
-}
-
-/** The machine as one server; without GPUs every two cores count as a place for a job. */
-function thisMachine() {
-  const cpus = availableParallelism();
-  return {
-    name: hostname(),
-    gpus: presentGpus() || Math.max(1, Math.floor(cpus / 2)),
-    cpus,
-    // A fifth stays with the system and the scheduler.
-    hostBytes: Math.floor(0.8 * Math.min(totalmem(), usableMemoryBytes())),
-  };
 }
 
 /** Profiles at the share of the engine's largest servers. */

@@ -9,6 +9,9 @@ import { table } from "../../ui/table.ts";
 import { proofText, unitsOf } from "./plan.ts";
 import { budgetOf, type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
 
+/** Seconds that the price of memory may take where no limit is given. */
+const priceSeconds = 30;
+
 export async function memoryExplainCommand(
   session: Session,
   file: string | undefined,
@@ -24,7 +27,11 @@ export async function memoryExplainCommand(
   await using programs = programsOf(flags);
   const { result, price } = await session.interruptible(async (signal) => ({
     result: await planMemory(problem, budget, { ...searchOf(flags), signal, programs }),
-    price: await memoryPrice(problem, budget, programs, { signal }),
+    // The dual is a hint, not the answer: it may take as long as the plan was given.
+    price: await memoryPrice(problem, budget, programs, {
+      signal,
+      timeLimitSeconds: searchOf(flags).timeLimitSeconds ?? priceSeconds,
+    }),
   }));
   progress.end();
   if (result.plan === null)

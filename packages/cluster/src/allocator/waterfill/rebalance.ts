@@ -1,5 +1,5 @@
 /** Exchanges between servers: a hungry job and a modest one change places where both servers together gain enough. */
-import { changeCost } from "../../changes.ts";
+import { changeCost, warmThere } from "../../changes.ts";
 import { smallest } from "../../placement/smallest.ts";
 import type { Board } from "./board.ts";
 import type { Seat } from "./fill.ts";
@@ -76,7 +76,7 @@ function tryMove(
     board.worth(target, [...other, moved]) -
     board.settle(server) -
     board.settle(target) -
-    (costs ? moveLoss(seat) : 0);
+    (costs ? moveLoss(seat, warmFor(board, seat, target)) : 0);
   if (!(gain > worthwhile * board.horizon)) return false;
   board.leave(server, seat);
   uproot(seat);
@@ -103,7 +103,7 @@ function trySwap(
     board.worth(target, [...other.filter((s) => !partners.includes(s)), elsewhere(seat)]) -
     board.settle(server) -
     board.settle(target) -
-    (costs ? [seat, ...partners].reduce((sum, moved) => sum + moveLoss(moved), 0) : 0);
+    (costs ? swapLoss(board, seat, target, partners, server) : 0);
   if (!(gain > worthwhile * board.horizon)) return false;
   board.leave(server, seat);
   for (const partner of partners) board.leave(target, partner);
@@ -149,9 +149,28 @@ function elsewhere(seat: Seat): Seat {
   return { job, lower, fixed: false, anchored: false, held: null, changeSeconds: 0, choice };
 }
 
-/** What the job loses when it goes to another server; nothing when it only starts. */
-export function moveLoss(seat: Seat): number {
+/** What the job loses when it goes to another server, where `shared` of its data set is warm; nothing when it only starts. */
+export function moveLoss(seat: Seat, shared = 0): number {
   const { job } = seat;
   if (job.held.length === 0) return 0;
-  return changeCost(job, "move", seat.choice.cacheBytes) * seat.choice.speed;
+  return changeCost(job, "move", seat.choice.cacheBytes, shared) * seat.choice.speed;
+}
+
+function swapLoss(
+  board: Board,
+  seat: Seat,
+  target: number,
+  partners: readonly Seat[],
+  server: number,
+): number {
+  return partners.reduce(
+    (sum, partner) => sum + moveLoss(partner, warmFor(board, partner, server)),
+    moveLoss(seat, warmFor(board, seat, target)),
+  );
+}
+
+/** Bytes of the job's data set that are warm on the server; looked up only where they would save something. */
+export function warmFor(board: Board, { job }: Seat, server: number): number {
+  if (job.dataset === null || job.refillSeconds === 0) return 0;
+  return warmThere(board.state.jobs, job, server);
 }

@@ -15,7 +15,7 @@ import { exactChoice, finishPlan, heldChoice, heldParts, mustStay } from "../fra
 import { Board, newSeat } from "./board.ts";
 import type { Seat } from "./fill.ts";
 import { clearServer, gather, spanLoss } from "./gather.ts";
-import { rebalance } from "./rebalance.ts";
+import { rebalance, warmFor } from "./rebalance.ts";
 import { upgradeSpanning } from "./spanning.ts";
 
 /** Knobs; the defaults hold for rounds of minutes. */
@@ -101,7 +101,10 @@ function seatNew(board: Board, job: JobState, candidates: number): Seat | null {
   let most = Number.NEGATIVE_INFINITY;
   for (const server of candidateServers(board, job.gpus, candidates)) {
     const before = board.settle(server);
-    const gain = board.worth(server, [...(board.seats[server] as Seat[]), seat]) - before;
+    const gain =
+      board.worth(server, [...(board.seats[server] as Seat[]), seat]) -
+      before +
+      refillSaved(board, seat, server);
     // Equal worth: the server with the fewest free GPUs, so that whole servers stay free for large jobs.
     const equal = Math.abs(gain - most) <= 1e-6 * board.horizon;
     const fewer =
@@ -120,6 +123,15 @@ function seatNew(board: Board, job: JobState, candidates: number): Seat | null {
     board.sitAcross(seat, parts);
   }
   return seat;
+}
+
+/** Seconds of speed 1 that a cold epoch is shorter where others keep the job's data set warm. */
+function refillSaved(board: Board, seat: Seat, server: number): number {
+  const { job } = seat;
+  const warm = warmFor(board, seat, server);
+  const { cacheBytes, speed } = job.options.floor;
+  if (warm === 0 || cacheBytes === 0) return 0;
+  return job.refillSeconds * Math.min(1, warm / cacheBytes) * speed;
 }
 
 /** Servers with the GPUs: all when few, else those with most room for demand and those with the fewest free GPUs. */

@@ -11,6 +11,7 @@ const collectGarbage = runInNewContext("gc") as () => void;
 
 /** A server behind which requests can be left hanging. */
 class Line implements Connection {
+  readonly server = "http://nowhere";
   readonly namespace = "default";
   hangs = false;
 

@@ -11,6 +11,8 @@ import { MillraceError } from "@millrace/core";
 export interface Connection {
   /** Of the configuration's context. */
   readonly namespace: string;
+  /** The API server's address. */
+  readonly server: string;
   /** One request; resolves with the head of the answer. Rejects when there is none, or when the signal aborts. */
   open(
     method: string,
@@ -66,6 +68,7 @@ export async function connect(options: ConnectionOptions = {}): Promise<Connecti
   };
   return {
     namespace: config.getContextObject(config.getCurrentContext())?.namespace ?? "default",
+    server: cluster.server,
     open: async (method, path, body, signal) => {
       const given = await credentials();
       const headers: Record<string, string> = { Accept: "application/json" };

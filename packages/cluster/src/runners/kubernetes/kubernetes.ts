@@ -7,6 +7,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { InvariantError, MillraceError } from "@millrace/core";
 import type { ServerState } from "../../contracts.ts";
+import type { EngineTerms } from "../engine.ts";
 import type { Observed, Resized, Runner, RunnerJob, StartOrder } from "../runner.ts";
 import { ApiError, type ApiTimes, apiTimes, KubeApi } from "./api.ts";
 import type { Connection } from "./connection.ts";
@@ -55,6 +56,7 @@ export const kubernetesOptions: KubernetesOptions = {
 export class KubernetesRunner implements Runner {
   readonly name = "kubernetes";
   readonly spans = false;
+  readonly engine: EngineTerms;
   private canResize = true;
   private readonly options: KubernetesOptions;
   private readonly api: KubeApi;
@@ -68,6 +70,9 @@ export class KubernetesRunner implements Runner {
   constructor(connection: Connection, options: KubernetesOptions) {
     const { cluster, namespace, toleratedTaints, podTemplate } = options;
     this.options = options;
+    const { server } = connection;
+    const { lostSeconds } = options;
+    this.engine = { on: "kubernetes", cluster, namespace, server, lostSeconds };
     this.api = new KubeApi(connection, options.times);
     this.jobsPath = `/apis/batch/v1/namespaces/${namespace}/jobs`;
     this.podsPath = `/api/v1/namespaces/${namespace}/pods`;

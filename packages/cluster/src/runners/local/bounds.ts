@@ -7,6 +7,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { MillraceError } from "@millrace/core";
 import {
   ControlGroup,
+  groupSystem,
   kill,
   type ProcessStat,
   processesOfSessions,
@@ -23,6 +24,10 @@ export interface Bounds {
   readonly kind: BoundKind;
   /** Whether host memory is bounded too. */
   readonly memory: boolean;
+  /** Where groups are made: below those of the scheduler that starts a job. A later one need not be there. */
+  place(): string;
+  /** The bounds of jobs that were started at that place. */
+  at(place: string): Bounds;
   /** Words that go before a program so that it starts inside. */
   prefix(grant: AttemptGrant): readonly string[];
   /** Puts a process and all that it starts under the grant. */
@@ -52,8 +57,9 @@ export function makeBounds(kind: BoundKind, coresPerCpu = 1): Bounds {
   return kind === "cgroup" ? cgroupBounds(coresPerCpu) : tasksetBounds;
 }
 
-function cgroupBounds(coresPerCpu: number): Bounds {
-  const controllers = (["cpu", "memory"] as const).filter((controller) => {
+/** What may be bounded by groups. Throws when CPUs may not. */
+function usableControllers(): readonly ("cpu" | "memory")[] {
+  return (["cpu", "memory"] as const).filter((controller) => {
     try {
       using group = ControlGroup.make(`millrace-probe-${process.pid}`, [controller]);
       void group;
@@ -63,9 +69,17 @@ function cgroupBounds(coresPerCpu: number): Bounds {
       return false;
     }
   });
+}
+
+function cgroupBounds(
+  coresPerCpu: number,
+  controllers = usableControllers(),
+  place?: string,
+): Bounds {
   const memory = controllers.includes("memory");
   // A group of this name is opened when it is there: that is how a later scheduler comes by it.
-  const open = (name: string): ControlGroup => ControlGroup.make(name, controllers);
+  const open = (name: string): ControlGroup =>
+    ControlGroup.make(name, controllers, groupSystem(place));
   const apply = (group: ControlGroup, { slice }: AttemptGrant): void => {
     group.limitCpus(slice.cpus * coresPerCpu);
     if (memory) group.limitMemory(slice.hostBytes);
@@ -78,6 +92,8 @@ function cgroupBounds(coresPerCpu: number): Bounds {
   return {
     kind: "cgroup",
     memory,
+    place: () => groupSystem(place).cgroup,
+    at: (other) => cgroupBounds(coresPerCpu, controllers, other),
     prefix: () => [],
     enter: (name, grant, pid) => {
       const group = open(name);
@@ -96,10 +112,13 @@ function cgroupBounds(coresPerCpu: number): Bounds {
     },
     members,
     end: (name) => {
-      const left = members(name);
-      for (const { pid } of left) kill(pid, "SIGKILL");
-      if (left.length === 0) open(name)[Symbol.dispose]();
-      return left.length === 0;
+      const group = open(name);
+      if (group.members().length === 0) {
+        group[Symbol.dispose]();
+        return true;
+      }
+      group.kill();
+      return false;
     },
   };
 }
@@ -107,6 +126,8 @@ function cgroupBounds(coresPerCpu: number): Bounds {
 const tasksetBounds: Bounds = {
   kind: "taskset",
   memory: false,
+  place: () => "",
+  at: () => tasksetBounds,
   prefix: ({ cores }) => ["taskset", "-c", (cores ?? []).join(",")],
   enter: () => {},
   change: (_, { cores }, session) => {

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { ControlGroup, readLimits } from "@millrace/system";
 import { expect, test } from "vitest";
 import {
   type Behaviour,
@@ -97,6 +98,37 @@ test("a program's log is appended over its starts, and its variables say what it
     "1 1 1 500000000 my own\n2 1 1 500000000 my own\n",
   );
 });
+
+test.runIf(offeredBounds() === "cgroup")(
+  "a scheduler that is in other control groups finds those of the one before it",
+  async () => {
+    const rig = await localRig("cgroup");
+    await using _ = rig;
+    const runner = await rig.open();
+    await runner.takeOver(1);
+    await runner.submit(rig.job("left", "stays"));
+    await runner.start({ id: "left", attempt: 1, slices: [slice(1)] });
+    await settled(runner, ([job]) => job?.phase === "running");
+    // A login session or a service of its own: this process moves there and starts anew.
+    using session = ControlGroup.make(`millrace-session-${process.pid}`, ["cpu"]);
+    session.add(process.pid);
+    const later = await rig.open();
+    await later.takeOver(2);
+    expect(await later.resize({ id: "left", attempt: 1, slices: [slice(2)] })).toBe("done");
+    const { child } = readAttempt(attemptFolder(rig.options.state, "left", 1));
+    const text = (path: string): string | null => {
+      const file = path.replace("self", `${child?.pid}`);
+      return existsSync(file) ? readFileSync(file, "utf8") : null;
+    };
+    expect(readLimits(text).cpuQuota).toBe(2);
+    const groups = text("/proc/self/cgroup");
+    expect(groups).toContain("-left-1");
+    expect(groups).not.toContain(session.name);
+    await later.stop("left", 1);
+    const [left] = await settled(later, ([job]) => job?.phase === "ended");
+    expect(left?.outcome).toMatchObject({ kind: "killed" });
+  },
+);
 
 test("taskset pins a program, and pins it anew while it runs", async () => {
   const rig = await localRig("taskset");

@@ -4,10 +4,12 @@
  * time, and keepers that outlive the scheduler.
  */
 import { chownSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
 import { isRunning, kill, type ProcessIdentity, signalProcess } from "@millrace/system";
 import type { NumaNode, ServerState } from "../../contracts.ts";
+import type { EngineTerms } from "../engine.ts";
 import { Fence } from "../fence.ts";
 import type {
   GrantedSlice,
@@ -64,6 +66,7 @@ export class LocalRunner implements Runner {
   readonly name = "local";
   readonly resizes = true;
   readonly spans = false;
+  readonly engine: EngineTerms;
   private readonly options: LocalRunnerOptions;
   private readonly bounds: Bounds;
   private readonly fence: Fence;
@@ -77,6 +80,8 @@ export class LocalRunner implements Runner {
 
   constructor(options: LocalRunnerOptions) {
     this.options = options;
+    const { cluster, servers, bound } = options;
+    this.engine = { on: "local", host: hostname(), cluster, servers, bound };
     mkdirSync(join(options.state, "jobs"), { recursive: true, mode: 0o711 });
     this.bounds = makeBounds(options.bound, options.coresPerCpu);
     this.fence = new Fence(options.state);
@@ -136,6 +141,8 @@ export class LocalRunner implements Runner {
       const cpus = slice.cpus * (this.options.coresPerCpu ?? 1);
       const environment = programEnvironment(job, { ...slice, cpus }, attempt);
       const name = this.groupOf(id, attempt);
+      // Not in the attempt's folder, which is its user's: root kills what is in the group.
+      writeRecord(jobFolder(state, id), `group-${attempt}.json`, { place: this.bounds.place() });
       this.beginning.add(folder);
       this.busy = true;
       try {
@@ -165,8 +172,9 @@ export class LocalRunner implements Runner {
       if (slice.server !== grant.slice.server || !isRunning(child)) return "refused";
       const next: AttemptGrant = { slice, cores: this.chooseCores(slice, folder) };
       const name = this.groupOf(id, attempt);
-      if (!this.bounds.change(name, next, child.pid)) {
-        this.bounds.change(name, grant, child.pid);
+      const bounds = this.boundsOf(id, attempt);
+      if (!bounds.change(name, next, child.pid)) {
+        bounds.change(name, grant, child.pid);
         return "refused";
       }
       writeRecord(folder, "grant.json", next);
@@ -222,7 +230,7 @@ export class LocalRunner implements Runner {
     const members =
       records.child === null
         ? []
-        : this.bounds.members(this.groupOf(id, attempt), records.child.pid);
+        : this.boundsOf(id, attempt).members(this.groupOf(id, attempt), records.child.pid);
     // Of the plan's CPUs, as grants are.
     const cpuSeconds = cpuSecondsOf(members) / (this.options.coresPerCpu ?? 1);
     return { ...nothing, phase, ...this.holding(folder), cpuSeconds };
@@ -267,7 +275,7 @@ export class LocalRunner implements Runner {
     attempt: number,
   ): boolean {
     if (!this.tookOver || this.tidied.has(folder)) return true;
-    if (!this.bounds.end(this.groupOf(id, attempt), child?.pid ?? -1)) return false;
+    if (!this.boundsOf(id, attempt).end(this.groupOf(id, attempt), child?.pid ?? -1)) return false;
     this.tidied.add(folder);
     return true;
   }
@@ -351,6 +359,13 @@ export class LocalRunner implements Runner {
     writeFileSync(join(folder, "keeper.log"), "", { mode: 0o600, flag: "a" });
     for (const path of [folder, join(folder, "order.json"), join(folder, "keeper.log")])
       chownSync(path, user.uid, user.gid);
+  }
+
+  /** The bounds of an attempt, which another scheduler may have started at another place. */
+  private boundsOf(id: string, attempt: number): Bounds {
+    const folder = jobFolder(this.options.state, id);
+    const kept = readRecord<{ place: string }>(folder, `group-${attempt}.json`);
+    return kept === null ? this.bounds : this.bounds.at(kept.place);
   }
 
   private groupOf(id: string, attempt: number): string {

@@ -6,6 +6,7 @@
  *   jobs/ID/N/order.json   what attempt N was granted    jobs/ID/N/claim   who keeps it: a keeper, or nobody ever
  *   jobs/ID/N/child.json   the program's process         jobs/ID/N/stop    it was asked to stop, and when
  *   jobs/ID/N/grant.json   what it was granted since     jobs/ID/N/exit.json   how it ended
+ *   jobs/ID/group-N.json   where its control groups are
  */
 import {
   closeSync,

@@ -8,6 +8,7 @@ import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { InvariantError } from "@millrace/core";
 import type { ServerState } from "../../contracts.ts";
+import type { EngineTerms } from "../engine.ts";
 import { Fence } from "../fence.ts";
 import type {
   GrantedSlice,
@@ -40,6 +41,7 @@ export class SlurmRunner implements Runner {
   readonly name = "slurm";
   readonly resizes = false;
   readonly spans = true;
+  readonly engine: EngineTerms;
   private readonly options: SlurmRunnerOptions;
   private readonly commands: SlurmCommands;
   private readonly records: SlurmRecords;
@@ -49,6 +51,8 @@ export class SlurmRunner implements Runner {
 
   constructor(options: SlurmRunnerOptions) {
     this.options = options;
+    const { cluster, partition, conf } = options;
+    this.engine = { on: "slurm", cluster, partition, conf };
     this.commands = slurmCommands(options.conf);
     this.records = new SlurmRecords(options.state);
     this.fence = new Fence(options.state);

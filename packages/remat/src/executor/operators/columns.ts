@@ -99,9 +99,31 @@ export function columnsOf(
   return reshape(k.arena, columns, [columns.ne[0], columns.ne[1] * columns.ne[2] * columns.ne[3]]);
 }
 
-/** Chunks of images. */
-function* chunks(all: number, size: number): Generator<readonly [first: number, n: number]> {
-  for (let first = 0; first < all; first += size) yield [first, Math.min(size, all - first)];
+/** Chunks that one graph computes before it runs again with its operands moved on. */
+const chunksOfGraph = 4;
+
+/**
+ * Runs `body` for images [from, all) in chunks of `size`. `planes` are the operands that it takes a chunk's planes of; all else
+ * that it uses is held.
+ */
+function overChunks(
+  k: KernelBuilder,
+  [from, all]: readonly [number, number],
+  size: number,
+  planes: readonly Tensor[],
+  body: (first: number, n: number) => void,
+): void {
+  const together = size * chunksOfGraph;
+  const times = Math.floor((all - from) / together);
+  let next = from;
+  if (times > 1) {
+    const steps = new Map(planes.map((p) => [p, 4 * p.ne[0] * p.ne[1] * together]));
+    k.repeat(times, steps, () => {
+      for (let i = 0; i < chunksOfGraph; i++) body(from + i * size, size);
+    });
+    next += times * together;
+  }
+  for (; next < all; next += size) body(next, Math.min(size, all - next));
 }
 
 /** The small planes of `target` = the large planes x under w, `size` images at a time. */
@@ -114,16 +136,17 @@ export function convolve(
   size: number,
 ): void {
   const { arena } = k;
-  const flat = reshape(arena, w, [w.ne[0] * w.ne[1] * w.ne[2], w.ne[3]]);
+  const weights = k.hold(w);
+  const flat = reshape(arena, weights, [w.ne[0] * w.ne[1] * w.ne[2], w.ne[3]]);
   const y = k.operand(target);
   const [ow, oh, all, channels] = y.ne;
   const plane = 4 * ow * oh;
-  for (const [first, n] of chunks(all, size)) {
-    const product = mulMat(arena, columnsOf(k, w, x, first, n, at), flat);
+  overChunks(k, [0, all], size, [x, y], (first, n) => {
+    const product = mulMat(arena, columnsOf(k, weights, x, first, n, at), flat);
     const row = plane * all;
     const end = row * channels;
     k.run(writeInside(product, y, first * plane, [4, row, end, end]));
-  }
+  });
 }
 
 /** The same with columns in the operator's own work area of 16 MiB. */
@@ -166,16 +189,17 @@ export function spread(
   const { arena } = k;
   const { width, height, channels } = g.large;
   const flat = reshape(arena, w, [g.column, g.small.channels]);
-  const turned = cont(arena, transposed(arena, flat));
+  const turned = k.hold(cont(arena, transposed(arena, flat)));
+  const y = k.operand(target);
   const plane = 4 * width * height;
-  for (const [first, n] of chunks(g.images, size)) {
+  overChunks(k, [0, g.images], size, [small, y], (first, n) => {
     const rows = cont(arena, transposed(arena, matrix(k, small, first, n)));
     const product = mulMat(arena, turned, rows);
     const columns = reshape(arena, product, [g.column, g.small.width, g.small.height, n]);
     const back = im2colBack(arena, w, columns, [width, height, channels, n], g.at);
     const nb = [4, 4 * width, plane * g.images, plane] as const;
-    k.run(writeInside(back, k.operand(target), first * plane, nb));
-  }
+    k.run(writeInside(back, y, first * plane, nb));
+  });
 }
 
 /** Whether `spread` is a convolution too: of w turned by half a circle, with the padding of `turnedAt`. */
@@ -212,29 +236,36 @@ export function turningTaps(op: OperatorShape): ReadonlyMap<string, Int32Array> 
 /** Form of the weights' gradient: transposing the columns (gemm), or row by row (outer). */
 export type WeightForm = "gemm" | "outer";
 
-/** dw0: the products of the columns of the large planes with the small planes, summed over chunks of images. */
+/**
+ * dw0: the products of the columns of the large planes with the small planes, summed over chunks of images. `columns` takes
+ * them of the operand `large`.
+ */
 export function weightGradient(
   k: KernelBuilder,
   g: Geometry,
   form: WeightForm,
+  large: Tensor,
   columns: (first: number, n: number) => Tensor,
   small: Tensor,
   size: number,
 ): void {
   const { arena } = k;
-  let sum: Tensor | null = null;
-  for (const [first, n] of chunks(g.images, size)) {
+  const product = (first: number, n: number): Tensor => {
     const c = columns(first, n);
     const d = matrix(k, small, first, n);
-    const part =
-      form === "outer"
-        ? outProd(arena, c, transposed(arena, d))
-        : mulMat(arena, d, cont(arena, transposed(arena, c)));
-    if (sum !== null) sum = k.run(addInplace(arena, sum, part));
-    else if (form === "outer") sum = k.into("dw0", part);
-    else sum = k.run(part);
-  }
-  if (form === "gemm" && sum !== null) {
+    return form === "outer"
+      ? outProd(arena, c, transposed(arena, d))
+      : mulMat(arena, d, cont(arena, transposed(arena, c)));
+  };
+  const begin = Math.min(size, g.images);
+  const first = product(0, begin);
+  const outer = form === "outer";
+  if (outer) k.into("dw0", first);
+  const sum = outer ? reshape(arena, k.operand("dw0"), first.ne) : k.hold(first);
+  overChunks(k, [begin, g.images], size, [large, small], (from, n) => {
+    k.run(addInplace(arena, sum, product(from, n)));
+  });
+  if (!outer) {
     const turned = view(arena, sum, [g.small.channels, g.column]);
     k.into("dw0", cont(arena, transposed(arena, turned)));
   }

@@ -89,7 +89,7 @@ function weightPart(form: WeightForm, size: ChunkSize): BackwardPart {
         const g = geometry(op);
         const [x, w] = [input(k), k.operand("w0")];
         const columns = (first: number, n: number) => columnsOf(k, w, x, first, n, g.at);
-        weightGradient(k, g, form, columns, k.operand("dy"), size(g));
+        weightGradient(k, g, form, x, columns, k.operand("dy"), size(g));
         biasGradient(k);
       },
     },
@@ -111,7 +111,7 @@ const keptPart: BackwardPart = {
           [4 * g.column],
           4 * g.column * places * first,
         );
-      weightGradient(k, g, "outer", columns, k.operand("dy"), g.images);
+      weightGradient(k, g, "outer", k.operand("a"), columns, k.operand("dy"), g.images);
       biasGradient(k);
     },
   },

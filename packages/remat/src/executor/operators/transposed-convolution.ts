@@ -77,7 +77,7 @@ function weightPart(form: WeightForm, size: ChunkSize): BackwardPart {
         const g = geometry(op);
         const [dy, w] = [k.operand("dy"), k.operand("w0")];
         const columns = (first: number, n: number) => columnsOf(k, w, dy, first, n, g.at);
-        weightGradient(k, g, form, columns, k.operand("x0"), size(g));
+        weightGradient(k, g, form, dy, columns, k.operand("x0"), size(g));
         biasGradient(k);
       },
     },

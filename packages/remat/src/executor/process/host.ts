@@ -9,6 +9,7 @@ import { TrainingExecutor } from "../executor.ts";
 import { exportGguf } from "../export-gguf.ts";
 import { exportSafetensors } from "../export-safetensors.ts";
 import { initialise } from "../initial.ts";
+import { forgetScratch } from "../kernel.ts";
 import { measure } from "../measure.ts";
 import type { Machine } from "../runnable.ts";
 import { proveGradients, proveMemory } from "../verify.ts";
@@ -82,6 +83,7 @@ export class TrainerHost {
         );
       this.#executor?.[Symbol.dispose]();
       this.#executor = new TrainingExecutor(machine, { graph, table, plan, optimizer, seed });
+      forgetScratch();
       globalThis.gc?.();
       return this.#executor.report;
     },

@@ -3,7 +3,9 @@
  * the best throughput, that throughput over the one at the proportional share (3 CPUs and 62.5 GB per GPU), and seconds of
  * an iteration at the share. Between the share and the best case curves are taken as linear in CPUs.
  */
+import { MillraceError } from "@millrace/core";
 import type { Model } from "../simulator/from-trace.ts";
+import { rateAt } from "./speed-profile.ts";
 
 const shareCpus = 3;
 const shareGb = 62.5;
@@ -23,8 +25,11 @@ const table: Readonly<Record<string, readonly [number, number, number, number, n
   deepspeech: [3, 62.5, 1, 1, 0.757],
 };
 
-/** The models, for servers with 3 CPUs and 62.5 GB per GPU. */
-export function publishedMix(): ReadonlyMap<string, Model> {
+/**
+ * The models, with the length of an iteration at this share of cores and GB per GPU. Throws PROFILE_INVALID for a share on
+ * which one of them does not run.
+ */
+export function publishedMix(cpus = shareCpus, gb = shareGb): ReadonlyMap<string, Model> {
   return new Map(
     Object.entries(table).map(([name, [bestCpus, bestGb, gain, bestGain, iterationSeconds]]) => {
       const counts = [...new Set([1, 2, shareCpus, bestCpus])].sort((a, b) => a - b);
@@ -37,7 +42,17 @@ export function publishedMix(): ReadonlyMap<string, Model> {
       };
       const rate = counts.map((cpus) => sizes.map((gb) => at(cpus, gb) / iterationSeconds));
       const profile = { name, cpus: counts, hostBytes: sizes.map((gb) => gb * GB), rate };
-      return [name, { profile, iterationSeconds }];
+      return [name, { profile, iterationSeconds: iterationAt(profile, cpus, gb) }];
     }),
+  );
+}
+
+function iterationAt(profile: Model["profile"], cpus: number, gb: number): number {
+  const rate = rateAt(profile, cpus, gb * GB);
+  if (rate > 0) return 1 / rate;
+  throw new MillraceError(
+    "PROFILE_INVALID",
+    `model ${profile.name} does not run on its share of ${cpus} CPUs and ${gb} GB per GPU`,
+    { hint: "give the servers more memory, or profiles of your own with --profiles" },
   );
 }
