@@ -1,8 +1,7 @@
 /**
- * Extreme classification at a million labels. A sampled step at a million labels against one at 131,072 (256 dimensions); an epoch
- * over 1.3 million labels at 128 dimensions with what the process occupies, and a refresh, measured on a part of the points.
- * Part `trained` measures the refresh on a snapshot (BENCH_MODEL) of a longer run on the same data. Environment: BENCH_PARTS (step,epoch),
- * BENCH_LABELS (1300000), BENCH_POINTS (all), BENCH_REFRESH_POINTS (20000).
+ * Extreme classification at 1.3 million labels and 128 dimensions: an epoch with what the process occupies, and a refresh, measured
+ * on a part of the points. With BENCH_MODEL, a snapshot of a longer run on the same data, also a refresh on its vectors.
+ * Environment: BENCH_LABELS (1300000), BENCH_POINTS (all), BENCH_REFRESH_POINTS (20000), BENCH_MODEL.
  */
 import {
   calibrate,
@@ -17,11 +16,13 @@ import {
   Trainer,
   type TrainOptions,
 } from "@millrace/extreme";
-import { median, report } from "./harness.ts";
+import { report } from "./harness.ts";
 
-const parts = (process.env["BENCH_PARTS"] ?? "step,epoch").split(",");
+const snapshot = process.env["BENCH_MODEL"];
 const labels = Number(process.env["BENCH_LABELS"] ?? 1_300_000);
 const limit = process.env["BENCH_POINTS"];
+/** Points of the run that made the snapshot. */
+const snapshotPoints = 1_000_000;
 const refreshPoints = Number(process.env["BENCH_REFRESH_POINTS"] ?? 20_000);
 const base: TrainOptions = { ...defaultTrainOptions, ...presets.fast };
 
@@ -31,36 +32,10 @@ const cpuNow = (): number => {
 };
 const gigabytes = (): number => process.memoryUsage.rss() / 1e9;
 
-/** CPU seconds of one sampled step on fixed points, each of `steps`, after as many to warm up. */
-async function steps(trainers: readonly Trainer[], count: number): Promise<number[]> {
-  const times = trainers.map((): number[] => []);
-  for (let i = 0; i < 2 * count; i++)
-    for (const [t, trainer] of trainers.entries()) {
-      const ids = Int32Array.from(
-        { length: base.batch },
-        (_, j) => (i * base.batch + j * 37) % trainer.points,
-      );
-      const before = cpuNow();
-      await trainer.trainBatch(ids);
-      times[t]?.push(cpuNow() - before);
-    }
-  return times.map((all) => median(all.slice(count)));
-}
-
-if (parts.includes("step")) {
-  const wide = { ...base, dim: 256 };
-  const at = (count: number): Trainer =>
-    new Trainer(
-      makeData({ labels: count, seed: 1, testPoints: 1, points: 30_000 }).dataset.train,
-      wide,
-    );
-  const [large = 0, small = 0] = await steps([at(1_000_000), at(131_072)], 30);
-  report("sampled step at 1M x 256", 1e3 * large, "CPU ms");
-  report("sampled step at 1M over 131K labels, interleaved", large / small, "", 1.1);
-}
-
-if (parts.includes("epoch")) {
-  const trainer = trainerOf(labels);
+let all = 0;
+{
+  const trainer = trainerOf(labels, limit === undefined ? undefined : Number(limit));
+  all = trainer.points;
   const started = performance.now();
   const before = cpuNow();
   await trainer.runEpoch();
@@ -68,41 +43,40 @@ if (parts.includes("epoch")) {
   report("epoch at 1.3M x 128", (performance.now() - started) / 1e3, "s", 300);
   report("the same, CPU", cpuNow() - before, "CPU s");
   report("memory of the process after it", gigabytes(), "GB", 4);
-  refreshCost(
-    "after one epoch",
-    trainer.model,
-    trainer.sample(refreshPoints),
-    base.shortlist,
-    trainer.points,
-  );
+  refreshCost("after one epoch", trainer.model, trainer.sample(refreshPoints), base.shortlist, all);
   report("memory of the process at the end", gigabytes(), "GB");
 }
 
-if (parts.includes("trained")) {
+if (snapshot !== undefined) {
   // What a snapshot of such a run holds, and points of its data.
-  const { model } = loadModel(process.env["BENCH_MODEL"] ?? "");
-  const trainer = trainerOf(model.labels);
+  const { model } = loadModel(snapshot);
+  const trainer = trainerOf(model.labels, snapshotPoints);
   trainer.model.embedding.view.set(model.embedding.view);
   trainer.model.classifier.view.set(model.classifier.view);
-  const what = process.env["BENCH_WHAT"] ?? "after some epochs";
-  refreshCost(what, trainer.model, trainer.sample(refreshPoints), base.shortlist, trainer.points);
+  refreshCost(
+    "after three epochs",
+    trainer.model,
+    trainer.sample(refreshPoints),
+    base.shortlist,
+    all,
+  );
 }
 
-function trainerOf(count: number): Trainer {
-  const points = limit === undefined ? {} : { points: Number(limit) };
+function trainerOf(count: number, some?: number): Trainer {
+  const points = some === undefined ? {} : { points: some };
   return new Trainer(
     makeData({ labels: count, seed: 1, testPoints: 2000, ...points }).dataset.train,
     base,
   );
 }
 
-/** What a refresh of these points costs; `all`: points that it is scaled to. */
+/** What a refresh of these points costs; `scaledTo`: points of a whole one. */
 function refreshCost(
   what: string,
   { heap, dim, labels, classifier }: Model,
   sample: Float32Array,
   k: number,
-  all: number,
+  scaledTo: number,
 ): void {
   const mark = heap.used;
   const index = createIndex(heap, labels, dim, "ivf");
@@ -124,7 +98,7 @@ function refreshCost(
   const perPoint = (cpuNow() - search) / points;
   report(`lists that a point looks into, ${what}`, check.probes ?? 0, "");
   report(`search of a refresh, per 1,000 points, ${what}`, 1e3 * perPoint, "CPU s");
-  report(`a whole refresh, from these, ${what}`, perPoint * all, "CPU s");
+  report(`a whole refresh, from these, ${what}`, perPoint * scaledTo, "CPU s");
   report(`shortfall of recall of the best ${k}, ${what}`, 1 - check.recall, "", 0.3);
   heap.release(mark);
 }

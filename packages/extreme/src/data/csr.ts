@@ -15,6 +15,9 @@ export interface Csr {
   readonly values: Float32Array | null;
 }
 
+/** Rows or columns that a matrix has at most: ids are 32-bit. */
+export const mostIds = 2 ** 31 - 1;
+
 const firstEntries = 64;
 
 /** Collects rows of unknown number into growing typed arrays. */

@@ -55,6 +55,8 @@ test("bad rows name file and line", async () => {
     ["3\n", /:1: the header has 1 numbers instead of 2/],
     ["", /:1: the file is empty/],
     ["1 3\n0:1:2\n", /:2: the value of/],
+    ["1 3\n0:1e39\n", /:2: the value of "0:1e39" is not a finite number/],
+    ["1 5000000000\n4294967297:1\n", /:1: 5000000000 is more than the 2147483647 that ids can/],
   ];
   for (const [text, message] of cases)
     await expect(readMatrix(file(text), true)).rejects.toThrow(message);

@@ -23,7 +23,7 @@ export function readId(bytes: Uint8Array, cursor: Cursor, to: number): boolean {
   return true;
 }
 
-/** Reads a decimal number up to the next space; false where it is not finite or not a number. */
+/** Reads a decimal number up to the next space; false where it is not a number, or not finite as f32. */
 export function readValue(bytes: Uint8Array, cursor: Cursor, to: number): boolean {
   const from = cursor.at;
   let at = from;
@@ -52,7 +52,7 @@ export function readValue(bytes: Uint8Array, cursor: Cursor, to: number): boolea
   while (at < to && !isSpace(bytes[at] as number)) at++;
   const text = decoder.decode(bytes.subarray(from, at));
   const value = text === "" ? Number.NaN : Number(text);
-  if (!Number.isFinite(value)) return false;
+  if (!Number.isFinite(Math.fround(value))) return false;
   cursor.at = at;
   cursor.value = value;
   return true;

@@ -1,5 +1,5 @@
 /** Sparse matrix files of the Extreme Classification Repository: `N V` and then `id:value …` rows, and the one-file form. */
-import { type Csr, CsrBuilder } from "./csr.ts";
+import { type Csr, CsrBuilder, mostIds } from "./csr.ts";
 import { badLine, eachLine } from "./lines.ts";
 import { type Cursor, excerpt, isSpace, readId, readValue, skipSpaces } from "./numbers.ts";
 
@@ -24,6 +24,8 @@ function header(
     if (cursor.at >= to) break;
     if (!readId(bytes, cursor, to))
       badLine(file, 1, `${excerpt(bytes, cursor.at, to)} is not a whole number`, headerHint(count));
+    if (cursor.value > mostIds)
+      badLine(file, 1, `${cursor.value} is more than the ${mostIds} that ids can count`);
     found.push(cursor.value);
   }
   if (found.length !== count)

@@ -1,5 +1,5 @@
 /** Raw text: one text a line, or the JSON lines of the long-form data sets (uid, title, content, target_ind, target_rel). */
-import { type Csr, CsrBuilder } from "./csr.ts";
+import { type Csr, CsrBuilder, mostIds } from "./csr.ts";
 import { badLine, eachLine } from "./lines.ts";
 
 /** Points or labels of a JSON-lines file. */
@@ -52,7 +52,7 @@ export async function readJsonLines(file: string, labelCount: number | null): Pr
       badLine(file, line, "target_ind is not a list");
     labelled ||= targets !== undefined;
     for (const id of targets ?? []) {
-      if (typeof id !== "number" || !Number.isInteger(id) || id < 0)
+      if (typeof id !== "number" || !Number.isInteger(id) || id < 0 || id >= mostIds)
         badLine(file, line, `target_ind holds ${JSON.stringify(id)}, which is no label id`);
       if (labelCount !== null && id >= labelCount)
         badLine(

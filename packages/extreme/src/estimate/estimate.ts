@@ -3,6 +3,7 @@
  * on this machine (rates.ts). Times are of CPU; `workers` divides them and adds the traffic between shards.
  */
 import { ivfOptionsFor } from "../index/ivf.ts";
+import { defaultIndexShare } from "../negatives/shortlists.ts";
 import type { TrainOptions } from "../train/options.ts";
 import { type Rates, referenceRates } from "./rates.ts";
 
@@ -41,11 +42,17 @@ const flopsPerPairDim = 6;
 /** Lists that points look into hold more labels than the mean list: measured at 35,048 labels. */
 const crowding = 1.4;
 
-/** Lists, and how many of them a recall takes: by how it grew with them at 35,048 labels (0.82 at 6 % of the lists, 0.94 at 19 %). */
-function likelyProbes(labels: number, recall: number): { lists: number; probes: number } {
-  const { lists, probes } = ivfOptionsFor(labels);
-  const share = 0.062 * Math.exp(9.4 * (recall - 0.823));
-  return { lists, probes: Math.min(lists, 3 * probes, Math.max(probes, share * lists)) };
+/**
+ * Lists, and how many of them a recall takes: by how it grew with them, between trained vectors (35,048 labels: 0.86, 0.93 and 0.97 at
+ * 6, 12 and 24 % of the lists) and young ones (131,072 labels: 0.71, 0.86 and 0.94).
+ */
+function likelyProbes(labels: number, options: TrainOptions): { lists: number; probes: number } {
+  const { lists } = ivfOptionsFor(labels);
+  const share = Math.min(
+    0.06 * Math.exp(9.5 * (options.indexRecall - 0.79)),
+    options.indexShare ?? defaultIndexShare,
+  );
+  return { lists, probes: Math.max(1, share * lists) };
 }
 
 export function estimate(input: EstimateInput): Estimate {
@@ -73,7 +80,7 @@ export function estimate(input: EstimateInput): Estimate {
     (featuresPerPoint * dim * 6) / rates.bagFlops +
     rates.pointSeconds;
   const epochSeconds = (points * perPoint) / workers;
-  const { lists, probes } = likelyProbes(labels, options.indexRecall);
+  const { lists, probes } = likelyProbes(labels, options);
   const exact = options.index === "exact" || (options.index === "auto" && labels <= 4096);
   const scanPairsPerPoint = hardened
     ? exact

@@ -56,6 +56,8 @@ export interface Kernels {
     scales: number,
     out: number,
   ): void;
+  /** Brings `n` (at least 1) listed rows into the cache; the number means nothing. */
+  touch(rows: number, bytes: number, ids: number, n: number): number;
   gather(rows: number, bytes: number, ids: number, n: number, out: number): void;
   scatter(rows: number, bytes: number, ids: number, n: number, from: number): void;
   rectify(x: number, n: number): void;

@@ -92,6 +92,23 @@ test("bag and row-wise Adagrad equal their definitions", () => {
     expect(rows.view[i]).toBeCloseTo(before[i]! - (0.1 * out.view[i]!) / Math.sqrt(0.5 + mean), 5);
 });
 
+test("any number of rows of any length is gathered as it is", () => {
+  const rng = new Rng("gather");
+  for (let round = 0; round < 30; round++) {
+    const heap = new Heap();
+    const [count, dim, n] = [rng.int(1, 40), 4 * rng.int(1, 40), rng.int(0, 35)];
+    const rows = random(heap, count * dim);
+    const list = Array.from({ length: n }, () => rng.int(0, count - 1));
+    const ids = ints(heap, n);
+    ids.view.set(list);
+    const out = floats(heap, (n + 1) * dim);
+    out.view.fill(7);
+    heap.kernels.gather(rows.at, dim * 4, ids.at, n, out.at);
+    const expected = list.flatMap((id) => [...rows.view.subarray(id * dim, (id + 1) * dim)]);
+    expect([...out.view]).toEqual([...expected, ...new Array<number>(dim).fill(7)]);
+  }
+});
+
 test("rows are gathered and scattered by id; of equal neighbours the first is written", () => {
   const heap = new Heap();
   const rows = random(heap, 10 * 8);

@@ -153,6 +153,8 @@
   (func $bag (export "bag") (param $rows i32) (param $d i32) (param $ids i32) (param $values i32) (param $n i32) (param $out i32)
     (local $at i32) (local $bytes i32) (local $j i32) (local $s v128)
     (local.set $bytes (i32.shl (local.get $d) (i32.const 2)))
+    (if (local.get $n)
+      (then (i32.store (local.get $out) (call $touch (local.get $rows) (local.get $bytes) (local.get $ids) (local.get $n)))))
     (loop $columns
       (local.set $s (f32x4.splat (f32.const 0)))
       (local.set $j (i32.const 0))
@@ -267,12 +269,32 @@
       (local.set $out (i32.add (local.get $out) (i32.const 32)))
       (br_if $labels (local.tee $blocks (i32.sub (local.get $blocks) (i32.const 1))))))
 
-  ;; Copies row ids[j] to the j-th row of out. bytes a multiple of 16.
+  ;; Reads a word of every cache line of row ids[0] ... ids[n - 1], so that the waits for memory overlap: rows are met in no
+  ;; order, and a loop that works on one row after the other has two or three of them under way. The sum keeps the reads alive.
+  (func $touch (export "touch") (param $rows i32) (param $bytes i32) (param $ids i32) (param $n i32) (result i32)
+    (local $end i32) (local $at i32) (local $last i32) (local $sum i32)
+    (local.set $end (i32.add (local.get $ids) (i32.shl (local.get $n) (i32.const 2))))
+    (loop $each
+      (local.set $at (i32.add (local.get $rows) (i32.mul (i32.load (local.get $ids)) (local.get $bytes))))
+      (local.set $last (i32.add (local.get $at) (local.get $bytes)))
+      (loop $lines
+        (local.set $sum (i32.or (local.get $sum) (i32.load (local.get $at))))
+        (br_if $lines (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 64))) (local.get $last))))
+      (br_if $each (i32.lt_u (local.tee $ids (i32.add (local.get $ids) (i32.const 4))) (local.get $end))))
+    (local.get $sum))
+
+  ;; Copies row ids[j] to the j-th row of out, eight rows touched ahead. bytes a multiple of 16.
   (func $gather (export "gather") (param $rows i32) (param $bytes i32) (param $ids i32) (param $n i32) (param $out i32)
     (local $j i32) (local $at i32) (local $from i32)
     (block $done
       (br_if $done (i32.eqz (local.get $n)))
       (loop $each
+        (if (i32.eqz (i32.and (local.get $j) (i32.const 7)))
+          (then
+            (i32.store (local.get $out) (call $touch (local.get $rows) (local.get $bytes)
+              (i32.add (local.get $ids) (i32.shl (local.get $j) (i32.const 2)))
+              (select (i32.const 8) (i32.sub (local.get $n) (local.get $j))
+                (i32.gt_u (i32.sub (local.get $n) (local.get $j)) (i32.const 8)))))))
         (local.set $from (i32.add (local.get $rows)
           (i32.mul (i32.load (i32.add (local.get $ids) (i32.shl (local.get $j) (i32.const 2)))) (local.get $bytes))))
         (local.set $at (i32.const 0))

@@ -2,12 +2,16 @@
 import { type Block, floats, type Heap, ints } from "../../kernels/heap.ts";
 import type { HeapRows, Model } from "../../model/model.ts";
 
+/** Rows that are touched together. */
+const ahead = 8;
+
 export class BagGradient {
   /** One accumulator per row: the sum of mean squared gradients. */
   readonly accumulators: Block<Float32Array>;
   readonly #model: Model;
   readonly #slotOf: Int32Array;
   readonly #gradient: Block<Float32Array>;
+  readonly #features: Block<Int32Array>;
   #points: Block<Int32Array>;
   #values: Block<Float32Array>;
 
@@ -20,6 +24,7 @@ export class BagGradient {
     let longest = 0;
     for (let i = 0; i < rows.rows; i++)
       longest = Math.max(longest, (rows.indptr[i + 1] as number) - (rows.indptr[i] as number));
+    this.#features = ints(heap, batch * longest);
     this.#points = ints(heap, batch * longest);
     this.#values = floats(heap, batch * longest);
   }
@@ -28,16 +33,17 @@ export class BagGradient {
   run(rows: HeapRows, ids: Int32Array, dz: Block<Float32Array>, lr: number): void {
     const { dim, embedding, heap } = this.#model;
     const slotOf = this.#slotOf;
-    const touched: number[] = [];
+    const touched = this.#features.view;
+    let features = 0;
     const counts: number[] = [];
     for (const id of ids)
       for (let j = rows.indptr[id] as number; j < (rows.indptr[id + 1] as number); j++) {
         const feature = rows.indices.view[j] as number;
         let slot = slotOf[feature] as number;
         if (slot < 0) {
-          slot = touched.length;
+          slot = features++;
           slotOf[feature] = slot;
-          touched.push(feature);
+          touched[slot] = feature;
           counts.push(0);
         }
         counts[slot] = (counts[slot] as number) + 1;
@@ -58,7 +64,12 @@ export class BagGradient {
         this.#values.view[at] = rows.values.view[j] as number;
       }
     }
-    for (let slot = 0; slot < touched.length; slot++) {
+    for (let slot = 0; slot < features; slot++) {
+      // Rows are met in no order: the waits of a few overlap.
+      if (slot % ahead === 0) {
+        const next = this.#features.at + slot * 4;
+        heap.kernels.touch(embedding.at, dim * 4, next, Math.min(ahead, features - slot));
+      }
       const feature = touched[slot] as number;
       const from = starts[slot] as number;
       slotOf[feature] = -1;
