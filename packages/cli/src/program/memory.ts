@@ -109,6 +109,7 @@ const sweep: CommandSpec = {
     ...graphFlags,
     ...plannedRowFlags,
     { flags: "--points <n>", text: "budgets (default: 8)", parse: wholeNumber("--points", 2) },
+    { flags: "--html <file>", text: "write a report with the curve" },
   ],
   examples: [["millrace memory sweep --model unet --batch 11 --device p100", ""]],
   run: async (session, { args, flags }) =>
@@ -123,6 +124,7 @@ const compare: CommandSpec = {
     ...graphFlags,
     { flags: "-b, --budget <size>", text: "e.g. 11GiB, or a share of storing everything: 50%" },
     ...plannedRowFlags,
+    { flags: "--html <file>", text: "write a report with memory against time" },
   ],
   examples: [["millrace memory compare --model resnet-small --budget 50%", ""]],
   run: async (session, { args, flags }) =>

@@ -1,9 +1,10 @@
 /** The report of a plan: its memory over the step beside that of storing everything, and the fate of each tensor. */
-import { formatBytes, formatNumber, formatPercent, formatSeconds } from "@millrace/core";
+import { formatNumber, formatPercent } from "@millrace/core";
 import { FULL_WIDTH, lineChart, type ReportContext, type ReportDocument } from "@millrace/report";
 import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
 import { simulate } from "../problem/simulate.ts";
+import { chartUnits } from "./chart-units.ts";
 import { explainPlan } from "./explain.ts";
 
 /** What a report is made of. */
@@ -41,22 +42,21 @@ function curve(problem: Problem, plan: Plan): { x: number; y: number }[] {
 /** Writes the document. */
 export function timelineReport(input: TimelineInput): ReportDocument {
   const { problem, plan, before, budget, physical } = input;
-  const size = physical ? formatBytes : formatNumber;
-  const time = physical ? formatSeconds : formatNumber;
   const was = simulate(before.problem, before.plan);
   const is = simulate(problem, plan);
   if (!was.valid || !is.valid) throw new Error("a report of a plan that cannot run");
   const tensors = explainPlan(problem, plan);
-  const unit = physical ? 2 ** 30 : 1;
+  const units = chartUnits(physical, Math.max(was.peak, is.peak), Math.max(was.time, is.time));
+  const { size, time } = units;
   const scaled = (points: { x: number; y: number }[]) =>
-    points.map(({ x, y }) => ({ x: physical ? x * 1000 : x, y: y / unit }));
+    points.map(({ x, y }) => ({ x: units.timeAt(x), y: units.sizeAt(y) }));
   const chart = lineChart({
     title: "Memory over one training step",
     description:
       "Memory of storing everything and of the plan, and the budget, over the time of a step.",
     width: FULL_WIDTH,
-    x: { label: physical ? "time (ms)" : "time" },
-    y: { label: physical ? "memory (GiB)" : "memory" },
+    x: { label: units.timeLabel("time") },
+    y: { label: units.sizeLabel("memory") },
     series: [
       { name: "store everything", points: scaled(curve(before.problem, before.plan)) },
       { name: "plan", points: scaled(curve(problem, plan)) },

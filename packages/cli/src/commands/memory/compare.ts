@@ -1,6 +1,9 @@
 /** `millrace memory compare`: our plan beside what others would do with the same memory. */
 import { formatNumber, formatPercent } from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
 import { type ComparedPlan, compareMemory } from "@millrace/remat";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { unitsOf } from "./plan.ts";
@@ -11,7 +14,7 @@ export async function memoryCompareCommand(
   file: string | undefined,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
-  const flags = given as GraphFlags;
+  const flags = given as GraphFlags & { readonly html?: string };
   const source = sourceOf(file, flags);
   const budget = budgetOf(source, flags.budget);
   const { problem, plain, reference } = source;
@@ -26,6 +29,20 @@ export async function memoryCompareCommand(
     }),
   );
   progress.end();
+  if (flags.html !== undefined) {
+    const { renderReport } = await import("@millrace/report");
+    const { compareReport } = await import("@millrace/remat/report");
+    const document = compareReport({
+      name: problem.name,
+      storeAll: reference,
+      physical: source.physical,
+      costs: source.costs,
+      budget,
+      rows,
+      context: { command: commandLine(), version },
+    });
+    writeFileAtomic(flags.html, renderReport(document));
+  }
   if (session.json) {
     session.printJson({
       schema: "millrace.memory-compare/1",

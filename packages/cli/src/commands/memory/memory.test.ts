@@ -94,11 +94,14 @@ test("a plan is swept and explained, with a report", async () => {
     "--points",
     "3",
     "--json",
+    "--html",
+    join(folder, "sweep.html"),
   );
   expect(swept.exit).toBe(0);
   const { points, storeAll } = JSON.parse(swept.out);
   expect(points).toHaveLength(3);
   expect(points[2].time).toBeCloseTo(storeAll.time, 9);
+  expect(readFileSync(join(folder, "sweep.html"), "utf8")).toMatch(/up to [\d.]+x less memory/);
   const html = join(folder, "plan.html");
   const explained = await millrace("memory", "explain", file, "--case", "chain", "--html", html);
   expect(explained.exit).toBe(0);

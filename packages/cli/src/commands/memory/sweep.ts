@@ -1,6 +1,9 @@
 /** `millrace memory sweep`: the Pareto curve of memory against time. */
 import { formatNumber, formatPercent } from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
 import { sweepBudgets, sweepMemory } from "@millrace/remat";
+import { commandLine } from "../../command-line.ts";
+import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { unitsOf } from "./plan.ts";
@@ -11,7 +14,7 @@ export async function memorySweepCommand(
   file: string | undefined,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
-  const flags = given as GraphFlags & { readonly points?: number };
+  const flags = given as GraphFlags & { readonly points?: number; readonly html?: string };
   const source = sourceOf(file, flags);
   const { problem, reference } = source;
   const { effort, seed, timeLimitSeconds } = searchOf({ ...flags, effort: flags.effort ?? "low" });
@@ -30,6 +33,19 @@ export async function memorySweepCommand(
     });
   });
   progress.end();
+  if (flags.html !== undefined) {
+    const { renderReport } = await import("@millrace/report");
+    const { sweepReport } = await import("@millrace/remat/report");
+    const document = sweepReport({
+      name: problem.name,
+      storeAll: reference,
+      physical: source.physical,
+      costs: source.costs,
+      points,
+      context: { command: commandLine(), version },
+    });
+    writeFileAtomic(flags.html, renderReport(document));
+  }
   if (session.json) {
     session.printJson({
       schema: "millrace.memory-sweep/1",
