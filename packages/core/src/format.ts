@@ -98,6 +98,7 @@ export function formatDollars(dollars: number): string {
 export function formatPercent(share: number): string {
   const word = unusual(share);
   if (word !== null) return word;
-  const percent = Number((share * 100).toPrecision(12));
+  // What is left of subtractions of equal numbers is nothing.
+  const percent = Math.abs(share) < 1e-12 ? 0 : Number((share * 100).toPrecision(12));
   return `${Number.isInteger(percent) ? percent + 0 : three(percent)}%`;
 }

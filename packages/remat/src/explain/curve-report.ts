@@ -213,7 +213,8 @@ export function compareReport(input: CompareInput): ReportDocument {
   );
   const fastest = dots
     .filter(({ counts }) => counts)
-    .reduce<Dot | null>((best, dot) => (best === null || dot.time < best.time ? dot : best), null);
+    // Of equals the last: our own plan.
+    .reduce<Dot | null>((best, dot) => (best === null || dot.time <= best.time ? dot : best), null);
   return document(input, dots, {
     subtitle: `methods within ${size(input.budget)}`,
     heading: "Methods on the same costs",
