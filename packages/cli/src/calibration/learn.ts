@@ -89,6 +89,7 @@ export async function learnLoop(
   },
 ): Promise<StepProfile> {
   const progress = session.progress();
+  progress.update({ phase: "starting the server", done: 0, total: 0 });
   const flags = serveFlags(LEARN_KNOBS, options.engine);
   const { engine, card } = readServeConfig(flags);
   const settings: TwinSettings = twinOf(engine, model.geometry, card.contextTokens);
@@ -99,12 +100,14 @@ export async function learnLoop(
     folder: join(options.folder, "learn"),
     signal: options.signal,
   });
-  const update = (done: number, total: number, note: string): void =>
-    progress.update({ phase: "learning the serving loop", done, total, note });
+  const telling =
+    (phase: string) =>
+    (done: number, total: number, note: string): void =>
+      progress.update({ phase, done, total, note });
   const warmUp = warmUpWorkload(profile, settings, ownSeconds("warmUp", options.seconds));
-  await stage.send(warmUp, "calibrate/warm-up", update);
+  await stage.send(warmUp, "calibrate/warm-up", telling("warming the server up"));
   const probe = probeWorkload(profile, settings, options.seconds);
-  const sent = await stage.send(probe, "calibrate/probe", update);
+  const sent = await stage.send(probe, "calibrate/probe", telling("learning the serving loop"));
   const run = runOf(sent, await stage.close(), new ProfileCost(profile));
   progress.end();
   return {

@@ -1,6 +1,6 @@
 /** The loop itself: profile, learn the serving loop, plan, serve, measure, compare. Each step is told while it goes on. */
 import { join } from "node:path";
-import { InvariantError } from "@millrace/core";
+import { formatNumber, formatSeconds, MillraceError } from "@millrace/core";
 import { readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { stepGeometry } from "@millrace/engine/profile";
 import {
@@ -19,6 +19,7 @@ import { measureAndCompare } from "./measure.ts";
 import type { CalibrateOptions } from "./options.ts";
 import { type CalibrateResult, summarizeFigures } from "./result.ts";
 import { wordsOf } from "./stage.ts";
+import { promised } from "./words.ts";
 import { userWorkload, usualSlo, withOverhead } from "./workloads.ts";
 
 /** Seconds after which no further round of the grid begins, and requests that settings are judged by. */
@@ -42,17 +43,27 @@ export async function learn({ session, options, signal }: CalibrationContext): P
   const flags = serveFlags(LEARN_KNOBS, options.engine);
   const { quick, seed } = options;
   const { rounds, budgetSeconds } = quick ? QUICK : FULL;
+  const profiled = toldStage(session, 1);
   const { profile, ...model } =
     options.profile === null
       ? await measureProfile(session, flags, { quick, rounds, budgetSeconds, seed }, signal)
       : await known(session, flags, options.profile);
+  profiled(
+    options.profile === null ? "profiled" : "profile read",
+    `${profile.points.length} kinds of batches`,
+  );
   if (profile.loop !== null && profile.transport !== null) return { ...model, profile };
+  const told = toldStage(session, 2);
   const learnt = await learnLoop(session, profile, model, {
     engine: options.engine,
     seconds: options.learnSeconds,
     folder: options.out,
     signal,
   });
+  told(
+    "learnt",
+    `what serving adds, from ${formatNumber(learnt.loop?.steps ?? 0)} steps and ${learnt.transport?.requests ?? 0} requests`,
+  );
   return { ...model, profile: learnt };
 }
 
@@ -91,11 +102,13 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     added,
   );
   const slo = options.slo ?? usualSlo(profile, sample);
-  const candidates = plan(context, learnt, sample, slo);
+  const candidates = await plan(context, learnt, sample, slo);
   const winner = candidates[0] as JudgedKnobs;
   const rateQps = options.rate ?? options.load * winner.qps;
   if (!(rateQps > 0))
-    throw new InvariantError("no setting keeps the promises at any rate; lower them with --slo");
+    throw new MillraceError("NOTHING_FITS", `${promised(slo)} is kept by no setting at any rate`, {
+      hint: "promise more time with --slo, or name a rate with --rate to measure what happens then",
+    });
   const requests = userWorkload(options.lengths, options.requests, rateQps, options.seed, most);
   const loads = Array.from({ length: options.repeats }, (_, i) => ({
     requests,
@@ -104,7 +117,12 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     streams: `run-${i + 1}.streams.jsonl`,
   }));
   const folder = join(options.out, "served");
+  const measured = toldStage(context.session, 4);
   const runs = await measureAndCompare(context, learnt, winner.knobs, loads, slo, folder);
+  measured(
+    "served and measured",
+    `${requests.count} requests${runs.length > 1 ? ` × ${runs.length}` : ""} at ${formatNumber(rateQps)} requests/s`,
+  );
   return {
     schema: "millrace.calibrate/1",
     model: config.card.name,
@@ -136,18 +154,20 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
   };
 }
 
-function plan(
-  { session, options }: CalibrationContext,
+async function plan(
+  { session, options, signal }: CalibrationContext,
   learnt: Learnt,
   requests: RequestTable,
   slo: readonly TwinSlo[],
-): readonly JudgedKnobs[] {
+): Promise<readonly JudgedKnobs[]> {
+  const stage = toldStage(session, 3);
   const progress = session.progress();
-  const judged = judgeKnobs(options, {
+  const judged = await judgeKnobs(options, {
     profile: learnt.profile,
     geometry: learnt.geometry,
     requests,
     slo,
+    signal,
     onProgress: (done, total, best) =>
       progress.update({
         phase: "planning",
@@ -157,7 +177,23 @@ function plan(
       }),
   });
   progress.end();
+  const [{ knobs, qps }] = judged as [JudgedKnobs, ...JudgedKnobs[]];
+  const found =
+    qps > 0
+      ? `of ${judged.length} settings ${describeKnobs(knobs)} carries most: ${formatNumber(qps)} requests/s`
+      : `none of ${judged.length} settings keeps ${promised(slo)} at any rate`;
+  stage("planned", found);
   return judged;
+}
+
+/** Begins one of the four stages; the function says on stderr that it is over, what came of it and how long it took. */
+function toldStage(session: Session, number: 1 | 2 | 3 | 4): (what: string, found: string) => void {
+  const { now } = session.surroundings;
+  const began = now();
+  return (what, found) =>
+    session.note(
+      `${session.paintNote("faint", `${number}/4`)} ${session.paintNote("strong", what)}  ${found}  ${session.paintNote("faint", formatSeconds((now() - began) / 1000))}`,
+    );
 }
 
 /** Of runs weighted alike. */

@@ -23,9 +23,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe("the loop on a real server", () => {
   test("predicts, serves, measures: structure, equal decisions, nothing lost", async () => {
     const out = join(folder, "out");
-    const words = "--quick --threads 1 --context 512 --kv-memory 64MiB --learn 2s --requests 60";
+    const words = "--quick --threads 1 --context 512 --kv-memory 64MiB --learn 1s --requests 60";
     const load =
-      "--prompt-tokens 8..64 --output-tokens 2..12 --rate 25 --repeats 2 --batch-size-cap 8";
+      "--prompt-tokens 8..64 --output-tokens 2..12 --rate 60 --repeats 2 --batch-size-cap 8";
     const run = await millrace(
       "calibrate",
       "-m",
