@@ -37,6 +37,22 @@ describe("the simulator, worked by hand", () => {
     expect([...restarts]).toEqual([0, 0]);
   });
 
+  test("a cold epoch costs what the granted cache brings: the time its bytes take from storage, at most refillSeconds", () => {
+    const model: Model = {
+      profile: { name: "cached", cpus: [3], hostBytes: [20e9, 100e9], rate: [[1, 2]] },
+      iterationSeconds: 1,
+      refillSeconds: 90,
+      refillBytesPerSecond: 1e9,
+    };
+    const servers = uniformServers(1, 8, 24, 160e9);
+    const trace = [job(0, "cached", 0, 1000)];
+    const { jobs } = jobSpecs(trace, new Map([["cached", model]]), servers, idealTerms);
+    const spec = { ...specOf([]), jobs, servers };
+    // 20 GB are there after 20 s. 100 GB would take 100, but an epoch without them is only 90 s longer.
+    expect(simulate(spec, allocators.proportional("none")).finish[0]).toBe(1020);
+    expect(simulate(spec, allocators.waterfill()).finish[0]).toBe(590);
+  });
+
   test("wrong profiles make gains smaller than believed", () => {
     const spec = specOf([job(0, "hungry", 0, 1000)], {}, { gainFactor: () => 0.5 });
     expect([...simulate(spec, allocators.tune("none")).finish]).toEqual([400]);
