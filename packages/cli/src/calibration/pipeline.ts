@@ -13,6 +13,7 @@ import {
 import type { TwinSlo } from "@millrace/sim/twin";
 import type { Session } from "../session.ts";
 import { describeKnobs, type JudgedKnobs, judgeKnobs, serveFlags, twinOf } from "./candidates.ts";
+import { checkQuestion } from "./checks.ts";
 import { doubtsOf } from "./doubts.ts";
 import { LEARN_KNOBS, learnLoop, measureProfile, type OpenedModel, openModel } from "./learn.ts";
 import { measureAndCompare } from "./measure.ts";
@@ -48,23 +49,49 @@ export async function learn({ session, options, signal }: CalibrationContext): P
     options.profile === null
       ? await measureProfile(session, flags, { quick, rounds, budgetSeconds, seed }, signal)
       : await known(session, flags, options.profile);
+  const file = profileFile(options);
+  if (options.profile === null) writeProfile(file, profile);
   profiled(
     options.profile === null ? "profiled" : "profile read",
     `${profile.points.length} kinds of batches`,
   );
   if (profile.loop !== null && profile.transport !== null) return { ...model, profile };
   const told = toldStage(session, 2);
-  const learnt = await learnLoop(session, profile, model, {
-    engine: options.engine,
-    seconds: options.learnSeconds,
-    folder: options.out,
-    signal,
-  });
+  const learnt = await keeping(
+    options.profile ?? file,
+    learnLoop(session, profile, model, {
+      engine: options.engine,
+      seconds: options.learnSeconds,
+      folder: options.out,
+      signal,
+    }),
+  );
   told(
     "learnt",
     `what serving adds, from ${formatNumber(learnt.loop?.steps ?? 0)} steps and ${learnt.transport?.requests ?? 0} requests`,
   );
   return { ...model, profile: learnt };
+}
+
+function profileFile({ out }: CalibrateOptions): string {
+  return join(out, "profile.json");
+}
+
+function writeProfile(file: string, profile: StepProfile): void {
+  writeFileAtomic(file, `${JSON.stringify(profile, null, 1)}\n`);
+}
+
+/** Work after which a profile is there: an interruption says how to go on from it. */
+async function keeping<T>(file: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof MillraceError) || error.code !== "INTERRUPTED") throw error;
+    throw new MillraceError("INTERRUPTED", error.message, {
+      hint: `what is profiled is kept: the same command with --profile ${file} goes on from there`,
+      cause: error,
+    });
+  }
 }
 
 /** A profile of before; one of another geometry is carried over to the model's. */
@@ -89,10 +116,17 @@ async function known(
 /** The whole loop. */
 export async function calibrate(context: CalibrationContext): Promise<CalibrateResult> {
   const { options } = context;
+  checkQuestion(options);
   const learnt = await learn(context);
+  const file = profileFile(options);
+  writeProfile(file, learnt.profile);
+  return keeping(file, compare(context, learnt));
+}
+
+/** What follows a profile: plan, serve, measure, compare. */
+async function compare(context: CalibrationContext, learnt: Learnt): Promise<CalibrateResult> {
+  const { options } = context;
   const { profile, config, geometry } = learnt;
-  const profileFile = join(options.out, "profile.json");
-  writeFileAtomic(profileFile, `${JSON.stringify(profile, null, 1)}\n`);
   const longest = twinOf(config.engine, geometry, config.card.contextTokens).maxRequestTokens;
   const added = profile.transport?.addedTokens ?? 0;
   const most = Math.max(2, longest - added);
@@ -131,7 +165,7 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     date: profile.date,
     seed: options.seed,
     profile: {
-      file: profileFile,
+      file: profileFile(options),
       points: profile.points.length,
       heldOut: new ProfileCost(profile).heldOut,
       loop: profile.loop,

@@ -87,6 +87,10 @@ test.each([
   [["--slo", "fluidity>=0.9"], "a plan is not made by fluidity"],
   [["--slo", "ttft.p95<=1s"], "is not of p50, p90 or p99"],
   [["--learn", "soon"], "--learn"],
+  [["--learn", "0s"], "--learn: nothing is learnt"],
+  // Before anything is measured.
+  [["--page-size", "3KiB"], "take a power of two"],
+  [["--prompt-tokens", "600..700", "--context", "512"], "do not fit the context of 512 tokens"],
   [["--shape", "nowhere", "--quick"], "nowhere"],
 ])("wrong input %j is told", async (words, said) => {
   const run = await millrace("calibrate", "-m", model, ...words, "--out", join(folder, "no"));
