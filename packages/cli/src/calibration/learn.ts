@@ -1,5 +1,6 @@
 /** What a step costs here: the grid of batches through the executor, then a load on a real server for what serving adds. */
 import { join } from "node:path";
+import { MillraceError } from "@millrace/core";
 import type { KvGeometry } from "@millrace/engine";
 import { measureGrid, openProfiled, type Profiled, profileGrid } from "@millrace/engine/profile";
 import { fitLoop, fitTransport, ProfileCost, type StepProfile } from "@millrace/serving";
@@ -110,6 +111,12 @@ export async function learnLoop(
   const sent = await stage.send(probe, "calibrate/probe", telling("learning the serving loop"));
   const run = runOf(sent, await stage.close(), new ProfileCost(profile));
   progress.end();
+  if (run.steps.length === 0)
+    throw new MillraceError(
+      "ENGINE_FAILED",
+      `the engine's logs in ${join(options.folder, "learn")} hold no step of the load that was sent`,
+      { hint: "make room there, or choose another folder with --out" },
+    );
   return {
     ...profile,
     loop: fitLoop(profile, run.steps),

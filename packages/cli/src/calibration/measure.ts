@@ -196,6 +196,9 @@ function compared(
     stepBias: { now: biasOf(residuals), asProfiled: biasOf(stepResiduals(asProfiled, run.steps)) },
     stepParts: stepParts(now.cost, run.steps),
     failed: run.failed,
+    unlogged: run.requests.filter(
+      ({ client, replica }) => client.tokenAt.length > 0 && replica === null,
+    ).length,
     startLateness: run.startLateness,
   };
 }

@@ -19,6 +19,8 @@ export interface CalibratedRun extends RunComparison {
   /** What the steps' time was made of. */
   readonly stepParts: StepParts;
   readonly failed: number;
+  /** Answered requests that the engine's log does not have, as when its disk was full. */
+  readonly unlogged: number;
   readonly startLateness: number;
 }
 

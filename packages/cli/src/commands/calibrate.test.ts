@@ -48,8 +48,14 @@ describe("the loop on a real server", () => {
     expect(result.winner).toEqual(result.candidates[0]?.knobs);
     expect(result.runs).toHaveLength(2);
     for (const run of result.runs) {
-      const { predicted, measured, machine, replay, pairs, split, residuals, failed } = run;
-      expect([failed, predicted.completed, measured.completed]).toEqual([0, 60, 60]);
+      const { predicted, measured, machine, replay, pairs, split, residuals, failed, unlogged } =
+        run;
+      expect([failed, unlogged]).toEqual([0, 0]);
+      expect([predicted.completed, measured.completed]).toEqual([60, 60]);
+      const { steps, compute, host } = run.stepParts;
+      expect(steps).toBe(residuals[0]?.steps);
+      expect(compute.measured).toBeGreaterThan(0);
+      expect(host.measured).toBeGreaterThan(0);
       expect(replay.difference).toBeNull();
       // The loads before and after it are in the engine's log too.
       expect(replay.requests).toBeGreaterThan(64);
@@ -129,7 +135,9 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
   ] as const) {
     const config = join(folder, "plan.yaml");
     writeFileSync(config, planOf(file, prompt));
-    const plan = await millrace("plan", "--config", config, "--workers", "1", "--json");
+    // What ran is kept there, so that asking again costs nothing.
+    const words = ["plan", "--config", config, "--workers", "1", "--out", join(folder, prompt)];
+    const plan = await millrace(...words, "--json");
     expect(plan.err).not.toContain("error[");
     const { robust, notModelled } = JSON.parse(plan.out) as PlanResult;
     expect(robust.errorPercent).toBe(Math.min(300, Number((100 * error).toPrecision(2))));
@@ -138,9 +146,13 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
     expect(high).toBeGreaterThan(low);
     const unseen = notModelled.filter((text) => text.includes("the profile has not seen"));
     expect(unseen).toHaveLength(error === uncertaintyBeyond ? 1 : 0);
-    const shown = await millrace("plan", "--config", config, "--workers", "1");
+    const shown = await millrace(...words);
+    const off = error > 0.9 ? "times as long, or as short" : "% either way";
     expect(shown.out).toContain("requests/s if step times are");
-    expect(shown.out).toContain(error > 0.9 ? "times as long, or as short" : "% either way");
+    expect(shown.out).toContain(off);
+    const page = readFileSync(join(folder, prompt, "report.html"), "utf8");
+    expect(page).toContain("A replica then carries");
+    expect(page).toContain(off);
   }
 }, 60_000);
 
