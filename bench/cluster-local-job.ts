@@ -1,6 +1,7 @@
 /**
  * A training job for cluster-local.bench.ts: Millrace's loader on real files in front of an accelerator that is emulated as
- * a rate. Takes its lease, holds as much of its data in a MinIO cache as it is granted, and prints its samples.
+ * a rate. Takes its lease, holds as much of its data in a MinIO cache as it is granted (also when that changes), and prints its
+ * samples.
  * Arguments: folder, image size, samples, accelerator rate, reads per second of the (emulated) storage, 0: the real one.
  */
 import { setTimeout as sleep } from "node:timers/promises";
@@ -14,13 +15,14 @@ const reader =
   Number(reads) === 0
     ? files
     : new EmulatedStorage(files, { bytesPerSecond: 1e9, operationsPerSecond: Number(reads) });
-const cache = lease?.grant().cacheBytes ?? 0;
+const cacheGranted = (): number => (Number(reads) === 0 ? 0 : (lease?.grant().cacheBytes ?? 0));
+let cache = cacheGranted();
 const loader = new DataLoader({
   source: openFolder(folder),
   transform: { kind: "image", size: Number(size), mode: "train", type: "f32", layout: "nchw" },
   batchSize: 16,
   workers: 2,
-  cache: Number(reads) === 0 ? 0 : Math.floor(cache),
+  cache: Math.floor(cache),
   reader,
 });
 console.log(`ready ${process.uptime().toFixed(3)}`);
@@ -28,6 +30,10 @@ let done = 0;
 let step = 0;
 let free = performance.now();
 while (done < Number(samples)) {
+  if (cacheGranted() !== cache) {
+    cache = cacheGranted();
+    loader.setCacheBytes(Math.floor(cache));
+  }
   const asked = performance.now();
   const loan = await loader.next();
   if (loan === null) continue;

@@ -9,7 +9,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { allocators, shareTerms, simulate, speedOptions } from "@millrace/cluster";
+import { allocators, refillOf, shareTerms, simulate, speedOptions } from "@millrace/cluster";
 import { measureCommand } from "@millrace/cluster/measure";
 import { type ClusterStatus, jobsFileSchema, runCluster, runFiles } from "@millrace/cluster/run";
 import { LocalRunner } from "@millrace/cluster/runners";
@@ -83,6 +83,7 @@ const models = new Map([
       },
       ownBytes: 1e9 - Math.floor(dataBytes / 2),
       refillSeconds: 240 / reads - 240 / half.full,
+      refillBytesPerSecond: (reads * dataBytes) / 240,
     },
   ],
 ]);
@@ -143,16 +144,13 @@ const starts = new Map(
   ]),
 );
 
-/** Mean JCT of the same jobs in the simulator; a start is work like any other, at the share as long as measured. */
+/** Mean JCT of the same jobs in the simulator; starts take as long as measured. */
 function predict(allocator: "proportional" | "tune"): number {
   const share = shareTerms(servers);
   const specs = names.map((name) => {
     const model = models.get(modelOf(name));
     if (model === undefined) throw new Error(name);
-    const { ownBytes: own, refillSeconds = 0 } = model as {
-      ownBytes?: number;
-      refillSeconds?: number;
-    };
+    const { ownBytes: own = 0 } = model as { ownBytes?: number };
     const options = speedOptions(model.profile, 1, share, own);
     return {
       id: name,
@@ -160,13 +158,14 @@ function predict(allocator: "proportional" | "tune"): number {
       model: name,
       arrivedAt: 0,
       gpus: 1,
-      workSeconds: samplesOf(name) / options.shareRate + (starts.get(modelOf(name)) ?? 0),
+      workSeconds: samplesOf(name) / options.shareRate,
+      startSeconds: starts.get(modelOf(name)) ?? 0,
       options,
       gainFactor: 1,
       preemptible: false,
       resize: "live" as const,
       restartSeconds: 0,
-      refillSeconds,
+      ...refillOf(model, 1, 0),
       dataset: null,
       spanFactor: 1,
       curve: null,

@@ -13,8 +13,8 @@ import { compareCapacities } from "../packages/cli/src/calibration/capacity.ts";
 import {
   capacityQuestion,
   comparedSchedulers,
-  promised,
 } from "../packages/cli/src/calibration/reproduce-capacity.ts";
+import { promised } from "../packages/cli/src/calibration/words.ts";
 import { calibrated } from "./calibrated.ts";
 import { type KeptCapacity, METHOD } from "./calibration-cases.ts";
 import { report } from "./harness.ts";

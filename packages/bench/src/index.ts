@@ -15,6 +15,6 @@ export * from "./raw/run-writer.ts";
 export { startRun } from "./run/run.ts";
 export * from "./score/score-file.ts";
 export * from "./tokenizers/tokenizers.ts";
-export { type ErrorClassInfo, errorClasses } from "./transport/error-class.ts";
+export { type ErrorClassInfo, errorClasses, notOfLoad } from "./transport/error-class.ts";
 export { listModels } from "./transport/models.ts";
 export { reconcile, type TokenCounts } from "./transport/reconcile.ts";

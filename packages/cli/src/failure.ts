@@ -14,12 +14,12 @@ export function describeFailure(error: unknown, paint: Paint, debug: boolean): r
   if (error instanceof MillraceError) {
     const said = error.at === undefined || error.message.startsWith(error.at.file);
     const place = said ? "" : `${paint("strong", formatPlace(error.at))} `;
-    lines.push(`${paint("bad", `error[${error.code}]`)} ${place}${error.message}`);
+    lines.push(`${paint("bad", `error[${error.code}]`)} ${place}${printable(error.message)}`);
     if (error.at !== undefined) lines.push(...excerpt(error.at, paint));
     if (error.hint !== undefined) lines.push(`${paint("name", "hint:")} ${error.hint}`);
     lines.push(`${paint("faint", "docs:")} millrace explain ${error.code}`);
   } else {
-    lines.push(`${paint("bad", "error[INTERNAL]")} ${messageOf(error)}`);
+    lines.push(`${paint("bad", "error[INTERNAL]")} ${printable(messageOf(error))}`);
     lines.push(
       `${paint("name", "hint:")} this is a defect of Millrace; --debug shows where it happened`,
     );
@@ -58,6 +58,11 @@ function excerpt(at: Place, paint: Paint): readonly string[] {
   if (at.column !== undefined)
     lines.push(`${paint("faint", `${" ".repeat(6)} |`)} ${mark}${paint("bad", "^")}`);
   return lines;
+}
+
+/** Messages may quote a file of any kind: its control characters must not reach the terminal. */
+function printable(text: string): string {
+  return text.replace(/[^\P{Cc}\n\t]/gu, "\u{fffd}");
 }
 
 function messageOf(error: unknown): string {

@@ -69,13 +69,13 @@ export class Session {
   /** Cells of a line of stdout; Infinity when it is not a terminal, so that piped tables are whole. */
   get width(): number {
     const { isTTY, columns } = this.surroundings.stdout;
-    return isTTY === true ? (columns ?? 80) : Number.POSITIVE_INFINITY;
+    return isTTY === true ? columns || 80 : Number.POSITIVE_INFINITY;
   }
 
   /** Lines of stdout; Infinity when it is not a terminal. */
   get height(): number {
     const { isTTY, rows } = this.surroundings.stdout;
-    return isTTY === true ? (rows ?? 24) : Number.POSITIVE_INFINITY;
+    return isTTY === true ? rows || 24 : Number.POSITIVE_INFINITY;
   }
 
   /** A result. */
@@ -111,7 +111,8 @@ export class Session {
     const live = stderr.isTTY === true && environment.CI === undefined;
     const progress = new Progress({
       mode: this.quiet ? "off" : live && environment.TERM !== "dumb" ? "live" : "lines",
-      width: () => stderr.columns ?? 80,
+      // A terminal that does not know its size says 0.
+      width: () => stderr.columns || 80,
       write: (text) => stderr.write(text),
       paint: this.paintNote,
       now,

@@ -41,8 +41,8 @@ export function changeKind(
 }
 
 /**
- * Seconds lost: restartSeconds for a restart or a move (a first start loads too, but under every scheduler alike), and of
- * refillSeconds the part of the granted cache that is not warm. A job that is stopped leaves its cache behind; `shared` is
+ * Seconds lost: restartSeconds for a restart or a move (a first start loads too, but under every scheduler alike), and the
+ * refill of the part of the granted cache that is not warm. A job that is stopped leaves its cache behind; `shared` is
  * what others keep warm of its data set where it goes (`warmThere`).
  */
 export function changeCost(
@@ -55,8 +55,21 @@ export function changeCost(
   const again =
     kind === "restart" || kind === "move" || (kind === "start" && job.lastRanAt !== null);
   const warm = Math.max(shared, kind === "resize" ? job.warmBytes : 0);
-  const cold = cacheBytes > 0 ? Math.max(0, cacheBytes - warm) / cacheBytes : 1;
-  return (again ? job.restartSeconds : 0) + job.refillSeconds * cold;
+  return (again ? job.restartSeconds : 0) + refillCost(job, cacheBytes, warm);
+}
+
+/**
+ * Seconds that the next epoch is longer because of `cacheBytes` only `warmBytes` hold samples: those that are missing are
+ * read as storage gives them, where they would have come from memory.
+ */
+export function refillCost(
+  { refillSeconds, refillBytesPerSecond }: Pick<JobState, "refillSeconds" | "refillBytesPerSecond">,
+  cacheBytes: number,
+  warmBytes: number,
+): number {
+  const cold = Math.max(0, cacheBytes - warmBytes);
+  if (refillBytesPerSecond !== null) return Math.min(refillSeconds, cold / refillBytesPerSecond);
+  return refillSeconds * (cacheBytes > 0 ? cold / cacheBytes : 1);
 }
 
 /** Bytes of the job's data set that other jobs keep warm on the server: jobs of one data set share a cache. O(jobs). */

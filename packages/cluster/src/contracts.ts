@@ -75,8 +75,10 @@ export interface JobState {
   readonly resize: ResizeMode;
   /** Seconds without progress when it is stopped and started elsewhere: checkpoint, start-up, loading. */
   readonly restartSeconds: number;
-  /** Seconds that its first epoch on a cold cache takes longer than on a warm one. */
+  /** Seconds that its first epoch on a cold cache takes longer than on a warm one, at most. */
   readonly refillSeconds: number;
+  /** Bytes per second at which a cold epoch fills its cache; null: `refillSeconds` whatever cache is granted. */
+  readonly refillBytesPerSecond: number | null;
   /** Bytes of its cache that hold samples now; a move or a stop loses them, a smaller grant cuts them. */
   readonly warmBytes: number;
   /** Data set that its cache holds; jobs of one data set on one server share the cache. Null: its own. */

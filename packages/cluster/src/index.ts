@@ -21,6 +21,7 @@ export * from "./profile/options.ts";
 export * from "./profile/published.ts";
 export { publishedMix } from "./profile/published-mix.ts";
 export { publishedModels } from "./profile/published-models.ts";
+export { type RefillTerms, refillOf } from "./profile/refill.ts";
 export * from "./profile/refine.ts";
 export * from "./profile/share.ts";
 export * from "./profile/speed-profile.ts";

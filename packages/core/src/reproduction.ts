@@ -17,6 +17,27 @@ export interface ReproduceRow {
   readonly seed: number;
   /** Why it differs, where it does; what the run was. */
   readonly note: string;
+  /** What a simulated and a measured row of the same thing stand side by side under; absent = the row stands alone. */
+  readonly beside?: string;
+}
+
+/** The same thing predicted and measured. */
+export interface SideBySide<Row> {
+  readonly what: string;
+  readonly predicted: Row;
+  readonly measured: Row;
+}
+
+/** Rows that belong together, in the order of the predicted ones. */
+export function sideBySide<Row extends Pick<ReproduceRow, "kind" | "beside">>(
+  rows: readonly Row[],
+): readonly SideBySide<Row>[] {
+  return rows.flatMap((predicted) => {
+    const what = predicted.beside;
+    if (what === undefined || predicted.kind !== "simulated") return [];
+    const measured = rows.find((row) => row.beside === what && row.kind === "measured");
+    return measured === undefined ? [] : [{ what, predicted, measured }];
+  });
 }
 
 /** `millrace.reproduce/1`. */

@@ -53,6 +53,22 @@ describe("planReport", () => {
     renderReport(report);
   });
 
+  test("a predictor that knows its error makes the capacity a range, and a large error is a factor", () => {
+    const sample = planSample();
+    const page = (errorPercent: number): string => {
+      const capacityQps = { low: 1.25, high: 20 };
+      const robust = { errorPercent, sameWinner: true, rivals: [], capacityQps };
+      const report = planReport({ result: { ...sample, robust } });
+      const key = report.verdict.figures.find(({ label }) => label === "Capacity of a replica");
+      return JSON.stringify([report.verdict.detail, key, blocks(report, "confidence")]);
+    };
+    expect(page(300)).toContain("The choice would be the same if step times were 4 times as long");
+    expect(page(300)).toContain("1.25 – 20 if step times are 4 times as long, or as short");
+    expect(page(300)).toContain("A replica then carries 1.25 – 20 requests per second");
+    expect(page(300)).not.toContain("300%");
+    expect(page(12)).toContain("1.25 – 20 if step times are off by 12% either way");
+  });
+
   test("stands when everything is empty", () => {
     const sample = planSample();
     const report = planReport({
@@ -163,6 +179,28 @@ describe("simulationReport", () => {
 });
 
 describe("reproduceReport", () => {
+  test("what was predicted and measured stands side by side, and not among the claims", () => {
+    const { result, ...rest } = reproduceSample();
+    const row = (kind: "simulated" | "measured", ours: number) => ({
+      ...{ claim: `capacity, ${kind}`, theirs: null, ours, low: ours - 1, high: ours + 1, kind },
+      ...{ n: 101, seed: 42, unit: "qps", beside: "capacity: orca" },
+    });
+    const alone = { ...row("simulated", 3), claim: "alone", beside: "nothing measured" };
+    const rows = [...result.rows, row("simulated", 11), row("measured", 10), alone];
+    const report = reproduceReport({ result: { ...result, rows }, ...rest });
+    const [claims] = tables(report, "claims");
+    expect(claims.rows).toHaveLength(result.rows.length + 1);
+    const [pairs] = tables(report, "predicted");
+    expect(pairs.rows).toHaveLength(1);
+    expect(pairs.rows[0].cells.slice(0, 5)).toEqual([
+      { text: "capacity: orca", note: "qps" },
+      { value: 11, low: 10, high: 12 },
+      { value: 10, low: 9, high: 11 },
+      1.1,
+      101,
+    ]);
+  });
+
   test("counts a figure as reproduced within ten percent or inside our interval", () => {
     const { verdict } = reproduceReport(reproduceSample());
     expect(verdict.headline).toBe("2 of 4 published figures are reproduced.");

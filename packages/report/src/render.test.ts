@@ -135,7 +135,7 @@ describe("hostile names", () => {
         .map((r) => ({ config: { ...r.config, device: name }, reason: name })),
       notModelled: [name],
       sensitivity: [{ change: name, winner: name, dollarsPerHour: 1, sameWinner: true }],
-      robust: { errorPercent: 10, sameWinner: false, rivals: [name] },
+      robust: { errorPercent: 10, sameWinner: false, rivals: [name], capacityQps: null },
       launch: [{ target: name, command: name }],
     };
   }

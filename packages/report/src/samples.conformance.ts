@@ -96,7 +96,12 @@ export function planSample(seed = 7): PlanFindings {
         sameWinner: false,
       },
     ],
-    robust: { errorPercent: 10, sameWinner: true, rivals: ["A100-80GB · TP4 · sarathi-serve 512"] },
+    robust: {
+      errorPercent: 10,
+      sameWinner: true,
+      rivals: ["A100-80GB · TP4 · sarathi-serve 512"],
+      capacityQps: null,
+    },
     launch: [
       {
         target: "vLLM",

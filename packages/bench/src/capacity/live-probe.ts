@@ -12,7 +12,7 @@ import type {
 import { summarizeRun } from "../metrics/summary.ts";
 import { RunWriter } from "../raw/run-writer.ts";
 import { startRun } from "../run/run.ts";
-import { errorClasses } from "../transport/error-class.ts";
+import { errorClasses, notOfLoad } from "../transport/error-class.ts";
 import type { Probe } from "./drive.ts";
 import { HopelessWatch } from "./hopeless.ts";
 import type { CapacityProbe } from "./report.ts";
@@ -156,29 +156,13 @@ function endedByItself({ status, error }: RequestRecord): boolean {
   return status !== "abandoned" && error?.class !== "cancelled";
 }
 
-/** Failures that say nothing of a rate: nothing is there, or it does not want us. */
-const dead = new Set([
-  "dns",
-  "refused",
-  "unreachable",
-  "tls",
-  "proxy",
-  "connect-timeout",
-  "bad-request",
-  "unauthorized",
-  "not-found",
-  "redirect",
-  "html",
-  "not-a-stream",
-]);
-
 /** Throws ENVIRONMENT_MISSING when the warm-up failed, or everything did, for a reason that is not load. */
 function refuseDead(records: readonly RequestRecord[]): void {
   for (const group of [records.filter((r) => r.warmup), records.filter((r) => !r.warmup)]) {
     const failures = group.flatMap((r) => r.error ?? []);
     const first = failures[0];
     if (first === undefined || failures.length < group.length) continue;
-    if (!failures.every((f) => dead.has(f.class))) continue;
+    if (!failures.every((f) => notOfLoad.has(f.class))) continue;
     throw new MillraceError(
       "ENVIRONMENT_MISSING",
       `the endpoint cannot be measured: ${first.class}: ${first.message}`,

@@ -180,6 +180,22 @@ export const errorClasses: Readonly<Record<ErrorClass, ErrorClassInfo>> = {
   ),
 };
 
+/** Failures that say nothing of load: nothing is there, or it does not want us. */
+export const notOfLoad: ReadonlySet<ErrorClass> = new Set([
+  "dns",
+  "refused",
+  "unreachable",
+  "tls",
+  "proxy",
+  "connect-timeout",
+  "bad-request",
+  "unauthorized",
+  "not-found",
+  "redirect",
+  "html",
+  "not-a-stream",
+]);
+
 /** Class of an HTTP status other than 200. */
 export function classOfStatus(status: number): ErrorClass {
   switch (status) {

@@ -1,4 +1,5 @@
 /** The knobs of `millrace serve` that a plan for one machine turns, and what each setting is predicted to carry. */
+import { setImmediate } from "node:timers/promises";
 import type { EngineOptions, KvGeometry } from "@millrace/engine";
 import { plannedKv } from "@millrace/engine/profile";
 import {
@@ -98,24 +99,28 @@ export function twinOf(
   };
 }
 
-/** Judges all settings by the rate at which they keep the promises; best first. */
-export function judgeKnobs(
+/** Judges all settings by the rate at which they keep the promises; best first. Rejects with the signal's reason. */
+export async function judgeKnobs(
   options: CalibrateOptions,
   parts: {
     readonly profile: StepProfile;
     readonly geometry: KvGeometry;
     readonly requests: RequestTable;
     readonly slo: readonly TwinSlo[];
+    readonly signal: AbortSignal;
     readonly onProgress: (done: number, total: number, best: JudgedKnobs | null) => void;
   },
-): readonly JudgedKnobs[] {
+): Promise<readonly JudgedKnobs[]> {
   const cost = new ProfileCost(parts.profile);
   const { transport, loop } = parts.profile;
   const jitter = loop?.jitter ?? null;
   const grid = knobGrid(options);
   const judged: JudgedKnobs[] = [];
   const total = grid.length + options.pages.length;
-  const judge = (knobs: Knobs): void => {
+  const judge = async (knobs: Knobs): Promise<void> => {
+    // A setting takes a tenth of a second and more: Ctrl-C and the progress line get their turn in between.
+    await setImmediate();
+    parts.signal.throwIfAborted();
     const { engine, card } = readServeConfig(serveFlags(knobs, options.engine));
     const settings = twinOf(engine, parts.geometry, card.contextTokens);
     judged.push({
@@ -126,16 +131,21 @@ export function judgeKnobs(
     judged.sort((a, b) => b.qps - a.qps);
     parts.onProgress(judged.length, total, judged[0] as JudgedKnobs);
   };
-  for (const knobs of grid) judge(knobs);
+  for (const knobs of grid) await judge(knobs);
   // Pages move no arithmetic: they decide what fits into the KV memory, for whichever setting is best.
   const [{ knobs: best }] = judged as [JudgedKnobs, ...JudgedKnobs[]];
-  for (const pageBytes of options.pages) judge({ ...best, pageBytes });
+  for (const pageBytes of options.pages) await judge({ ...best, pageBytes });
   return judged;
 }
 
 /** `sarathi-serve, chunk 128, 16 sequences`. */
 export function describeKnobs({ scheduler, chunkSize, batchSizeCap, pageBytes }: Knobs): string {
   const chunk = chunkSize === null ? "" : `, chunk ${chunkSize}`;
-  const page = pageBytes === null ? "" : `, pages of ${pageBytes / 1024} KiB`;
+  const page = pageBytes === null ? "" : `, pages of ${pageText(pageBytes)}`;
   return `${scheduler}${chunk}, ${batchSizeCap} sequences${page}`;
+}
+
+/** As they are written in flags: powers of two. */
+function pageText(bytes: number): string {
+  return bytes >= 2 ** 20 ? `${bytes / 2 ** 20} MiB` : `${bytes / 2 ** 10} KiB`;
 }

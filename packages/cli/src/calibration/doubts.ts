@@ -17,9 +17,11 @@ export function runDoubts(run: CalibratedRun): readonly string[] {
   const drift = before === null || after === null ? 0 : after.all.ratio / before.all.ratio - 1;
   if (Math.abs(drift) > DRIFT)
     doubts.push(
-      `the same steps took ${Math.abs(100 * drift).toFixed(1)} % ${drift > 0 ? "longer" : "less"} after it than before`,
+      `the same steps took ${Math.abs(100 * drift).toFixed(1)}% ${drift > 0 ? "longer" : "less"} after it than before`,
     );
   if (run.failed > 0) doubts.push(`${run.failed} requests failed`);
+  if (run.unlogged > 0)
+    doubts.push(`${run.unlogged} answered requests are not in the engine's log: is its disk full?`);
   if (run.replay.difference !== null)
     doubts.push(`step ${run.replay.difference.ticket} was decided differently`);
   return doubts;

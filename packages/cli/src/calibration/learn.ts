@@ -1,5 +1,6 @@
 /** What a step costs here: the grid of batches through the executor, then a load on a real server for what serving adds. */
 import { join } from "node:path";
+import { MillraceError } from "@millrace/core";
 import type { KvGeometry } from "@millrace/engine";
 import { measureGrid, openProfiled, type Profiled, profileGrid } from "@millrace/engine/profile";
 import { fitLoop, fitTransport, ProfileCost, type StepProfile } from "@millrace/serving";
@@ -89,6 +90,7 @@ export async function learnLoop(
   },
 ): Promise<StepProfile> {
   const progress = session.progress();
+  progress.update({ phase: "starting the server", done: 0, total: 0 });
   const flags = serveFlags(LEARN_KNOBS, options.engine);
   const { engine, card } = readServeConfig(flags);
   const settings: TwinSettings = twinOf(engine, model.geometry, card.contextTokens);
@@ -99,14 +101,22 @@ export async function learnLoop(
     folder: join(options.folder, "learn"),
     signal: options.signal,
   });
-  const update = (done: number, total: number, note: string): void =>
-    progress.update({ phase: "learning the serving loop", done, total, note });
+  const telling =
+    (phase: string) =>
+    (done: number, total: number, note: string): void =>
+      progress.update({ phase, done, total, note });
   const warmUp = warmUpWorkload(profile, settings, ownSeconds("warmUp", options.seconds));
-  await stage.send(warmUp, "calibrate/warm-up", update);
+  await stage.send(warmUp, "calibrate/warm-up", telling("warming the server up"));
   const probe = probeWorkload(profile, settings, options.seconds);
-  const sent = await stage.send(probe, "calibrate/probe", update);
+  const sent = await stage.send(probe, "calibrate/probe", telling("learning the serving loop"));
   const run = runOf(sent, await stage.close(), new ProfileCost(profile));
   progress.end();
+  if (run.steps.length === 0)
+    throw new MillraceError(
+      "ENGINE_FAILED",
+      `the engine's logs in ${join(options.folder, "learn")} hold no step of the load that was sent`,
+      { hint: "make room there, or choose another folder with --out" },
+    );
   return {
     ...profile,
     loop: fitLoop(profile, run.steps),

@@ -1,55 +1,21 @@
 /** A calibration for the terminal. */
-import { formatNumber, formatSeconds } from "@millrace/core";
+import { formatNumber, formatPercent, formatSeconds } from "@millrace/core";
 import type { StepSpeed } from "@millrace/serving";
 import { splitParts, type TimeSplit } from "@millrace/sim/twin";
 import type { Paint } from "../ui/paint.ts";
 import { facts, table } from "../ui/table.ts";
 import { describeKnobs } from "./candidates.ts";
-import type { CalibrateResult, FigureSummary } from "./result.ts";
-
-const names: Readonly<Record<string, string>> = {
-  ttft: "time to first token",
-  tbt: "time between tokens",
-  e2e: "end to end",
-  requestsPerSecond: "requests per second",
-  outputTokensPerSecond: "output tokens per second",
-  "fluidity.index": "fluidity-index",
-  "fluidity.shareAbove90": "requests at fluidity 0.9",
-  "kv.peakPages": "KV page groups, most",
-  "kv.meanPages": "KV page groups, mean",
-  preemptions: "preemptions",
-  steps: "steps",
-};
-
-/** `time to first token p90`. */
-export function figureName(figure: string): string {
-  const known = names[figure];
-  if (known !== undefined) return known;
-  const [metric = "", quantile = ""] = figure.split(".");
-  return `${names[metric] ?? metric} ${quantile}`;
-}
-
-/** Lowest and highest; a dash where there is none. */
-export function rangeText(
-  low: number | null,
-  high: number | null,
-  unit: FigureSummary["unit"],
-): string {
-  return low === null || high === null
-    ? "–"
-    : `${figureText(low, unit)} – ${figureText(high, unit)}`;
-}
-
-export function figureText(value: number | null, unit: FigureSummary["unit"]): string {
-  if (value === null) return "–";
-  return unit === "s" ? formatSeconds(value) : formatNumber(value);
-}
-
-/** `+3.1 %`. */
-export function errorText(error: number | null): string {
-  if (error === null) return "–";
-  return `${error >= 0 ? "+" : "−"}${Math.abs(100 * error).toFixed(1)} %`;
-}
+import type { CalibratedRun, CalibrateResult } from "./result.ts";
+import { meanStep, meanStepText, type StepParts, weightiestText } from "./step-parts.ts";
+import {
+  errorText,
+  figureName,
+  figureText,
+  missingText,
+  offText,
+  partNames,
+  rangeText,
+} from "./words.ts";
 
 /** What is printed to stdout. */
 export function calibrationLines(
@@ -58,12 +24,17 @@ export function calibrationLines(
 ): readonly string[] {
   const { figures, runs } = result;
   const repeats = runs.length > 1;
+  const step = meanStep(runs.map(({ stepParts }) => stepParts));
+  const missing = missingText(figures);
   const bar = (error: number | null): string => {
     const text = errorText(error);
     return error === null ? text : paint(Math.abs(error) <= 0.09 ? "good" : "warning", text);
   };
   return [
-    paint("strong", `${result.model} on ${result.machine}, ${result.threads} threads`),
+    paint(
+      "strong",
+      `${result.model} on ${result.machine}, ${result.threads} thread${result.threads === 1 ? "" : "s"}`,
+    ),
     ...facts(
       [
         ["serves", describeKnobs(result.winner)],
@@ -104,16 +75,16 @@ export function calibrationLines(
       ]),
       { width, paint, indent: 2 },
     ),
+    ...(missing === null ? [] : [paint("faint", `  ${missing}`)]),
     "",
     paint("strong", "where a request's time goes, mean"),
     ...splitLines(result, width, paint),
     "",
     ...facts(
       [
-        [
-          "step time",
-          `${errorText(result.stepBias)} bias of the sum over ${formatNumber(runs.reduce((sum, run) => sum + (run.residuals[0]?.steps ?? 0), 0))} steps (${errorText(result.stepBiasAsProfiled)} at the profile's speed)`,
-        ],
+        ["step time", stepText(result, step)],
+        ["", weightiestText(runs[0]?.residuals ?? [])],
+        ["a mean step", meanStepText(step)],
         [
           "decisions",
           result.decisionsEqual
@@ -122,7 +93,7 @@ export function calibrationLines(
         ],
         [
           "profile",
-          `${result.profile.points} batches, held-out error p50 ${formatNumber(result.profile.heldOut.p50)} %`,
+          `${result.profile.points} batches, held-out error p50 ${formatPercent(result.profile.heldOut.p50 / 100)}`,
         ],
         ...machineFacts(result),
       ],
@@ -132,16 +103,14 @@ export function calibrationLines(
   ];
 }
 
+function stepText({ stepBias, stepBiasAsProfiled }: CalibrateResult, { steps }: StepParts): string {
+  const asProfiled = `${offText(stepBiasAsProfiled)} at the profile's speed`;
+  return `predicted ${offText(stepBias)} over ${formatNumber(steps)} steps (${asProfiled})`;
+}
+
 function splitLines(result: CalibrateResult, width: number, paint: Paint): readonly string[] {
   const mean = (side: "predicted" | "measured", part: keyof TimeSplit): number =>
     result.runs.reduce((sum, run) => sum + run.split[side][part], 0) / result.runs.length;
-  const label: Readonly<Record<keyof TimeSplit, string>> = {
-    arrival: "client, HTTP, tokenisation",
-    queueing: "queueing",
-    prefill: "steps to the first token",
-    decode: "steps to the last token",
-    delivery: "delivery",
-  };
   return table(
     [
       { title: "", least: 16 },
@@ -153,7 +122,7 @@ function splitLines(result: CalibrateResult, width: number, paint: Paint): reado
       const [p, m] = [mean("predicted", part), mean("measured", part)];
       const difference = p - m;
       return [
-        label[part],
+        partNames[part],
         formatSeconds(p),
         formatSeconds(m),
         `${difference < 0 ? "−" : "+"}${formatSeconds(Math.abs(difference))}`,
@@ -164,27 +133,28 @@ function splitLines(result: CalibrateResult, width: number, paint: Paint): reado
 }
 
 function machineFacts({ runs }: CalibrateResult): readonly (readonly [string, string])[] {
-  const before = runs.map(({ machine }) => speedText(machine.before)).join(", ");
-  const after = runs.map(({ machine }) => speedText(machine.after)).join(", ");
-  const foreign = runs
-    .map(({ machine }) => (machine.foreignCores === null ? "?" : machine.foreignCores.toFixed(2)))
-    .join(", ");
+  const each = (of: (run: CalibratedRun) => string): string => runs.map(of).join(", ");
+  const speeds = (part: "before" | "after"): string =>
+    each(({ machine }) => speedText(machine[part]));
+  const foreign = each(({ machine }) => machine.foreignCores?.toFixed(2) ?? "?");
   return [
     [
       "machine",
-      `steps of another load took ${before} against the profile before the run, ${after} after it; other programs ${foreign} cores`,
+      `step times of another load against the profile: ${speeds("before")} before the run, ${speeds("after")} after it`,
     ],
+    ["", `other programs kept ${foreign} cores busy`],
+    ["client", `requests started ${each((run) => formatSeconds(run.startLateness))} late (p99)`],
   ];
 }
 
-/** `+1.2 %`: how much longer than profiled. */
+/** `+1.2%`: how much longer than profiled. */
 function speedText(speed: StepSpeed | null): string {
-  return errorText(speed === null ? null : speed.all.ratio - 1);
+  return speed === null ? "not known" : errorText(speed.all.ratio - 1);
 }
 
 /** A rate given by hand may be one at which nothing keeps the promises. */
 function loadText({ load }: CalibrateResult): string {
   return load === null
     ? "although no setting is predicted to keep the promises"
-    : `${formatNumber(100 * load)} % of the predicted capacity`;
+    : `${formatPercent(load)} of the predicted capacity`;
 }

@@ -28,6 +28,7 @@ import { type MeasuredRun, observedStreams } from "./measured.ts";
 import type { CalibrationContext, Learnt } from "./pipeline.ts";
 import type { CalibratedRun } from "./result.ts";
 import { ownSeconds, runOf, type Sent, Stage, speedOf, wordsOf } from "./stage.ts";
+import { stepParts } from "./step-parts.ts";
 import { anchorWorkload, warmUpWorkload, withOverhead } from "./workloads.ts";
 
 /** Times that a prediction is drawn: near capacity the figures of single draws differ by a tenth and more. */
@@ -75,13 +76,15 @@ export async function serveKnobs(
     folder,
     signal,
   });
-  const own = (requests: RequestTable, seed: string): Promise<Sent> =>
-    stage.send(requests, seed, (done, total) =>
-      progress.update({ phase: "how fast is the machine now?", done, total }),
-    );
+  const own = (requests: RequestTable, seed: string, phase: string): Promise<Sent> =>
+    stage.send(requests, seed, (done, total) => progress.update({ phase, done, total }));
   try {
     const seconds = ownSeconds("warmUp", options.learnSeconds);
-    await own(warmUpWorkload(profile, settings, seconds), "calibrate/warm-up");
+    await own(
+      warmUpWorkload(profile, settings, seconds),
+      "calibrate/warm-up",
+      "warming the server up",
+    );
   } catch (error) {
     await stage[Symbol.asyncDispose]();
     throw error;
@@ -94,6 +97,7 @@ export async function serveKnobs(
       own(
         anchorWorkload(profile, settings, ownSeconds(part, options.learnSeconds)),
         "calibrate/anchor",
+        "how fast is the machine now?",
       ),
     send: ({ requests, seed, phase }) =>
       stage.send(requests, seed, (done, total, note) =>
@@ -190,7 +194,11 @@ function compared(
     },
     residuals,
     stepBias: { now: biasOf(residuals), asProfiled: biasOf(stepResiduals(asProfiled, run.steps)) },
+    stepParts: stepParts(now.cost, run.steps),
     failed: run.failed,
+    unlogged: run.requests.filter(
+      ({ client, replica }) => client.tokenAt.length > 0 && replica === null,
+    ).length,
     startLateness: run.startLateness,
   };
 }

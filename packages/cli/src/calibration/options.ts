@@ -53,11 +53,16 @@ export function calibrateOptionsOf(flags: Flags): CalibrateOptions {
     throw new MillraceError("USAGE", "--rate and --load exclude each other", {
       hint: "--load is a share of the capacity that the plan finds; --rate is requests per second",
     });
+  const learnSeconds = parseSeconds(String(flags.learn ?? (quick ? "10s" : "40s")), "--learn");
+  if (learnSeconds === 0)
+    throw new MillraceError("USAGE", "--learn: nothing is learnt from a load of no time", {
+      hint: "some seconds, e.g. --learn 10s; a --profile of a calibration needs none",
+    });
   return {
     engine: flags,
     quick,
     profile: (flags.profile as string | undefined) ?? null,
-    learnSeconds: parseSeconds(String(flags.learn ?? (quick ? "10s" : "40s")), "--learn"),
+    learnSeconds,
     lengths,
     requests: (flags.requests as number | undefined) ?? (quick ? 300 : 1000),
     rate: (flags.rate as number | undefined) ?? null,

@@ -1,6 +1,6 @@
 /** The loop itself: profile, learn the serving loop, plan, serve, measure, compare. Each step is told while it goes on. */
 import { join } from "node:path";
-import { InvariantError } from "@millrace/core";
+import { formatNumber, formatSeconds, MillraceError } from "@millrace/core";
 import { readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { stepGeometry } from "@millrace/engine/profile";
 import {
@@ -13,12 +13,14 @@ import {
 import type { TwinSlo } from "@millrace/sim/twin";
 import type { Session } from "../session.ts";
 import { describeKnobs, type JudgedKnobs, judgeKnobs, serveFlags, twinOf } from "./candidates.ts";
+import { checkQuestion } from "./checks.ts";
 import { doubtsOf } from "./doubts.ts";
 import { LEARN_KNOBS, learnLoop, measureProfile, type OpenedModel, openModel } from "./learn.ts";
 import { measureAndCompare } from "./measure.ts";
 import type { CalibrateOptions } from "./options.ts";
 import { type CalibrateResult, summarizeFigures } from "./result.ts";
 import { wordsOf } from "./stage.ts";
+import { promised } from "./words.ts";
 import { userWorkload, usualSlo, withOverhead } from "./workloads.ts";
 
 /** Seconds after which no further round of the grid begins, and requests that settings are judged by. */
@@ -42,18 +44,54 @@ export async function learn({ session, options, signal }: CalibrationContext): P
   const flags = serveFlags(LEARN_KNOBS, options.engine);
   const { quick, seed } = options;
   const { rounds, budgetSeconds } = quick ? QUICK : FULL;
+  const profiled = toldStage(session, 1);
   const { profile, ...model } =
     options.profile === null
       ? await measureProfile(session, flags, { quick, rounds, budgetSeconds, seed }, signal)
       : await known(session, flags, options.profile);
+  const file = profileFile(options);
+  if (options.profile === null) writeProfile(file, profile);
+  profiled(
+    options.profile === null ? "profiled" : "profile read",
+    `${profile.points.length} kinds of batches`,
+  );
   if (profile.loop !== null && profile.transport !== null) return { ...model, profile };
-  const learnt = await learnLoop(session, profile, model, {
-    engine: options.engine,
-    seconds: options.learnSeconds,
-    folder: options.out,
-    signal,
-  });
+  const told = toldStage(session, 2);
+  const learnt = await keeping(
+    options.profile ?? file,
+    learnLoop(session, profile, model, {
+      engine: options.engine,
+      seconds: options.learnSeconds,
+      folder: options.out,
+      signal,
+    }),
+  );
+  told(
+    "learnt",
+    `what serving adds, from ${formatNumber(learnt.loop?.steps ?? 0)} steps and ${learnt.transport?.requests ?? 0} requests`,
+  );
   return { ...model, profile: learnt };
+}
+
+function profileFile({ out }: CalibrateOptions): string {
+  return join(out, "profile.json");
+}
+
+function writeProfile(file: string, profile: StepProfile): void {
+  writeFileAtomic(file, `${JSON.stringify(profile, null, 1)}\n`);
+}
+
+/** Work after which a profile is there: an interruption says how to go on from it. */
+async function keeping<T>(file: string, work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    if (!(error instanceof MillraceError) || error.code !== "INTERRUPTED") throw error;
+    throw new MillraceError("INTERRUPTED", error.message, {
+      hint: `what is profiled is kept: the same command with --profile ${file} goes on from there`,
+      cause: error,
+    });
+  }
 }
 
 /** A profile of before; one of another geometry is carried over to the model's. */
@@ -78,10 +116,17 @@ async function known(
 /** The whole loop. */
 export async function calibrate(context: CalibrationContext): Promise<CalibrateResult> {
   const { options } = context;
+  checkQuestion(options);
   const learnt = await learn(context);
+  const file = profileFile(options);
+  writeProfile(file, learnt.profile);
+  return keeping(file, compare(context, learnt));
+}
+
+/** What follows a profile: plan, serve, measure, compare. */
+async function compare(context: CalibrationContext, learnt: Learnt): Promise<CalibrateResult> {
+  const { options } = context;
   const { profile, config, geometry } = learnt;
-  const profileFile = join(options.out, "profile.json");
-  writeFileAtomic(profileFile, `${JSON.stringify(profile, null, 1)}\n`);
   const longest = twinOf(config.engine, geometry, config.card.contextTokens).maxRequestTokens;
   const added = profile.transport?.addedTokens ?? 0;
   const most = Math.max(2, longest - added);
@@ -91,11 +136,13 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     added,
   );
   const slo = options.slo ?? usualSlo(profile, sample);
-  const candidates = plan(context, learnt, sample, slo);
+  const candidates = await plan(context, learnt, sample, slo);
   const winner = candidates[0] as JudgedKnobs;
   const rateQps = options.rate ?? options.load * winner.qps;
   if (!(rateQps > 0))
-    throw new InvariantError("no setting keeps the promises at any rate; lower them with --slo");
+    throw new MillraceError("NOTHING_FITS", `${promised(slo)} is kept by no setting at any rate`, {
+      hint: "promise more time with --slo, or name a rate with --rate to measure what happens then",
+    });
   const requests = userWorkload(options.lengths, options.requests, rateQps, options.seed, most);
   const loads = Array.from({ length: options.repeats }, (_, i) => ({
     requests,
@@ -104,7 +151,12 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     streams: `run-${i + 1}.streams.jsonl`,
   }));
   const folder = join(options.out, "served");
+  const measured = toldStage(context.session, 4);
   const runs = await measureAndCompare(context, learnt, winner.knobs, loads, slo, folder);
+  measured(
+    "served and measured",
+    `${requests.count} requests${runs.length > 1 ? ` × ${runs.length}` : ""} at ${formatNumber(rateQps)} requests/s`,
+  );
   return {
     schema: "millrace.calibrate/1",
     model: config.card.name,
@@ -113,7 +165,7 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
     date: profile.date,
     seed: options.seed,
     profile: {
-      file: profileFile,
+      file: profileFile(options),
       points: profile.points.length,
       heldOut: new ProfileCost(profile).heldOut,
       loop: profile.loop,
@@ -136,18 +188,20 @@ export async function calibrate(context: CalibrationContext): Promise<CalibrateR
   };
 }
 
-function plan(
-  { session, options }: CalibrationContext,
+async function plan(
+  { session, options, signal }: CalibrationContext,
   learnt: Learnt,
   requests: RequestTable,
   slo: readonly TwinSlo[],
-): readonly JudgedKnobs[] {
+): Promise<readonly JudgedKnobs[]> {
+  const stage = toldStage(session, 3);
   const progress = session.progress();
-  const judged = judgeKnobs(options, {
+  const judged = await judgeKnobs(options, {
     profile: learnt.profile,
     geometry: learnt.geometry,
     requests,
     slo,
+    signal,
     onProgress: (done, total, best) =>
       progress.update({
         phase: "planning",
@@ -157,7 +211,23 @@ function plan(
       }),
   });
   progress.end();
+  const [{ knobs, qps }] = judged as [JudgedKnobs, ...JudgedKnobs[]];
+  const found =
+    qps > 0
+      ? `of ${judged.length} settings ${describeKnobs(knobs)} carries most: ${formatNumber(qps)} requests/s`
+      : `none of ${judged.length} settings keeps ${promised(slo)} at any rate`;
+  stage("planned", found);
   return judged;
+}
+
+/** Begins one of the four stages; the function says on stderr that it is over, what came of it and how long it took. */
+function toldStage(session: Session, number: 1 | 2 | 3 | 4): (what: string, found: string) => void {
+  const { now } = session.surroundings;
+  const began = now();
+  return (what, found) =>
+    session.note(
+      `${session.paintNote("faint", `${number}/4`)} ${session.paintNote("strong", what)}  ${found}  ${session.paintNote("faint", formatSeconds((now() - began) / 1000))}`,
+    );
 }
 
 /** Of runs weighted alike. */

@@ -1,20 +1,34 @@
 /** A calibration as an HTML report: predicted against measured, request by request, and where the difference comes from. */
 import {
   type Block,
+  type KeyFigure,
   type ReportContext,
   type ReportDocument,
   type Row,
   type Section,
   scatterChart,
+  type Verdict,
   writeNumber,
 } from "@millrace/report";
 import { splitParts } from "@millrace/sim/twin";
 import { describeKnobs } from "./candidates.ts";
-import { errorText, figureName, figureText, rangeText } from "./lines.ts";
-import type { CalibratedRun, CalibrateResult } from "./result.ts";
+import type { CalibratedRun, CalibrateResult, FigureSummary } from "./result.ts";
+import { meanStep, type StepParts, weightiestText } from "./step-parts.ts";
+import {
+  errorText,
+  figureName,
+  figureText,
+  missingText,
+  offText,
+  partNames,
+  rangeText,
+} from "./words.ts";
 
 /** Relative error up to which a figure counts as predicted (Vidur's own claim). */
 const BAR = 0.09;
+
+/** Of fewer no quantiles are told. */
+const FEW_STEPS = 20;
 
 export function calibrationReport(result: CalibrateResult, context: ReportContext): ReportDocument {
   const [first] = result.runs;
@@ -22,12 +36,10 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
     figuresSection(result),
     ...(first === undefined
       ? []
-      : [requestsSection(first), splitSection(result), stepsSection(first)]),
+      : [requestsSection(first), splitSection(result), stepsSection(first, result)]),
     planSection(result),
     careSection(result),
   ].filter((section) => section !== null);
-  const headline = result.figures.filter(({ figure }) => /\.p(50|90)$|^e2e\.p99$/.test(figure));
-  const worst = Math.max(...headline.map(({ error }) => Math.abs(error ?? 0)));
   const version =
     context.version === undefined ? [] : [{ label: "millrace", value: context.version }];
   return {
@@ -38,36 +50,14 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
     madeWith: [
       { label: "machine", value: result.machine },
       { label: "threads", value: String(result.threads) },
-      { label: "requests", value: `${result.requests} × ${result.runs.length}` },
+      {
+        label: "requests",
+        value: `${result.requests}${result.runs.length > 1 ? ` × ${result.runs.length}` : ""}`,
+      },
       { label: "seed", value: String(result.seed) },
       ...version,
     ],
-    verdict: {
-      tone: worst <= BAR ? "good" : "warning",
-      headline: `The largest error of a median or 90th percentile is ${writeNumber(worst, "percent")}.`,
-      detail: result.decisionsEqual
-        ? "Replayed through the simulator's replica, the engine's log gives every one of its decisions again: what differs is time alone."
-        : "The replayed decisions differ from the engine's.",
-      figures: [
-        {
-          label: "Step-time bias",
-          value: errorText(result.stepBias),
-          note: `${errorText(result.stepBiasAsProfiled)} at the profile's speed`,
-        },
-        ...["ttft.p90", "tbt.p90", "e2e.p90"].flatMap((name) => {
-          const found = result.figures.find(({ figure }) => figure === name);
-          return found === undefined
-            ? []
-            : [
-                {
-                  label: figureName(name),
-                  value: errorText(found.error),
-                  note: "predicted ÷ measured − 1",
-                },
-              ];
-        }),
-      ],
-    },
+    verdict: verdictOf(result),
     sections,
     footnote:
       "Predicted figures rest on the profile and on how fast another load ran right before and after; nothing of the measured load goes into them. Measured figures are of a real server and client on this machine.",
@@ -75,8 +65,50 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
   };
 }
 
+function verdictOf(result: CalibrateResult): Verdict {
+  const errors = result.figures
+    .filter(({ figure }) => /\.p(50|90)$|^e2e\.p99$/.test(figure))
+    .flatMap(({ error }) => (error === null ? [] : [Math.abs(error)]));
+  const worst = Math.max(...errors);
+  const doubtful = result.doubts.length > 0;
+  const decisions = result.decisionsEqual
+    ? "Replayed through the simulator's replica, the engine's log gives every one of its decisions again: what differs is time alone."
+    : "The replayed decisions differ from the engine's.";
+  return {
+    tone: worst <= BAR && !doubtful && result.decisionsEqual ? "good" : "warning",
+    headline:
+      errors.length === 0
+        ? "There were too few requests to state a median or a quantile."
+        : `The largest error of a median or 90th percentile is ${writeNumber(worst, "percent")}.`,
+    detail: doubtful
+      ? `${decisions} The measurement is doubtful, as told below: ${result.doubts[0]}.`
+      : decisions,
+    figures: [
+      {
+        label: "Step-time bias",
+        value: errorText(result.stepBias),
+        note: `${errorText(result.stepBiasAsProfiled)} at the profile's speed`,
+      },
+      ...["ttft.p90", "tbt.p90", "e2e.p90"].flatMap((name) => {
+        const found = result.figures.find(({ figure }) => figure === name);
+        return found === undefined ? [] : [keyFigure(found)];
+      }),
+    ],
+  };
+}
+
+function keyFigure({ figure, predicted, measured, unit, error }: FigureSummary): KeyFigure {
+  const name = figureName(figure);
+  return {
+    label: `${name.charAt(0).toUpperCase()}${name.slice(1)}`,
+    value: errorText(error),
+    note: `${figureText(predicted, unit)} predicted, ${figureText(measured, unit)} measured`,
+  };
+}
+
 function figuresSection({ figures, runs }: CalibrateResult): Section {
   const repeats = runs.length > 1;
+  const missing = missingText(figures);
   return {
     id: "figures",
     heading: "Predicted against measured",
@@ -85,26 +117,26 @@ function figuresSection({ figures, runs }: CalibrateResult): Section {
       {
         kind: "table",
         columns: [
-          { header: "", kind: "text" },
+          { header: "figure", kind: "text" },
           { header: "predicted", kind: "text" },
-          { header: "lowest – highest draw", kind: "text" },
           { header: repeats ? "measured, median" : "measured", kind: "text" },
-          ...(repeats ? [{ header: "lowest – highest", kind: "text" as const }] : []),
           { header: "error", kind: "text" },
+          { header: "predicted, lowest – highest", kind: "text" },
+          ...(repeats ? [{ header: "measured, lowest – highest", kind: "text" as const }] : []),
           { header: "n", kind: "number", format: "whole" },
         ],
         rows: figures.map((f) => ({
           cells: [
             figureName(f.figure),
             figureText(f.predicted, f.unit),
-            rangeText(f.predictedLow, f.predictedHigh, f.unit),
             figureText(f.measured, f.unit),
-            ...(repeats ? [rangeText(f.low, f.high, f.unit)] : []),
             errorText(f.error),
+            rangeText(f.predictedLow, f.predictedHigh, f.unit),
+            ...(repeats ? [rangeText(f.low, f.high, f.unit)] : []),
             f.n,
           ],
         })),
-        note: "A quantile with fewer than ten samples beyond it is left out. Steps scatter: a prediction is the median of 21 draws.",
+        note: `Error: predicted over measured, less 1. Steps scatter: a prediction is the median of 21 draws. n: samples of the measured figure.${missing === null ? "" : ` ${missing}.`}`,
       },
     ],
   };
@@ -144,14 +176,6 @@ function requestsSection(run: CalibratedRun): Section {
   };
 }
 
-const partNames = {
-  arrival: "client, HTTP, tokenisation",
-  queueing: "queueing",
-  prefill: "steps to the first token",
-  decode: "steps to the last token",
-  delivery: "delivery",
-} as const;
-
 function splitSection({ runs }: CalibrateResult): Section {
   const mean = (side: "predicted" | "measured", part: keyof typeof partNames): number =>
     runs.reduce((sum, run) => sum + run.split[side][part], 0) / runs.length;
@@ -164,7 +188,7 @@ function splitSection({ runs }: CalibrateResult): Section {
         kind: "table",
         caption: "Mean time of a request, by where it passes",
         columns: [
-          { header: "", kind: "text" },
+          { header: "where", kind: "text" },
           { header: "predicted", kind: "number", format: "seconds" },
           { header: "measured", kind: "number", format: "seconds" },
           { header: "difference", kind: "text" },
@@ -172,20 +196,44 @@ function splitSection({ runs }: CalibrateResult): Section {
         rows: splitParts.map((part) => {
           const [p, m] = [mean("predicted", part), mean("measured", part)];
           return {
-            cells: [
-              partNames[part],
-              p,
-              m,
-              `${p < m ? "−" : "+"}${writeNumber(Math.abs(p - m), "seconds")}`,
-            ],
+            cells: [partNames[part], p, m, differenceText(p - m)],
           };
         }),
+        note: `The client started its requests ${runs.map((run) => writeNumber(run.startLateness, "seconds")).join(", ")} late or less, 99 times in 100.`,
       },
     ],
   };
 }
 
-function stepsSection({ residuals }: CalibratedRun): Section {
+/** `−4.6 ms`. */
+function differenceText(seconds: number): string {
+  return `${seconds < 0 ? "−" : "+"}${writeNumber(Math.abs(seconds), "seconds")}`;
+}
+
+/** What a mean step is made of: the kernels, and what the engine does between them. */
+function meanStepTable({ compute, host, predicted }: StepParts): Block {
+  return {
+    kind: "table",
+    caption: "A mean step",
+    columns: [
+      { header: "part", kind: "text" },
+      { header: "in the profile's tight loop", kind: "number", format: "seconds" },
+      { header: "predicted while serving", kind: "number", format: "seconds" },
+      { header: "measured", kind: "number", format: "seconds" },
+    ],
+    rows: [
+      { cells: ["computation", compute.tightLoop, null, compute.measured] },
+      {
+        cells: ["host: planning, page orders, sampling, messages", null, null, host.measured],
+      },
+      { cells: ["together", null, predicted, compute.measured + host.measured] },
+    ],
+    note: "Beside a server and a client the same computation takes longer than alone. What serving adds is learnt as one sum, host and slower computation together.",
+  };
+}
+
+function stepsSection({ residuals }: CalibratedRun, { runs, stepBias }: CalibrateResult): Section {
+  const step = meanStep(runs.map(({ stepParts }) => stepParts));
   const rows = (by: string): Row[] =>
     residuals
       .filter((group) => group.by === by)
@@ -195,7 +243,7 @@ function stepsSection({ residuals }: CalibratedRun): Section {
           g.steps,
           g.share,
           errorText(g.bias),
-          `${errorText(g.p10)} … ${errorText(g.p90)}`,
+          g.steps < FEW_STEPS ? "–" : `${errorText(g.p10)} … ${errorText(g.p90)}`,
           errorText(g.computeBias),
         ],
       }));
@@ -203,12 +251,12 @@ function stepsSection({ residuals }: CalibratedRun): Section {
     kind: "table",
     caption,
     columns: [
-      { header: by, kind: "text" },
+      { header: by === "phase" ? "computed" : by, kind: "text" },
       { header: "steps", kind: "number", format: "whole" },
       { header: "of the time", kind: "number", format: "percent", bar: 1 },
       { header: "bias", kind: "text" },
       { header: "p10 … p90 of single steps", kind: "text" },
-      { header: "bias of the tight loop alone", kind: "text" },
+      { header: "bias of computation alone", kind: "text" },
     ],
     rows: rows(by),
   });
@@ -217,6 +265,11 @@ function stepsSection({ residuals }: CalibratedRun): Section {
     heading: "Which steps are mispredicted",
     short: "Steps",
     blocks: [
+      {
+        kind: "prose",
+        text: `The sum of ${writeNumber(step.steps, "whole")} steps is predicted ${offText(stepBias)}, ${weightiestText(residuals)}. Decodes give a token each; a chunk is a piece of a prompt; a step of decodes with other rows than the step before builds its graph anew.`,
+      },
+      ...(step.steps === 0 ? [] : [meanStepTable(step)]),
       group("phase", "By what the step computed"),
       {
         kind: "details",
@@ -239,17 +292,17 @@ function planSection({ candidates, slo, serve }: CalibrateResult): Section {
     blocks: [
       {
         kind: "prose",
-        text: `Each setting's capacity is the highest predicted rate at which ${slo.map((s) => `${s.metric} p${100 * s.quantile} ≤ ${writeNumber(s.limitSeconds, "seconds")}`).join(" and ")}.`,
+        text: `Each setting's capacity is the highest predicted rate at which ${slo.map((s) => `${figureName(`${s.metric}.p${100 * s.quantile}`)} ≤ ${writeNumber(s.limitSeconds, "seconds")}`).join(" and ")}.`,
       },
       {
         kind: "table",
         columns: [
           { header: "setting", kind: "text" },
           { header: "capacity", kind: "number", format: "number", unit: "requests/s", bar: true },
-          { header: "limited by", kind: "text" },
+          { header: "promise that breaks first", kind: "text" },
         ],
         rows: candidates.map(({ knobs, qps, limit }, i) => ({
-          cells: [describeKnobs(knobs), qps, limit],
+          cells: [describeKnobs(knobs), qps, /\.p\d+$/.test(limit) ? figureName(limit) : limit],
           ...(i === 0 ? { emphasis: true } : {}),
         })),
       },

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { type ReproduceOptions, type ReproduceRow, spread } from "@millrace/core";
 import { makeModel, type PresetName } from "@millrace/ggml/gguf";
 import type { SchedulerName } from "@millrace/serving";
-import type { TwinSlo } from "@millrace/sim/twin";
 import { Session } from "../session.ts";
 import { usualKnobs } from "./candidates.ts";
 import { type CapacityQuestion, compareCapacities, type SchedulerCapacity } from "./capacity.ts";
 import { calibrateOptionsOf } from "./options.ts";
 import { learn } from "./pipeline.ts";
+import { promised } from "./words.ts";
 
 /** Lengths and promises that capacity is compared under; a pause of twice a chunk of 128 and its decodes is a stall. */
 export const capacityQuestion: Omit<CapacityQuestion, "knobs" | "seed"> = {
@@ -71,19 +71,21 @@ export async function measureCapacities(
       const question = { ...capacityQuestion, knobs, slo, seed: options.seed + i };
       runs.push(...(await compareCapacities(context, learnt, question, join(folder, String(i)))));
     }
-    return rowsOf(runs, options.seed, `${title}, q8_0, one thread; ${promised(slo)}`);
+    return capacityRows(runs, options.seed, `${title}, q8_0, one thread; ${promised(slo)}`);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
 }
 
-function rowsOf(
+/** Rows of each scheduler and of its ratio to Sarathi-Serve; runs of several seeds are medians with lowest and highest. */
+export function capacityRows(
   runs: readonly SchedulerCapacity[],
   seed: number,
   note: string,
 ): readonly ReproduceRow[] {
   const of = (scheduler: SchedulerName) => runs.filter((run) => run.scheduler === scheduler);
   const measured = (scheduler: SchedulerName) => of(scheduler).map((run) => run.measuredQps.qps);
+  const predicted = (scheduler: SchedulerName) => of(scheduler).map((run) => run.predictedQps);
   const bounds = runs.filter(({ measuredQps }) => measuredQps.bound !== null);
   const bounded = (names: readonly SchedulerName[]): string =>
     bounds.some(({ scheduler }) => names.includes(scheduler)) ? `${note}; a rate is a bound` : note;
@@ -98,31 +100,27 @@ function rowsOf(
     n: Math.min(...names.flatMap(of).map(({ requests }) => requests)),
     note: bounded(names),
   });
-  const ours = measured("sarathi-serve");
-  const gain = (other: SchedulerName): readonly number[] =>
-    measured(other).map((qps, i) => (ours[i] as number) / qps);
+  const gain = (side: typeof measured, other: SchedulerName): readonly number[] => {
+    const ours = side("sarathi-serve");
+    return side(other).map((qps, i) => (ours[i] as number) / qps);
+  };
+  const pair = (
+    what: string,
+    values: (side: typeof measured) => readonly number[],
+    names: readonly SchedulerName[],
+  ): readonly ReproduceRow[] => [
+    { ...row(`${what}, predicted`, values(predicted), "simulated", names), beside: what },
+    { ...row(`${what}, measured`, values(measured), "measured", names), beside: what },
+  ];
   return [
-    ...comparedSchedulers.flatMap((name) => [
-      row(
-        `capacity on this machine, predicted: ${name}`,
-        of(name).map(({ predictedQps }) => predictedQps),
-        "simulated",
-        [name],
-      ),
-      row(`capacity on this machine: ${name}`, measured(name), "measured", [name]),
-    ]),
-    ...(["vllm-v0", "orca"] as const).map((other) =>
-      row(`capacity on this machine, sarathi-serve / ${other}`, gain(other), "measured", [
+    ...comparedSchedulers.flatMap((name) =>
+      pair(`capacity on this machine: ${name}`, (side) => side(name), [name]),
+    ),
+    ...(["vllm-v0", "orca"] as const).flatMap((other) =>
+      pair(`capacity on this machine: sarathi-serve / ${other}`, (side) => gain(side, other), [
         "sarathi-serve",
         other,
       ]),
     ),
   ];
-}
-
-/** `ttft.p90<=2s, tbt.p99<=0.4s`. */
-export function promised(slo: readonly TwinSlo[]): string {
-  return slo
-    .map((term) => `${term.metric}.p${100 * term.quantile}<=${term.limitSeconds}s`)
-    .join(", ");
 }

@@ -4,6 +4,7 @@ import type { FitError, ReplayReport, ResidualGroup, StepProfile } from "@millra
 import type { RunComparison, TimeSplit, TwinSlo } from "@millrace/sim/twin";
 import type { JudgedKnobs, Knobs } from "./candidates.ts";
 import type { StageMachine } from "./stage.ts";
+import type { StepParts } from "./step-parts.ts";
 
 /** One run of the load on the server, beside its prediction. */
 export interface CalibratedRun extends RunComparison {
@@ -15,7 +16,11 @@ export interface CalibratedRun extends RunComparison {
   readonly residuals: readonly ResidualGroup[];
   /** Predicted over measured sum of step times, minus 1: at the speed of another load right before and after, and as profiled. */
   readonly stepBias: { readonly now: number; readonly asProfiled: number };
+  /** What the steps' time was made of. */
+  readonly stepParts: StepParts;
   readonly failed: number;
+  /** Answered requests that the engine's log does not have, as when its disk was full. */
+  readonly unlogged: number;
   readonly startLateness: number;
 }
 

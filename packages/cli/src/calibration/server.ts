@@ -18,6 +18,7 @@ export async function startServer(
   words: readonly string[],
   signal: AbortSignal,
 ): Promise<StartedServer> {
+  signal.throwIfAborted();
   const program = fileURLToPath(new URL(source ? "../main.ts" : "../main.js", import.meta.url));
   const child = spawn(process.execPath, [...loader(), program, "serve", ...words], {
     stdio: ["ignore", "ignore", "pipe"],

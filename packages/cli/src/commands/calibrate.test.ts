@@ -23,9 +23,9 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 describe("the loop on a real server", () => {
   test("predicts, serves, measures: structure, equal decisions, nothing lost", async () => {
     const out = join(folder, "out");
-    const words = "--quick --threads 1 --context 512 --kv-memory 64MiB --learn 2s --requests 60";
+    const words = "--quick --threads 1 --context 512 --kv-memory 64MiB --learn 1s --requests 60";
     const load =
-      "--prompt-tokens 8..64 --output-tokens 2..12 --rate 25 --repeats 2 --batch-size-cap 8";
+      "--prompt-tokens 8..64 --output-tokens 2..12 --rate 60 --repeats 2 --batch-size-cap 8";
     const run = await millrace(
       "calibrate",
       "-m",
@@ -48,8 +48,14 @@ describe("the loop on a real server", () => {
     expect(result.winner).toEqual(result.candidates[0]?.knobs);
     expect(result.runs).toHaveLength(2);
     for (const run of result.runs) {
-      const { predicted, measured, machine, replay, pairs, split, residuals, failed } = run;
-      expect([failed, predicted.completed, measured.completed]).toEqual([0, 60, 60]);
+      const { predicted, measured, machine, replay, pairs, split, residuals, failed, unlogged } =
+        run;
+      expect([failed, unlogged]).toEqual([0, 0]);
+      expect([predicted.completed, measured.completed]).toEqual([60, 60]);
+      const { steps, compute, host } = run.stepParts;
+      expect(steps).toBe(residuals[0]?.steps);
+      expect(compute.measured).toBeGreaterThan(0);
+      expect(host.measured).toBeGreaterThan(0);
       expect(replay.difference).toBeNull();
       // The loads before and after it are in the engine's log too.
       expect(replay.requests).toBeGreaterThan(64);
@@ -87,6 +93,10 @@ test.each([
   [["--slo", "fluidity>=0.9"], "a plan is not made by fluidity"],
   [["--slo", "ttft.p95<=1s"], "is not of p50, p90 or p99"],
   [["--learn", "soon"], "--learn"],
+  [["--learn", "0s"], "--learn: nothing is learnt"],
+  // Before anything is measured.
+  [["--page-size", "3KiB"], "take a power of two"],
+  [["--prompt-tokens", "600..700", "--context", "512"], "do not fit the context of 512 tokens"],
   [["--shape", "nowhere", "--quick"], "nowhere"],
 ])("wrong input %j is told", async (words, said) => {
   const run = await millrace("calibrate", "-m", model, ...words, "--out", join(folder, "no"));
@@ -125,7 +135,9 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
   ] as const) {
     const config = join(folder, "plan.yaml");
     writeFileSync(config, planOf(file, prompt));
-    const plan = await millrace("plan", "--config", config, "--workers", "1", "--json");
+    // What ran is kept there, so that asking again costs nothing.
+    const words = ["plan", "--config", config, "--workers", "1", "--out", join(folder, prompt)];
+    const plan = await millrace(...words, "--json");
     expect(plan.err).not.toContain("error[");
     const { robust, notModelled } = JSON.parse(plan.out) as PlanResult;
     expect(robust.errorPercent).toBe(Math.min(300, Number((100 * error).toPrecision(2))));
@@ -134,9 +146,13 @@ test("a profile is fitted to the raw run of a server that only shows its tokens"
     expect(high).toBeGreaterThan(low);
     const unseen = notModelled.filter((text) => text.includes("the profile has not seen"));
     expect(unseen).toHaveLength(error === uncertaintyBeyond ? 1 : 0);
-    const shown = await millrace("plan", "--config", config, "--workers", "1");
+    const shown = await millrace(...words);
+    const off = error > 0.9 ? "times as long, or as short" : "% either way";
     expect(shown.out).toContain("requests/s if step times are");
-    expect(shown.out).toContain(error > 0.9 ? "times as long, or as short" : "% either way");
+    expect(shown.out).toContain(off);
+    const page = readFileSync(join(folder, prompt, "report.html"), "utf8");
+    expect(page).toContain("A replica then carries");
+    expect(page).toContain(off);
   }
 }, 60_000);
 

@@ -3,7 +3,12 @@ import { hostname } from "node:os";
 import { type RequestRecord, readRun } from "@millrace/bench";
 import { formatNumber, formatSeconds, MillraceError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
-import { fitBlackBox, type ObservedStream, type StepProfile } from "@millrace/serving";
+import {
+  fitBlackBox,
+  type ObservedStream,
+  type StepProfile,
+  type StepWork,
+} from "@millrace/serving";
 import type { Session } from "../session.ts";
 import { facts, table } from "../ui/table.ts";
 
@@ -28,7 +33,7 @@ export async function profileFromCommand(session: Session, flags: FromFlags): Pr
       throw new MillraceError("TRACE_INVALID", `${file} is of ${model}, not of ${about.model}`, {
         hint: "one profile is of one server",
       });
-    runs.push(records.flatMap(streamOf));
+    runs.push(streamsOf(file, records));
     const machine = `behind ${url}, seen from ${hostname()}`;
     about = { model, machine, date: header.startedAt.slice(0, 10) };
   }
@@ -84,11 +89,15 @@ export async function profileFromCommand(session: Session, flags: FromFlags): Pr
         { title: "takes", align: "right" },
         { title: "9 in 10 resamples", align: "right" },
       ],
-      fit.bands.map(({ work, seconds, low, high }) => [
-        `${work.decodeRows} decodes${work.prefillTokens > 0 ? ` and ${formatNumber(work.prefillTokens)} prompt tokens` : ""}`,
-        formatSeconds(seconds),
-        `${formatSeconds(low)} – ${formatSeconds(high)}`,
-      ]),
+      [...new Map(fit.bands.map((band) => [workText(band.work), band]))].map(
+        ([text, { seconds, low, high }]) => [
+          text,
+          formatSeconds(seconds),
+          Number.isFinite(high)
+            ? `${formatSeconds(low)} – ${formatSeconds(high)}`
+            : `${formatSeconds(low)} and more`,
+        ],
+      ),
       { paint: session.paint, indent: 2 },
     ),
   ]);
@@ -98,10 +107,48 @@ export async function profileFromCommand(session: Session, flags: FromFlags): Pr
   return 0;
 }
 
+/** `2 decodes and 64 prompt tokens`. */
+function workText({ decodeRows, prefillTokens }: StepWork): string {
+  const decodes = `${decodeRows} decode${decodeRows === 1 ? "" : "s"}`;
+  return prefillTokens > 0
+    ? `${decodes} and ${formatNumber(prefillTokens)} prompt tokens`
+    : decodes;
+}
+
 function seenText({ seen }: StepProfile): string {
   if (seen === undefined) return "lengths like those recorded";
   const { promptTokens: prompt, outputTokens: output } = seen;
   return `prompts of ${prompt[0]} to ${prompt[1]} tokens, answers of ${output[0]} to ${output[1]}`;
+}
+
+/** The answers of a run as streams of tokens. Throws TRACE_INVALID where they tell nothing of steps. */
+function streamsOf(file: string, records: readonly RequestRecord[]): readonly ObservedStream[] {
+  const measured = records.filter(({ warmup }) => !warmup);
+  const finished = measured.filter(({ status }) => status === "ok");
+  const streams = finished.flatMap(streamOf);
+  const invalid = (what: string, hint: string): MillraceError =>
+    new MillraceError("TRACE_INVALID", `${file} ${what}`, { hint });
+  if (finished.length === 0)
+    throw invalid(
+      measured.length === 0
+        ? "holds no requests"
+        : `holds ${measured.length} requests, of which none finished`,
+      "record a run whose requests are answered; millrace bench says why they are not",
+    );
+  const back = streams.find(({ startedAt, tokenAt }) =>
+    tokenAt.some((at, i) => at < (tokenAt[i - 1] ?? startedAt)),
+  );
+  if (back !== undefined)
+    throw invalid(
+      `holds an answer whose tokens came before those before them (sent at ${formatSeconds(back.startedAt)})`,
+      "the file was changed; give it as millrace bench wrote it",
+    );
+  if (streams.every(({ tokenAt }) => tokenAt.length < 2))
+    throw invalid(
+      `holds ${finished.length} answers, none of which came token by token`,
+      "record a server that streams, and answers of several tokens",
+    );
+  return streams;
 }
 
 /** Finished answers whose tokens are counted; the prompt as the server counted it, else as it was asked for. */

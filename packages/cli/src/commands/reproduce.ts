@@ -7,9 +7,11 @@ import {
   type ReproduceOptions,
   type ReproduceRow,
   type Reproduction,
+  sideBySide,
   suggestion,
 } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
+import { errorText } from "../calibration/words.ts";
 import { commandLine } from "../command-line.ts";
 import { version } from "../program/version.ts";
 import type { Session } from "../session.ts";
@@ -183,6 +185,12 @@ function print(session: Session, { title, rows, unfitted }: Reproduction): void 
     `${formatNumber(value)}${unit === "x" ? "×" : ""}`;
   const notes = [...new Set(rows.map((row) => row.note).filter((note) => note !== ""))];
   const cells = Math.min(width, 110) - 5;
+  const pairs = sideBySide(rows);
+  const paired = new Set(pairs.flatMap(({ predicted, measured }) => [predicted, measured]));
+  const noteOf = ({ note }: ReproduceRow): string =>
+    note === "" ? "" : `[${notes.indexOf(note) + 1}]`;
+  const rangeOf = ({ low, high }: ReproduceRow): string =>
+    low === high ? "" : `${formatNumber(low)} … ${formatNumber(high)}`;
   session.print([
     paint("strong", title),
     "",
@@ -196,17 +204,47 @@ function print(session: Session, { title, rows, unfitted }: Reproduction): void 
         { title: "n", align: "right", drop: 4 },
         { title: "note", align: "right" },
       ],
-      rows.map((row) => [
-        row.claim,
-        row.theirs === null ? "" : number(row.theirs, row.unit),
-        number(row.ours, row.unit),
-        row.low === row.high ? "" : `${formatNumber(row.low)} … ${formatNumber(row.high)}`,
-        row.unit === "x" ? "" : row.unit,
-        formatWhole(row.n),
-        row.note === "" ? "" : `[${notes.indexOf(row.note) + 1}]`,
-      ]),
+      rows
+        .filter((row) => !paired.has(row))
+        .map((row) => [
+          row.claim,
+          row.theirs === null ? "" : number(row.theirs, row.unit),
+          number(row.ours, row.unit),
+          rangeOf(row),
+          row.unit === "x" ? "" : row.unit,
+          formatWhole(row.n),
+          noteOf(row),
+        ]),
       { width, paint },
     ),
+    ...(pairs.length === 0
+      ? []
+      : [
+          "",
+          ...table(
+            [
+              { title: "predicted beside measured", least: 30 },
+              { title: "predicted", align: "right" },
+              { title: "low … high", align: "right", drop: 2 },
+              { title: "measured", align: "right" },
+              { title: "low … high", align: "right", drop: 2 },
+              { title: "error", align: "right" },
+              { title: "n", align: "right", drop: 4 },
+              { title: "note", align: "right" },
+            ],
+            pairs.map(({ what, predicted, measured }) => [
+              what,
+              number(predicted.ours, predicted.unit),
+              rangeOf(predicted),
+              number(measured.ours, measured.unit),
+              rangeOf(measured),
+              errorText(predicted.ours / measured.ours - 1),
+              formatWhole(measured.n),
+              noteOf(measured),
+            ]),
+            { width, paint },
+          ),
+        ]),
     "",
     ...notes.flatMap((note, i) =>
       wrap(note, cells).map((line, j) =>

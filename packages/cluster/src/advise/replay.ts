@@ -58,6 +58,7 @@ export function replay(advice: ClusterAdvice, shape: ClusterShape): Replay | nul
         resize: "restart",
         restartSeconds: 0,
         refillSeconds: 0,
+        refillBytesPerSecond: null,
         dataset: null,
         spanFactor: 1,
       }),

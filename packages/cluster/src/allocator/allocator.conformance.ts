@@ -77,6 +77,7 @@ export function randomCluster(seed: number, servers: number) {
       resize: rng.next() < 0.5 ? "live" : "restart",
       restartSeconds: rng.next() < 0.5 ? 0 : 45,
       refillSeconds: rng.next() < 0.5 ? 0 : 120,
+      refillBytesPerSecond: rng.next() < 0.5 ? null : 5e8,
       warmBytes: 0,
       dataset: rng.next() < 0.3 ? `d${rng.int(0, 2)}` : null,
       spanFactor: 0.9,

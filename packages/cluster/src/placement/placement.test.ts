@@ -40,6 +40,7 @@ function clusterOf(
       resize: "restart",
       restartSeconds: 0,
       refillSeconds: 0,
+      refillBytesPerSecond: null,
       dataset: null,
       options: speedOptions(profile, gpus, share),
       ...over,

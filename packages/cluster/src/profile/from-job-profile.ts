@@ -1,6 +1,7 @@
 /** From `millrace.job-profile/1`, the file that `data analyze` and `cluster profile` write, to what the scheduler decides on. */
 import { type JobProfile, throughputAt } from "@millrace/data/stall-model";
 import type { Model } from "../simulator/from-trace.ts";
+import type { RefillTerms } from "./refill.ts";
 import { checkSpeedProfile, rateAt, type SpeedProfile } from "./speed-profile.ts";
 
 /** A curve and the host memory per GPU that is no cache. */
@@ -33,16 +34,25 @@ export function modelOfJobProfile(job: JobProfile, cpus: number, hostBytes: numb
     profile,
     iterationSeconds: (job.batchSize ?? 1) / rate,
     ownBytes,
-    refillSeconds: coldEpochSeconds(job, cpus),
+    ...coldEpoch(job, cpus),
   };
 }
 
-/** How much longer an epoch takes on an empty cache than on the largest of the profile; 0 where it does not say. */
-export function coldEpochSeconds(job: JobProfile, cpus: number): number {
-  const { samplesPerEpoch, gpus, cacheBytes } = job;
-  if (samplesPerEpoch === undefined) return 0;
+/**
+ * How much longer an epoch takes on an empty cache than on the largest of the profile, and how fast the empty one fills: an
+ * epoch on a smaller cache is longer, so that filling it costs less. No seconds where the profile does not say.
+ */
+export function coldEpoch(job: JobProfile, cpus: number): RefillTerms {
+  const { samplesPerEpoch, gpus, cacheBytes, datasetBytes, rates } = job;
   const cold = throughputAt(job, cpus, 0);
   const warm = throughputAt(job, cpus, cacheBytes.at(-1) ?? 0);
-  if (cold === null || warm === null || cold === 0) return 0;
-  return Math.max(0, samplesPerEpoch / gpus / cold - samplesPerEpoch / gpus / warm);
+  if (samplesPerEpoch === undefined || cold === null || warm === null || cold === 0)
+    return { refillSeconds: 0 };
+  const refillSeconds = Math.max(0, samplesPerEpoch / gpus / cold - samplesPerEpoch / gpus / warm);
+  const sampleBytes =
+    datasetBytes === undefined ? rates?.bytesPerSample : datasetBytes / samplesPerEpoch;
+  return {
+    refillSeconds,
+    ...(sampleBytes !== undefined && { refillBytesPerSecond: cold * sampleBytes }),
+  };
 }

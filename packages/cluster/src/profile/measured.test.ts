@@ -1,6 +1,6 @@
 import { jobProfileSchema } from "@millrace/data/stall-model";
 import { describe, expect, test } from "vitest";
-import { coldEpochSeconds, fromJobProfile, modelOfJobProfile } from "./from-job-profile.ts";
+import { coldEpoch, fromJobProfile, modelOfJobProfile } from "./from-job-profile.ts";
 import { measureCurve, optimisticProfile } from "./optimistic.ts";
 import { speedOptions } from "./options.ts";
 import { doubt, type Observation, refineProfile } from "./refine.ts";
@@ -64,7 +64,10 @@ describe("optimistic profiling", () => {
       serverHostBytes: 20e9,
     };
     // A cold epoch takes 50 s at 200 samples/s, a warm one 33 s at the 300 of three CPUs.
-    expect(coldEpochSeconds(profile, 3)).toBeCloseTo(10_000 / 200 - 10_000 / 300, 1);
+    const { refillSeconds = 0, refillBytesPerSecond = 0 } = coldEpoch(profile, 3);
+    expect(refillSeconds).toBeCloseTo(10_000 / 200 - 10_000 / 300, 1);
+    // While it is cold it waits for storage, and so its cache fills at storage's rate.
+    expect(refillBytesPerSecond / 20e6).toBeCloseTo(1, 2);
     expect(modelOfJobProfile({ ...profile, batchSize: 30 }, 3, 3e9).iterationSeconds).toBeCloseTo(
       0.1,
     );

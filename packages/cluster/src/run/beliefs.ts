@@ -1,16 +1,16 @@
 /** What the planner believes of each job's speed: its model's profile, refined by what was observed of the job itself. Pure. */
 import { learn, type OnlineProfile, onlineOptions, onlineProfile } from "../profile/online.ts";
 import { type ShareTerms, type SpeedOptions, speedOptions } from "../profile/options.ts";
+import type { RefillTerms } from "../profile/refill.ts";
 import { type Doubt, doubt, type Observation } from "../profile/refine.ts";
 import type { SpeedProfile } from "../profile/speed-profile.ts";
 import type { JobEntry } from "./jobs-file.ts";
 import type { JobRecord } from "./run-state.ts";
 
 /** A model's curve, as `modelOfJobProfile` and published profiles give it. */
-export interface CurveOfModel {
+export interface CurveOfModel extends RefillTerms {
   readonly profile: SpeedProfile;
   readonly ownBytes?: number;
-  readonly refillSeconds?: number;
 }
 
 /** Rates above the best believed one that count as possible. */

@@ -14,6 +14,7 @@ import { planProblem } from "../plan-check.ts";
 import type { PolicyName } from "../policy/policy.ts";
 import { starved } from "../policy/starvation.ts";
 import type { ShareTerms } from "../profile/options.ts";
+import { refillOf } from "../profile/refill.ts";
 import { shareTerms } from "../profile/share.ts";
 import { rateAt } from "../profile/speed-profile.ts";
 import type { GrantedSlice } from "../runners/runner.ts";
@@ -147,7 +148,7 @@ export class Planner {
       preemptible: mayStop(job),
       resize: this.resizeOf(job),
       restartSeconds: entry.restartCost,
-      refillSeconds: (entry.model && this.terms.models.get(entry.model)?.refillSeconds) || 0,
+      ...refillOf(this.terms.models.get(entry.model ?? "") ?? {}, entry.gpus, 0),
       warmBytes: held.reduce((sum, slice) => sum + slice.cacheBytes, 0),
       dataset: entry.dataset ?? null,
       // Where jobs cannot span, room on one server is worth all of a job's speed.

@@ -1,4 +1,7 @@
-/** One scheduler at a time over a folder: a number that only grows, read and written under a lock of the kernel. */
+/**
+ * One scheduler at a time gives orders. Schedulers have numbers that only grow; what each kind of cluster keeps the number in
+ * is its own: here a folder, read and written under a lock of the kernel.
+ */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -8,8 +11,17 @@ import { FileLock } from "@millrace/system";
 
 const patienceSeconds = 30;
 
+/** The error of a scheduler that gives an order although another, of number `by`, gives them now. */
+export function fenced(by: number, own: number): MillraceError {
+  return new MillraceError(
+    "SCHEDULER_FENCED",
+    `scheduler ${by} gives the orders here now, and scheduler ${own} may not any more`,
+    { hint: "millrace cluster status shows it; its jobs go on" },
+  );
+}
+
 /** The fence of a folder. An order holds the lock shared while it acts, so a new scheduler waits for it and then sees it. */
-export class Fence {
+export class FolderFence {
   private readonly folder: string;
   private mine = 0;
 
@@ -28,7 +40,7 @@ export class Fence {
       await sleep(20, undefined, { signal });
     }
     const seen = this.read();
-    if (seen > fence) throw fenced(seen);
+    if (seen > fence) throw fenced(seen, fence);
     writeFileAtomic(join(this.folder, "fence"), String(fence));
     this.mine = fence;
   }
@@ -38,7 +50,7 @@ export class Fence {
     using lock = new FileLock(join(this.folder, "fence.lock"));
     await lock.wait("shared");
     const seen = this.read();
-    if (seen !== this.mine || this.mine === 0) throw fenced(seen);
+    if (seen !== this.mine || this.mine === 0) throw fenced(seen, this.mine);
     return await order();
   }
 
@@ -49,12 +61,4 @@ export class Fence {
       return 0;
     }
   }
-}
-
-function fenced(by: number): MillraceError {
-  return new MillraceError(
-    "SCHEDULER_FENCED",
-    `scheduler ${by} gives the orders here now, and this one may not any more`,
-    { hint: "millrace cluster status shows it; its jobs go on" },
-  );
 }

@@ -2,19 +2,18 @@
 import { formatBytes, MillraceError } from "@millrace/core";
 import type { NumaNode, ServerState } from "../contracts.ts";
 import { type ShareTerms, type SpeedOptions, speedOptions } from "../profile/options.ts";
+import { type RefillTerms, refillOf } from "../profile/refill.ts";
 import { shareTerms } from "../profile/share.ts";
 import { checkSpeedProfile, rateAt, type SpeedProfile } from "../profile/speed-profile.ts";
 import type { TraceJob } from "../trace/job-trace.ts";
 import type { JobSpec } from "./sim-job.ts";
 
-/** A model: its curve, and what an iteration at the proportional share takes. */
-export interface Model {
+/** A model: its curve, and what an iteration at the proportional share takes. Of its refill, what it does not know the terms say. */
+export interface Model extends RefillTerms {
   readonly profile: SpeedProfile;
   readonly iterationSeconds: number;
   /** Host memory per GPU that is no cache (default 0). */
   readonly ownBytes?: number;
-  /** Seconds that a cold epoch takes longer; where it is not known the terms say. */
-  readonly refillSeconds?: number;
 }
 
 /** Terms that a trace does not say, the same for all its jobs. */
@@ -127,7 +126,7 @@ export function jobSpecs(
       preemptible: terms.preemptible,
       resize: terms.resize,
       restartSeconds: terms.restartSeconds,
-      refillSeconds: model.refillSeconds ?? terms.refillSeconds,
+      ...refillOf(model, job.gpus, terms.refillSeconds),
       dataset: job.dataset ?? null,
       spanFactor: terms.spanFactor,
     });

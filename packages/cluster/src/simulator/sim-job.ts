@@ -22,7 +22,10 @@ export interface JobSpec {
   readonly preemptible: boolean;
   readonly resize: ResizeMode;
   readonly restartSeconds: number;
+  /** Seconds before its first work; 0 by default. */
+  readonly startSeconds?: number;
   readonly refillSeconds: number;
+  readonly refillBytesPerSecond: number | null;
   readonly dataset: string | null;
   readonly spanFactor: number;
 }
@@ -41,6 +44,7 @@ export class SimJob implements JobState {
   readonly resize: ResizeMode;
   readonly restartSeconds: number;
   readonly refillSeconds: number;
+  readonly refillBytesPerSecond: number | null;
   readonly dataset: string | null;
   readonly spanFactor: number;
   remainingSeconds: number;
@@ -73,6 +77,7 @@ export class SimJob implements JobState {
     this.resize = spec.resize;
     this.restartSeconds = spec.restartSeconds;
     this.refillSeconds = spec.refillSeconds;
+    this.refillBytesPerSecond = spec.refillBytesPerSecond;
     this.dataset = spec.dataset;
     this.spanFactor = spec.spanFactor;
     this.remainingSeconds = spec.workSeconds;

@@ -285,8 +285,9 @@ class Run {
     for (const slice of slices) cacheBytes += slice.cacheBytes;
     const shared = warmThere(this.active, job, slices[0]?.server ?? -1);
     const own = kind === "resize" ? job.warmBytes : 0;
-    job.overheadSeconds =
-      (kind === "resize" ? job.overheadSeconds : 0) + changeCost(job, kind, cacheBytes, shared);
+    const first = Number.isNaN(job.firstStart) ? (job.spec.startSeconds ?? 0) : 0;
+    const left = kind === "resize" ? job.overheadSeconds : first;
+    job.overheadSeconds = left + changeCost(job, kind, cacheBytes, shared);
     job.warmBytes = Math.min(cacheBytes, Math.max(own, shared));
     if (kind === "restart" || kind === "move") job.restarts++;
     if (Number.isNaN(job.firstStart)) job.firstStart = this.now;

@@ -65,6 +65,19 @@ function logTicks([low, high]: readonly [number, number], count: number): number
   return ticks.length > 1 || decades > 0.5 ? ticks : linearTicks([low, high], count);
 }
 
+/** What both axes share: no tick lines, quiet labels. */
+function labels(spec: AxisSpec) {
+  return {
+    tickSize: 0,
+    tickPadding: 8,
+    // As text: Plot would blank some of the labels of a logarithmic axis.
+    text: (v: number) => writeRound(v, spec.format),
+    label: spec.label === "" ? null : spec.label,
+    labelArrow: "none" as const,
+    fill: role("muted"),
+  };
+}
+
 /** Marks of a horizontal axis: labels below, no tick lines, a label at the right end. */
 export function axisX(
   domain: readonly [number, number],
@@ -74,17 +87,7 @@ export function axisX(
   const ticks = tickValues(domain, count, spec.log);
   return [
     Plot.gridX(ticks, { stroke: role("grid"), strokeOpacity: 1 }),
-    Plot.axisX(ticks, {
-      tickSize: 0,
-      tickPadding: 8,
-      // As text: Plot would blank some of the labels of a logarithmic axis.
-      text: (v: number) => writeRound(v, spec.format),
-      label: spec.label === "" ? null : spec.label,
-      labelAnchor: "center",
-      labelArrow: "none",
-      labelOffset: 36,
-      fill: role("muted"),
-    }),
+    Plot.axisX(ticks, { ...labels(spec), labelAnchor: "center", labelOffset: 36 }),
   ];
 }
 
@@ -97,14 +100,7 @@ export function axisY(
   const ticks = tickValues(domain, count, spec.log);
   return [
     Plot.gridY(ticks, { stroke: role("grid"), strokeOpacity: 1 }),
-    Plot.axisY(ticks, {
-      tickSize: 0,
-      tickPadding: 8,
-      text: (v: number) => writeRound(v, spec.format),
-      label: spec.label === "" ? null : spec.label,
-      labelArrow: "none",
-      fill: role("muted"),
-    }),
+    Plot.axisY(ticks, labels(spec)),
   ];
 }
 

@@ -1,21 +1,29 @@
 /** How far the answer can be trusted: what would change it, and what the model leaves out. */
 import type { Block, Section } from "../document.ts";
-import { writeRound } from "../format.ts";
+import { writeInterval } from "../format.ts";
 import type { PlanFindings } from "./input.ts";
+import { stepTimesOff } from "./names.ts";
 
 /** Sensitivity, robustness and the terms that are missing; null when there is no winner and nothing to warn of. */
 export function confidenceSection(result: PlanFindings): Section | null {
   const { best, sensitivity, robust, notModelled } = result;
   const blocks: Block[] = [];
   if (best !== null) {
-    const error = `±${writeRound(robust.errorPercent)}%`;
+    const off = stepTimesOff(robust.errorPercent);
     blocks.push({
       kind: "callout",
       tone: robust.sameWinner ? "good" : "warning",
       title: robust.sameWinner
-        ? `The winner stays the winner under ${error} prediction error`
-        : `A prediction error of ${error} could change the winner`,
-      items: robust.rivals.map((r) => `${robust.sameWinner ? "Closest rival" : "Rival"}: ${r}`),
+        ? `The winner stays the winner if step times are ${off}`
+        : `Another could win if step times are ${off}`,
+      items: [
+        ...(robust.capacityQps === null
+          ? []
+          : [
+              `A replica then carries ${writeInterval(robust.capacityQps.low, robust.capacityQps.high)} requests per second`,
+            ]),
+        ...robust.rivals.map((r) => `${robust.sameWinner ? "Closest rival" : "Rival"}: ${r}`),
+      ],
     });
   }
   if (sensitivity.length > 0)

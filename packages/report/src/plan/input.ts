@@ -65,6 +65,8 @@ export interface PlanFindings {
     readonly errorPercent: number;
     readonly sameWinner: boolean;
     readonly rivals: readonly string[];
+    /** What a replica of the winner carries at either end of that error; null where it was not asked, as when nothing fits. */
+    readonly capacityQps: { readonly low: number; readonly high: number } | null;
   };
   readonly launch: readonly { readonly target: string; readonly command: string }[];
   readonly judged: number;

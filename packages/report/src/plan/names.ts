@@ -1,4 +1,5 @@
 /** Configurations in words. */
+import { writeNumber, writeRound } from "../format.ts";
 import type { JudgedConfig, PlannedConfig } from "./input.ts";
 
 /** "A100 · TP4 · PP2": what has to be rented. */
@@ -40,6 +41,13 @@ export function sameConfig(a: PlannedConfig, b: PlannedConfig): boolean {
 export function fleetName(judged: JudgedConfig): string {
   const each = judged.config.tensorParallel * judged.config.pipelineParallel;
   return `${plural(judged.replicasNeeded, "replica")} of ${plural(each, "GPU")}`;
+}
+
+/** "off by 10% either way", "4 times as long, or as short": as a percentage a large error would say that times may be negative. */
+export function stepTimesOff(errorPercent: number): string {
+  return errorPercent > 90
+    ? `${writeRound(1 + errorPercent / 100)} times as long, or as short`
+    : `off by ${writeNumber(errorPercent / 100, "percent")} either way`;
 }
 
 /** "1 replica", "6 replicas". */

@@ -3,7 +3,14 @@ import type { KeyFigure, Verdict } from "../document.ts";
 import { writeInterval, writeNumber, writeRound } from "../format.ts";
 import { sloFormat, sloName } from "../slo.ts";
 import type { JudgedConfig, PlanFindings } from "./input.ts";
-import { configName, fleetName, hardwareName, sameConfig, setupName } from "./names.ts";
+import {
+  configName,
+  fleetName,
+  hardwareName,
+  sameConfig,
+  setupName,
+  stepTimesOff,
+} from "./names.ts";
 
 /** What to rent and what it costs; or that nothing meets the SLO, and what comes nearest. */
 export function planVerdict(result: PlanFindings): Verdict {
@@ -26,7 +33,7 @@ export function planVerdict(result: PlanFindings): Verdict {
     tone: best.slo.every((s) => s.met) ? "good" : "warning",
     headline: `Run ${fleetName(best)} on ${hardwareName(best.config)} for ${writeNumber(best.dollarsPerMonth, "dollars")} a month${comparison(saving, result)}.`,
     detail: `Set up as ${setupName(best.config)}. ${sure(result)}`,
-    figures: figures(best, saving),
+    figures: figures(best, saving, result.robust),
   };
 }
 
@@ -39,14 +46,18 @@ function comparison(saving: number | null, { best, current }: PlanFindings): str
 }
 
 function sure({ robust }: PlanFindings): string {
-  const error = `predictions were ${writeRound(robust.errorPercent)}% off`;
+  const error = `step times were ${stepTimesOff(robust.errorPercent)}`;
   if (robust.sameWinner) return `The choice would be the same if ${error}.`;
   return robust.rivals.length === 0
     ? `The choice could change if ${error}.`
     : `If ${error}, the choice could change to ${robust.rivals.slice(0, 2).join(" or ")}.`;
 }
 
-function figures(best: JudgedConfig, saving: number | null): KeyFigure[] {
+function figures(
+  best: JudgedConfig,
+  saving: number | null,
+  { capacityQps, errorPercent }: PlanFindings["robust"],
+): KeyFigure[] {
   const found: KeyFigure[] = [
     {
       label: "Cost",
@@ -71,7 +82,11 @@ function figures(best: JudgedConfig, saving: number | null): KeyFigure[] {
       label: "Capacity of a replica",
       value: writeNumber(best.capacityQps.value),
       unit: "QPS",
-      note: writeInterval(best.capacityQps.low, best.capacityQps.high),
+      // Of the two intervals the one that says more: that of the search is chance alone.
+      note:
+        capacityQps === null
+          ? writeInterval(best.capacityQps.low, best.capacityQps.high)
+          : `${writeInterval(capacityQps.low, capacityQps.high)} if step times are ${stepTimesOff(errorPercent)}`,
     },
     {
       label: "A million tokens",

@@ -1,4 +1,5 @@
 /** The report of a reproduced paper: each claim beside our figure, and its charts beside ours. */
+import { type SideBySide, sideBySide } from "@millrace/core";
 import { agreementChart } from "../charts/agreement.ts";
 import type { AxisSpec } from "../charts/axes.ts";
 import { type CapacityRow, capacityChart } from "../charts/capacity.ts";
@@ -19,6 +20,8 @@ export interface ReproducedClaim {
   readonly n: number;
   readonly seed: number;
   readonly unit?: string;
+  /** What a simulated and a measured row of the same thing stand side by side under. */
+  readonly beside?: string;
 }
 
 /** A figure of the paper and ours: bars by scheduler, or curves that share their axes. */
@@ -58,8 +61,11 @@ export function reproduceReport(input: ReproduceReportInput): ReportDocument {
   const { result, figures = [], differences = [], context = {} } = input;
   const seeds = [...new Set(result.rows.map((r) => r.seed))];
   const details = configBlocks(context);
+  const pairs = sideBySide(result.rows);
+  const paired = new Set(pairs.flatMap(({ predicted, measured }) => [predicted, measured]));
   const sections: Section[] = [
-    claimSection(result.rows),
+    claimSection(result.rows.filter((row) => !paired.has(row))),
+    ...(pairs.length === 0 ? [] : [predictedSection(pairs)]),
     ...(figures.length === 0
       ? []
       : [
@@ -154,6 +160,39 @@ function claimSection(rows: readonly ReproducedClaim[]): Section {
     rows: rows.map(claimRow),
   });
   return { id: "claims", heading: "Claim by claim", short: "Claims", blocks };
+}
+
+function predictedSection(pairs: readonly SideBySide<ReproducedClaim>[]): Section {
+  const interval = ({ ours, low, high }: ReproducedClaim) => ({ value: ours, low, high });
+  return {
+    id: "predicted",
+    heading: "Predicted beside measured",
+    short: "Predicted",
+    blocks: [
+      {
+        kind: "table",
+        columns: [
+          { header: "What", kind: "text" },
+          { header: "Predicted", kind: "number" },
+          { header: "Measured", kind: "number" },
+          { header: "Predicted ÷ measured", kind: "number" },
+          { header: "n", kind: "number", format: "whole" },
+          { header: "Seed", kind: "text" },
+        ],
+        rows: pairs.map(({ what, predicted, measured }) => ({
+          cells: [
+            { text: what, note: measured.unit ?? "" },
+            interval(predicted),
+            interval(measured),
+            predicted.ours / measured.ours,
+            measured.n,
+            String(measured.seed),
+          ],
+        })),
+        note: "Predicted by the simulator from a profile of this machine, measured on the engine with the same requests; where several seeds ran, medians with lowest and highest.",
+      },
+    ],
+  };
 }
 
 function claimRow(row: ReproducedClaim): Row {

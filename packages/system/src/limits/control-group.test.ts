@@ -27,6 +27,14 @@ function tree(name: string, files: Readonly<Record<string, string>>): string {
   return root;
 }
 
+/** What a process in `group` reads of itself where a v2 hierarchy is mounted at `root`. */
+function mounted(root: string, group: string) {
+  return {
+    cgroup: `0::${group}\n`,
+    mountinfo: `30 23 0:26 / ${root} rw - cgroup2 cgroup2 rw\n`,
+  };
+}
+
 it("speaks the language of v2, in the nearest group that may hand the controllers down", () => {
   const root = tree("v2", {
     "cgroup.controllers": "cpu io memory",
@@ -35,10 +43,7 @@ it("speaks the language of v2, in the nearest group that may hand the controller
     "job/cgroup.procs": "",
     "mine/memory.current": "4000\n",
   });
-  const system = {
-    cgroup: "0::/job\n",
-    mountinfo: `30 23 0:26 / ${root} rw - cgroup2 cgroup2 rw\n`,
-  };
+  const system = mounted(root, "/job");
   expect(controllersOffered(system)).toEqual({ memory: "v2", cpu: "v2", io: "v2" });
   const group = ControlGroup.make("mine", ["memory", "io"], system);
   const text = (file: string) => readFileSync(join(root, "mine", file), "utf8");
@@ -66,10 +71,7 @@ it("puts the controllers of v2 in one group: a process is in one only", () => {
     "user/cgroup.controllers": "memory",
     "user/cgroup.subtree_control": "memory",
   });
-  const system = {
-    cgroup: "0::/user\n",
-    mountinfo: `30 23 0:26 / ${root} rw - cgroup2 cgroup2 rw\n`,
-  };
+  const system = mounted(root, "/user");
   ControlGroup.make("bounded", ["cpu", "memory"], system).add(123);
   expect(readFileSync(join(root, "bounded/cgroup.procs"), "utf8")).toBe("123");
   expect(existsSync(join(root, "user/bounded"))).toBe(false);
@@ -85,10 +87,7 @@ it("never sets a bound of v2 below what stays in use: the kernel would kill for 
     "mine/memory.max": "9000\n",
     "mine/memory.high": "max\n",
   });
-  const system = {
-    cgroup: "0::/\n",
-    mountinfo: `30 23 0:26 / ${root} rw - cgroup2 cgroup2 rw\n`,
-  };
+  const system = mounted(root, "/");
   const group = ControlGroup.make("mine", ["memory"], system);
   expect(() => group.limitMemory(4000)).toThrow(
     expect.objectContaining({

@@ -8,10 +8,12 @@ import {
   type BenchReport,
   type BenchRun,
   chunksParquet,
+  type ErrorClass,
   errorClasses,
   type LoadSpec,
   type LoadTrace,
   liveMetrics,
+  notOfLoad,
   type RequestRecord,
   type RunData,
   RunWriter,
@@ -35,22 +37,7 @@ import { openTokenizer } from "./tokenizer.ts";
 type Flags = Readonly<Record<string, unknown>>;
 
 /** Failures of the first request that no load will cure: going on would only repeat them. */
-const hopeless = new Set([
-  "dns",
-  "refused",
-  "unreachable",
-  "tls",
-  "proxy",
-  "connect-timeout",
-  "bad-request",
-  "unauthorized",
-  "not-found",
-  "redirect",
-  "html",
-  "not-a-stream",
-  "protocol",
-  "http-status",
-]);
+const hopeless = new Set<ErrorClass>([...notOfLoad, "protocol", "http-status"]);
 
 export async function benchCommand(session: Session, flags: Flags): Promise<number> {
   const options = summaryOptionsOf(flags);

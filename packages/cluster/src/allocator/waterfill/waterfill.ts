@@ -5,7 +5,7 @@
  * and placement is sticky. The invariant is Tune's: no job below its proportional speed.
  */
 
-import { changeCost } from "../../changes.ts";
+import { changeCost, refillCost } from "../../changes.ts";
 import type { ClusterState, JobState, Plan, WaitReason } from "../../contracts.ts";
 import { evenParts } from "../../placement/even.ts";
 import type { Draft, Part } from "../../placement/ledger.ts";
@@ -131,7 +131,7 @@ function refillSaved(board: Board, seat: Seat, server: number): number {
   const warm = warmFor(board, seat, server);
   const { cacheBytes, speed } = job.options.floor;
   if (warm === 0 || cacheBytes === 0) return 0;
-  return job.refillSeconds * Math.min(1, warm / cacheBytes) * speed;
+  return (refillCost(job, cacheBytes, 0) - refillCost(job, cacheBytes, warm)) * speed;
 }
 
 /** Servers with the GPUs: all when few, else those with most room for demand and those with the fewest free GPUs. */

@@ -3,7 +3,7 @@
  * the last one that touched it. Orders are compare-and-swap on the Job, and taking over touches all Jobs, so an order of an
  * older scheduler fails.
  */
-import { MillraceError } from "@millrace/core";
+import { fenced } from "../fence.ts";
 import { ApiError, type KubeApi } from "./api.ts";
 import { annotate, names } from "./manifest.ts";
 import type { ConfigMap, KubeObject } from "./objects.ts";
@@ -11,7 +11,7 @@ import type { ConfigMap, KubeObject } from "./objects.ts";
 /** Conflicts with other writers of one object pass after a few tries. */
 export const mostConflicts = 8;
 
-export class Fence {
+export class KubeFence {
   private readonly api: KubeApi;
   private readonly folder: string;
   private readonly name: string;
@@ -86,14 +86,6 @@ export class Fence {
       if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;
     }
   }
-}
-
-function fenced(now: number, own: number): MillraceError {
-  return new MillraceError(
-    "SCHEDULER_FENCED",
-    `scheduler ${now} has taken over from scheduler ${own}`,
-    { hint: "one scheduler at a time gives orders to a cluster" },
-  );
 }
 
 /** Whether somebody else changed the object meanwhile. */

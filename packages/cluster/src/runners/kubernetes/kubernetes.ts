@@ -11,7 +11,7 @@ import type { EngineTerms } from "../engine.ts";
 import type { Observed, Resized, Runner, RunnerJob, StartOrder } from "../runner.ts";
 import { ApiError, type ApiTimes, apiTimes, KubeApi } from "./api.ts";
 import type { Connection } from "./connection.ts";
-import { Fence, isConflict, mostConflicts } from "./fence.ts";
+import { isConflict, KubeFence, mostConflicts } from "./fence.ts";
 import {
   amountsOf,
   annotate,
@@ -63,7 +63,7 @@ export class KubernetesRunner implements Runner {
   private readonly terms: PodTerms;
   private readonly jobsPath: string;
   private readonly podsPath: string;
-  private readonly fence: Fence;
+  private readonly fence: KubeFence;
   private readonly own: Readonly<Record<string, string>>;
   private watcher: Watcher | null = null;
 
@@ -76,7 +76,7 @@ export class KubernetesRunner implements Runner {
     this.api = new KubeApi(connection, options.times);
     this.jobsPath = `/apis/batch/v1/namespaces/${namespace}/jobs`;
     this.podsPath = `/api/v1/namespaces/${namespace}/pods`;
-    this.fence = new Fence(this.api, namespace, cluster);
+    this.fence = new KubeFence(this.api, namespace, cluster);
     this.own = { labelSelector: `${names.cluster}=${cluster}` };
     const tolerations = [
       ...((podTemplate.spec?.tolerations as readonly object[] | undefined) ?? []),

@@ -10,7 +10,7 @@ import { InvariantError, MillraceError } from "@millrace/core";
 import { isRunning, kill, type ProcessIdentity, signalProcess } from "@millrace/system";
 import type { NumaNode, ServerState } from "../../contracts.ts";
 import type { EngineTerms } from "../engine.ts";
-import { Fence } from "../fence.ts";
+import { FolderFence } from "../fence.ts";
 import type {
   GrantedSlice,
   Observed,
@@ -69,7 +69,7 @@ export class LocalRunner implements Runner {
   readonly engine: EngineTerms;
   private readonly options: LocalRunnerOptions;
   private readonly bounds: Bounds;
-  private readonly fence: Fence;
+  private readonly fence: FolderFence;
   private readonly cores: readonly number[];
   /** Attempts whose keeper this process has not told to begin yet. */
   private readonly beginning = new Set<string>();
@@ -84,7 +84,7 @@ export class LocalRunner implements Runner {
     this.engine = { on: "local", host: hostname(), cluster, servers, bound };
     mkdirSync(join(options.state, "jobs"), { recursive: true, mode: 0o711 });
     this.bounds = makeBounds(options.bound, options.coresPerCpu);
-    this.fence = new Fence(options.state);
+    this.fence = new FolderFence(options.state);
     this.cores = allowedCores();
   }
 

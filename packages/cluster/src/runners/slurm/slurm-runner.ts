@@ -9,7 +9,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { InvariantError } from "@millrace/core";
 import type { ServerState } from "../../contracts.ts";
 import type { EngineTerms } from "../engine.ts";
-import { Fence } from "../fence.ts";
+import { FolderFence } from "../fence.ts";
 import type {
   GrantedSlice,
   HeldSlice,
@@ -45,7 +45,7 @@ export class SlurmRunner implements Runner {
   private readonly options: SlurmRunnerOptions;
   private readonly commands: SlurmCommands;
   private readonly records: SlurmRecords;
-  private readonly fence: Fence;
+  private readonly fence: FolderFence;
   private tookOver = false;
   private busy = false;
 
@@ -55,7 +55,7 @@ export class SlurmRunner implements Runner {
     this.engine = { on: "slurm", cluster, partition, conf };
     this.commands = slurmCommands(options.conf);
     this.records = new SlurmRecords(options.state);
-    this.fence = new Fence(options.state);
+    this.fence = new FolderFence(options.state);
   }
 
   /** Kept for this folder; Slurm itself knows no fence, so two folders with one cluster's name are not told apart. */
