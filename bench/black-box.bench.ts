@@ -52,7 +52,7 @@ function runOf(at: string, file: string): readonly Run[] {
   const from = Math.min(...streams.map(({ startedAt }) => startedAt));
   const to = Math.max(...streams.map(({ tokenAt }) => tokenAt.at(-1) as number));
   const steps = parseStepTimings(readFileSync(join(at, "timings.jsonl"), "utf8"), name)
-    .filter((step) => step.at >= from && step.at <= to && Number.isFinite(step.periodSeconds))
+    .filter((step) => step.at >= from && step.at <= to)
     // As the fit sees them: pairs of all chunks count alike.
     .map((step) => ({ ...step, tilePairs: step.prefillPairs, shortPairs: 0 }));
   const head = lines[0] as DecisionHead;

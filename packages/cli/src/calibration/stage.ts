@@ -120,7 +120,7 @@ export function speedOf(sent: Sent, logs: StageLogs, cost: ProfileCost): StepSpe
  * Seconds of the loads of our own: those in which a new server is still getting faster, and those that the speed of the
  * machine is taken from, the first and those after each measured load. None is longer than the load to learn from.
  */
-const OWN_SECONDS = { warmUp: 10, before: 5, after: 4 };
+const OWN_SECONDS = { warmUp: 10, before: 8, after: 7 };
 
 export function ownSeconds(part: keyof typeof OWN_SECONDS, learnSeconds: number): number {
   return Math.min(OWN_SECONDS[part], learnSeconds);

@@ -14,12 +14,11 @@ export interface StepParts {
 }
 
 export function stepParts(cost: ProfileCost, steps: readonly StepTimed[]): StepParts {
-  const known = steps.filter(({ periodSeconds }) => Number.isFinite(periodSeconds));
   const sum = (of: (step: StepTimed) => number): number =>
-    known.reduce((total, step) => total + of(step), 0);
+    steps.reduce((total, step) => total + of(step), 0);
   const measured = sum((step) => step.computeSeconds);
   return {
-    steps: known.length,
+    steps: steps.length,
     compute: { tightLoop: sum((step) => cost.computeSeconds(step)), measured },
     host: { measured: sum((step) => step.periodSeconds) - measured },
     predicted: sum((step) => cost.workSeconds(step)),

@@ -8,10 +8,14 @@ import {
 } from "@millrace/serving";
 import { atRate, saturationQps, type TwinSettings, type TwinSlo } from "@millrace/sim/twin";
 
-/** Mixes of the loads that we send for ourselves: long prompts with few sequences at once, and many short ones at once. */
+/**
+ * Mixes of the loads that we send for ourselves: long prompts with few sequences at once, many short ones at once, and answers that
+ * are mostly alone.
+ */
 const MIXES = {
   long: { prompt: { min: 4, max: 320 }, output: { min: 2, max: 48 } },
   short: { prompt: { min: 2, max: 64 }, output: { min: 2, max: 64 } },
+  alone: { prompt: { min: 4, max: 16 }, output: { min: 32, max: 48 } },
 } as const;
 
 /** A part of such a load: share of the rate at saturation, and of the seconds. */
@@ -35,10 +39,14 @@ const PROBE: readonly Part[] = [
   { mix: "long", load: 0.6, share: 0.12 },
   { mix: "short", load: 1.15, share: 0.13 },
 ];
-/** The load that the speed of the machine is taken from: the engine shall be busy all the time. */
+/**
+ * The load that the speed of the machine is taken from: a busy engine, and one that mostly has a single answer to go on with, since
+ * the memory's speed and the arithmetic's wander apart.
+ */
 const ANCHOR: readonly Part[] = [
-  { mix: "long", load: 0.9, share: 0.5 },
-  { mix: "short", load: 0.95, share: 0.5 },
+  { mix: "long", load: 0.9, share: 0.3 },
+  { mix: "alone", load: 0.3, share: 0.4 },
+  { mix: "short", load: 0.95, share: 0.3 },
 ];
 /** Requests of a part after which nothing more is learnt of the machine's speed. */
 const ANCHOR_REQUESTS = 200;
@@ -57,7 +65,7 @@ export function probeWorkload(
   });
 }
 
-/** Requests like those, of a busy engine: sent before and after a measured load, they tell how fast the machine is then. */
+/** Requests like those, sent before and after a measured load: they tell how fast the machine is then. */
 export function anchorWorkload(
   profile: StepProfile,
   settings: TwinSettings,

@@ -137,3 +137,20 @@ test("the speed of a moment is found, and trusted by how sure it is", () => {
   expect(biasOf(unsure, slower(2000, 0.1, 1))).toBeLessThan((unsure?.all.ratio ?? 0) - 1);
   expect(stepSpeed(cost, slower(19, 0.1, 1))).toBeNull();
 });
+
+test("lone decodes have a speed of their own", () => {
+  const known = { ...profile, loop: fitLoop(profile, log(4000, 0.4, 1)) };
+  const lone = (step: StepTimed): boolean => step.prefillRows === 0 && step.decodeRows === 1;
+  const steps = log(4000, 0.1, 9).map((step) =>
+    lone(step) ? { ...step, periodSeconds: 1.1 * step.periodSeconds } : step,
+  );
+  const speed = stepSpeed(new ProfileCost(known), steps) as StepSpeed;
+  expect(speed.lone?.ratio).toBeCloseTo(1.1, 1);
+  expect(speed.decode?.ratio).toBeCloseTo(1, 1);
+  expect(speed.prefill?.ratio).toBeCloseTo(1, 1);
+  const now = new ProfileCost(atSpeed(known, speed));
+  const biasOf = (rows: string): number =>
+    stepResiduals(now, steps).find(({ by, group }) => by === "rows" && group === rows)?.bias ?? 1;
+  expect(Math.abs(biasOf("1"))).toBeLessThan(0.02);
+  expect(Math.abs(biasOf("8–15"))).toBeLessThan(0.02);
+});

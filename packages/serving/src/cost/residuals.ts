@@ -43,16 +43,15 @@ const groupings: readonly {
   },
 ];
 
-/** Groups the steps whose period is known. Sorted by grouping, then by group. */
+/** Groups steps. Sorted by grouping, then by group. */
 export function stepResiduals(
   cost: ProfileCost,
   steps: readonly StepTimed[],
 ): readonly ResidualGroup[] {
-  const known = steps.filter((step) => Number.isFinite(step.periodSeconds));
-  const total = sum(known, (step) => step.periodSeconds);
+  const total = sum(steps, (step) => step.periodSeconds);
   return groupings.flatMap(({ by, of }) => {
     const groups = new Map<string, StepTimed[]>();
-    for (const step of known) {
+    for (const step of steps) {
       const name = of(step);
       const group = groups.get(name);
       if (group === undefined) groups.set(name, [step]);

@@ -15,9 +15,13 @@ export interface KindSpeed {
   readonly steps: number;
 }
 
-/** Of all steps, of those of decodes alone, and of those with chunks; null for kinds with fewer than 20 steps. */
+/**
+ * Of all steps, of lone decodes, of several decodes, and of steps with chunks; null for kinds with fewer than 20 steps. A lone
+ * decode waits for its weights, so that it is as slow as the memory is busy just then; the others wait for arithmetic.
+ */
 export interface StepSpeed {
   readonly all: KindSpeed;
+  readonly lone: KindSpeed | null;
   readonly decode: KindSpeed | null;
   readonly prefill: KindSpeed | null;
 }
@@ -39,12 +43,14 @@ export function stepSpeed(cost: ProfileCost, steps: readonly StepTimed[]): StepS
   const known = steps.filter((step) => !interrupted(step.periodSeconds, cost.workSeconds(step)));
   const all = speedOf(cost, known);
   if (all === null) return null;
-  const kind = (chunks: boolean): KindSpeed | null =>
-    speedOf(
-      cost,
-      known.filter((step) => step.prefillRows > 0 === chunks),
-    );
-  return { all, decode: kind(false), prefill: kind(true) };
+  const kind = (is: (step: StepTimed) => boolean): KindSpeed | null =>
+    speedOf(cost, known.filter(is));
+  return {
+    all,
+    lone: kind(({ prefillRows, decodeRows }) => prefillRows === 0 && decodeRows === 1),
+    decode: kind(({ prefillRows, decodeRows }) => prefillRows === 0 && decodeRows > 1),
+    prefill: kind(({ prefillRows }) => prefillRows > 0),
+  };
 }
 
 function speedOf(cost: ProfileCost, steps: readonly StepTimed[]): KindSpeed | null {
@@ -82,6 +88,7 @@ export function speedBetween(before: StepSpeed | null, after: StepSpeed | null):
         };
   return {
     all: both(before.all, after.all) as KindSpeed,
+    lone: both(before.lone, after.lone),
     decode: both(before.decode, after.decode),
     prefill: both(before.prefill, after.prefill),
   };
@@ -93,13 +100,15 @@ export function atSpeed(profile: StepProfile, speed: StepSpeed): StepProfile {
   if (loop === null) return profile;
   const trusted = ({ ratio, error }: KindSpeed): number =>
     ratio ** (DRIFT ** 2 / (DRIFT ** 2 + WANDER ** 2 + error ** 2));
+  // Factors of decodes are by their number, from one on: see LOOP_BUCKETS.
+  const lone = trusted(speed.lone ?? speed.decode ?? speed.all);
   const decode = trusted(speed.decode ?? speed.all);
   const prefill = trusted(speed.prefill ?? speed.all);
   return {
     ...profile,
     loop: {
       ...loop,
-      decode: loop.decode.map((factor) => factor * decode),
+      decode: loop.decode.map((factor, i) => factor * (i === 0 ? lone : decode)),
       prefill: loop.prefill.map((factor) => factor * prefill),
     },
   };

@@ -6,7 +6,7 @@ import type { StepWork } from "./step-work.ts";
 export interface StepTimed extends StepWork {
   /** Building its graph and computing it. */
   readonly computeSeconds: number;
-  /** From the end of the step before to its own end, where the engine went straight on; NaN after a pause. */
+  /** From the end of the step before to its own end, where the engine went straight on; after a pause, from its own plan on. */
   readonly periodSeconds: number;
   /** Its start on the engine's clock. */
   readonly at: number;
@@ -15,12 +15,9 @@ export interface StepTimed extends StepWork {
 /** A step longer than this many times its prediction and this many seconds was stopped by something else altogether. */
 const INTERRUPTED = { times: 10, seconds: 0.05 };
 
-/** Whether a step of this period says nothing of its own cost: none is known, or something else stopped it. */
+/** Whether a step of this period says nothing of its own cost, because something else stopped it. */
 export function interrupted(periodSeconds: number, predicted: number): boolean {
-  return (
-    !Number.isFinite(periodSeconds) ||
-    (periodSeconds >= INTERRUPTED.seconds && periodSeconds >= INTERRUPTED.times * predicted)
-  );
+  return periodSeconds >= INTERRUPTED.seconds && periodSeconds >= INTERRUPTED.times * predicted;
 }
 
 /**
@@ -47,7 +44,7 @@ export function parseStepTimings(text: string, file: string): readonly StepTimed
     };
     const computeSeconds = number("buildSeconds") + number("computeSeconds");
     if (computeSeconds === 0) throw invalid(file, i + 1, "took no time");
-    const gap = step.gapSeconds === null ? Number.NaN : number("gapSeconds");
+    const gap = step.gapSeconds === null ? 0 : number("gapSeconds");
     // Logs of before did not tell chunks that end their prompt from others.
     const rows = number("prefillRows") + number("decodeRows");
     steps.push({
