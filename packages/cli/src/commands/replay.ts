@@ -2,13 +2,7 @@
  * `millrace simulate --replay`: an engine's decision log through the simulator's replica, step by step, and its timing log
  * against the predictor: what was decided must be equal, what was predicted may be judged.
  */
-import {
-  formatNumber,
-  formatSeconds,
-  InvariantError,
-  MillraceError,
-  quantileSorted,
-} from "@millrace/core";
+import { formatNumber, formatSeconds, MillraceError, quantileSorted } from "@millrace/core";
 import { readTextFile } from "@millrace/core/node";
 import {
   ProfileCost,
