@@ -55,6 +55,9 @@ test("a plan is complete, ordered and consistent", () => {
   expect(result.pareto.length).toBeGreaterThan(0);
   expect(result.sensitivity.map((s) => s.change)).toContain("load x2");
   expect(result.launch[0]?.command).toMatch(/^vllm serve /);
+  const { batchSizeCap } = result.best?.config ?? {};
+  expect(result.launch.at(-1)?.command).toMatch(/^millrace serve --model \S+ --scheduler /);
+  expect(result.launch.at(-1)?.command).toContain(`--batch-size-cap ${batchSizeCap}`);
   expect(result.notModelled.length).toBeGreaterThan(3);
   expect(new Set(seen.map((p) => p.phase))).toEqual(
     new Set(["screening", "confirming", "varying"]),
