@@ -67,3 +67,42 @@ test.skipIf(absent)(
     }
   },
 );
+
+test.skipIf(absent)(
+  `millrace memory plan reads what torch.onnx exports, at any batch (torch ${version ?? "is not installed: skipped"})`,
+  { timeout: 120_000 },
+  () => {
+    const folder = mkdtempSync(join(tmpdir(), "torch-onnx-"));
+    try {
+      const [program = "", ...words] = command;
+      const peaks: number[] = [];
+      for (const [mode, batches] of [
+        ["train", [8, 16]],
+        ["eval", [8]],
+      ] as const) {
+        const file = join(folder, `${mode}.onnx`);
+        const done = python3("tests/support/export-onnx.py", file, mode);
+        expect(done.status, done.stderr).toBe(0);
+        for (const batch of batches) {
+          const flags = ["--batch", `${batch}`, "--budget", "80%", "--effort", "low", "--json"];
+          const plan = spawnSync(program, [...words, "memory", "plan", file, ...flags], {
+            cwd: root,
+            encoding: "utf8",
+          });
+          expect(plan.status, plan.stderr).toBe(0);
+          const report = JSON.parse(plan.stdout);
+          expect(report.feasible).toBe(true);
+          expect(report.peak).toBeLessThanOrEqual(report.budget);
+          expect(report.minBudget).toBeLessThanOrEqual(report.peak);
+          peaks.push(report.storeAll.peak);
+        }
+      }
+      // Activations double, parameters do not.
+      const [few = 0, many = 0] = peaks;
+      expect(many / few).toBeGreaterThan(1.5);
+      expect(many / few).toBeLessThan(2);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);

@@ -3,7 +3,7 @@
  * small model of random weights is made, profiled, planned for, served and measured, and what was predicted is laid beside
  * what was measured. `npm start -- --fleet` plans a fleet for Llama-3-70B instead; other words go to the program as they are.
  */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { root, setup } from "./setup.mjs";
@@ -13,27 +13,39 @@ const MODEL = join(OUT, "small.gguf");
 /** Exit code for a machine that lacks something. */
 const MISSING = 4;
 
+/** Runs the program to its end, which comes soon after a signal: it stops what it started and says what is kept. */
 function millrace(...words) {
   const cli = join(root, "packages", "cli", "bin", "millrace.js");
-  const r = spawnSync(process.execPath, [cli, ...words], { cwd: root, stdio: "inherit" });
-  return r.status ?? 1;
+  const child = spawn(process.execPath, [cli, ...words], { cwd: root, stdio: "inherit" });
+  const stops = {
+    // A terminal sends Ctrl-C to both of us.
+    SIGINT: () => {},
+    SIGTERM: () => child.kill("SIGTERM"),
+  };
+  for (const [signal, stop] of Object.entries(stops)) process.on(signal, stop);
+  return new Promise((resolve) => {
+    child.once("exit", (status) => {
+      for (const [signal, stop] of Object.entries(stops)) process.off(signal, stop);
+      resolve(status ?? 1);
+    });
+  });
 }
 
 function fleet() {
   return millrace("plan", "--config", join("examples", "llama3-70b.yaml"), "--out", OUT);
 }
 
-function loop() {
+async function loop() {
   mkdirSync(join(root, OUT), { recursive: true });
   if (!existsSync(join(root, MODEL))) {
-    const made = millrace("model", "make", "--preset", "small", "--out", MODEL);
+    const made = await millrace("model", "make", "--preset", "small", "--out", MODEL);
     if (made !== 0) return made;
   }
   // One engine thread: client, server and engine share as few as two cores.
   const small = ["--threads", "1", "--context", "1024", "--kv-memory", "256MiB"];
   const load = ["--prompt-tokens", "8..96", "--output-tokens", "4..24", "--requests", "400"];
   const words = ["--quick", "--model", MODEL, ...small, ...load];
-  const status = millrace("calibrate", ...words, "--out", OUT);
+  const status = await millrace("calibrate", ...words, "--out", OUT);
   if (status === MISSING)
     console.error(
       "\nThe engine cannot run here; planning and simulating need no native library:\n  npm start -- --fleet      the cheapest fleet for Llama-3-70B\n  npx millrace doctor       what is missing, and what it disables",
@@ -53,4 +65,8 @@ function loop() {
 
 setup();
 const words = process.argv.slice(2);
-process.exit(words.length === 0 ? loop() : words[0] === "--fleet" ? fleet() : millrace(...words));
+process.exitCode = await (words.length === 0
+  ? loop()
+  : words[0] === "--fleet"
+    ? fleet()
+    : millrace(...words));

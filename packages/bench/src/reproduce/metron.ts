@@ -22,7 +22,7 @@ type Scheduler = (typeof schedulers)[number];
 /** Runs the experiments. Rejects with MillraceError, or with the signal's reason. */
 export async function reproduceMetron(options: ReproduceOptions): Promise<Reproduction> {
   const rounds = options.quick ? 1 : 3;
-  const requests = options.quick ? 40 : 60;
+  const requests = options.quick ? 24 : 60;
   const reports: Record<Scheduler, BenchReport[]> = { chunked: [], "prefill-first": [] };
   for (let round = 0; round < rounds; round++)
     // Every other round starts with the other one.

@@ -141,6 +141,11 @@ export async function judgeKnobs(
 /** `sarathi-serve, chunk 128, 16 sequences`. */
 export function describeKnobs({ scheduler, chunkSize, batchSizeCap, pageBytes }: Knobs): string {
   const chunk = chunkSize === null ? "" : `, chunk ${chunkSize}`;
-  const page = pageBytes === null ? "" : `, pages of ${pageBytes / 1024} KiB`;
+  const page = pageBytes === null ? "" : `, pages of ${pageText(pageBytes)}`;
   return `${scheduler}${chunk}, ${batchSizeCap} sequences${page}`;
+}
+
+/** As they are written in flags: powers of two. */
+function pageText(bytes: number): string {
+  return bytes >= 2 ** 20 ? `${bytes / 2 ** 20} MiB` : `${bytes / 2 ** 10} KiB`;
 }

@@ -7,7 +7,15 @@ import { facts, table } from "../ui/table.ts";
 import { describeKnobs } from "./candidates.ts";
 import type { CalibratedRun, CalibrateResult } from "./result.ts";
 import { meanStep, meanStepText, type StepParts, weightiestText } from "./step-parts.ts";
-import { errorText, figureName, figureText, missingText, partNames, rangeText } from "./words.ts";
+import {
+  errorText,
+  figureName,
+  figureText,
+  missingText,
+  offText,
+  partNames,
+  rangeText,
+} from "./words.ts";
 
 /** What is printed to stdout. */
 export function calibrationLines(
@@ -96,7 +104,8 @@ export function calibrationLines(
 }
 
 function stepText({ stepBias, stepBiasAsProfiled }: CalibrateResult, { steps }: StepParts): string {
-  return `the sum of ${formatNumber(steps)} steps is predicted ${errorText(stepBias)} (${errorText(stepBiasAsProfiled)} at the profile's speed)`;
+  const asProfiled = `${offText(stepBiasAsProfiled)} at the profile's speed`;
+  return `predicted ${offText(stepBias)} over ${formatNumber(steps)} steps (${asProfiled})`;
 }
 
 function splitLines(result: CalibrateResult, width: number, paint: Paint): readonly string[] {

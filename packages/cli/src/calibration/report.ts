@@ -14,10 +14,21 @@ import { splitParts } from "@millrace/sim/twin";
 import { describeKnobs } from "./candidates.ts";
 import type { CalibratedRun, CalibrateResult, FigureSummary } from "./result.ts";
 import { meanStep, type StepParts, weightiestText } from "./step-parts.ts";
-import { errorText, figureName, figureText, missingText, partNames, rangeText } from "./words.ts";
+import {
+  errorText,
+  figureName,
+  figureText,
+  missingText,
+  offText,
+  partNames,
+  rangeText,
+} from "./words.ts";
 
 /** Relative error up to which a figure counts as predicted (Vidur's own claim). */
 const BAR = 0.09;
+
+/** Of fewer no quantiles are told. */
+const FEW_STEPS = 20;
 
 export function calibrationReport(result: CalibrateResult, context: ReportContext): ReportDocument {
   const [first] = result.runs;
@@ -39,7 +50,10 @@ export function calibrationReport(result: CalibrateResult, context: ReportContex
     madeWith: [
       { label: "machine", value: result.machine },
       { label: "threads", value: String(result.threads) },
-      { label: "requests", value: `${result.requests} × ${result.runs.length}` },
+      {
+        label: "requests",
+        value: `${result.requests}${result.runs.length > 1 ? ` × ${result.runs.length}` : ""}`,
+      },
       { label: "seed", value: String(result.seed) },
       ...version,
     ],
@@ -105,20 +119,20 @@ function figuresSection({ figures, runs }: CalibrateResult): Section {
         columns: [
           { header: "figure", kind: "text" },
           { header: "predicted", kind: "text" },
-          { header: "lowest – highest draw", kind: "text" },
           { header: repeats ? "measured, median" : "measured", kind: "text" },
-          ...(repeats ? [{ header: "lowest – highest", kind: "text" as const }] : []),
           { header: "error", kind: "text" },
+          { header: "predicted, lowest – highest", kind: "text" },
+          ...(repeats ? [{ header: "measured, lowest – highest", kind: "text" as const }] : []),
           { header: "n", kind: "number", format: "whole" },
         ],
         rows: figures.map((f) => ({
           cells: [
             figureName(f.figure),
             figureText(f.predicted, f.unit),
-            rangeText(f.predictedLow, f.predictedHigh, f.unit),
             figureText(f.measured, f.unit),
-            ...(repeats ? [rangeText(f.low, f.high, f.unit)] : []),
             errorText(f.error),
+            rangeText(f.predictedLow, f.predictedHigh, f.unit),
+            ...(repeats ? [rangeText(f.low, f.high, f.unit)] : []),
             f.n,
           ],
         })),
@@ -229,7 +243,7 @@ function stepsSection({ residuals }: CalibratedRun, { runs, stepBias }: Calibrat
           g.steps,
           g.share,
           errorText(g.bias),
-          `${errorText(g.p10)} … ${errorText(g.p90)}`,
+          g.steps < FEW_STEPS ? "–" : `${errorText(g.p10)} … ${errorText(g.p90)}`,
           errorText(g.computeBias),
         ],
       }));
@@ -253,7 +267,7 @@ function stepsSection({ residuals }: CalibratedRun, { runs, stepBias }: Calibrat
     blocks: [
       {
         kind: "prose",
-        text: `The sum of ${writeNumber(step.steps, "whole")} steps is predicted ${errorText(stepBias)}, ${weightiestText(residuals)}. Decodes give a token each; a chunk is a piece of a prompt; a step of decodes with other rows than the step before builds its graph anew.`,
+        text: `The sum of ${writeNumber(step.steps, "whole")} steps is predicted ${offText(stepBias)}, ${weightiestText(residuals)}. Decodes give a token each; a chunk is a piece of a prompt; a step of decodes with other rows than the step before builds its graph anew.`,
       },
       ...(step.steps === 0 ? [] : [meanStepTable(step)]),
       group("phase", "By what the step computed"),
@@ -278,7 +292,7 @@ function planSection({ candidates, slo, serve }: CalibrateResult): Section {
     blocks: [
       {
         kind: "prose",
-        text: `Each setting's capacity is the highest predicted rate at which ${slo.map((s) => `${s.metric} p${100 * s.quantile} ≤ ${writeNumber(s.limitSeconds, "seconds")}`).join(" and ")}.`,
+        text: `Each setting's capacity is the highest predicted rate at which ${slo.map((s) => `${figureName(`${s.metric}.p${100 * s.quantile}`)} ≤ ${writeNumber(s.limitSeconds, "seconds")}`).join(" and ")}.`,
       },
       {
         kind: "table",
@@ -288,7 +302,7 @@ function planSection({ candidates, slo, serve }: CalibrateResult): Section {
           { header: "promise that breaks first", kind: "text" },
         ],
         rows: candidates.map(({ knobs, qps, limit }, i) => ({
-          cells: [describeKnobs(knobs), qps, limit],
+          cells: [describeKnobs(knobs), qps, /\.p\d+$/.test(limit) ? figureName(limit) : limit],
           ...(i === 0 ? { emphasis: true } : {}),
         })),
       },

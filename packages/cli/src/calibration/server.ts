@@ -7,9 +7,16 @@ import { MillraceError } from "@millrace/core";
 
 export interface StartedServer {
   readonly url: string;
+  /** Throws ENGINE_FAILED with what it said last when it has ended by itself. */
+  check(): void;
   /** Stops it and waits until its logs are written. */
   stop(): Promise<void>;
 }
+
+/** Time that a server has to end: running requests have 30 s. */
+const STOP_MS = 40_000;
+/** Characters kept of what it says. */
+const SAID = 2000;
 
 const source = import.meta.url.endsWith(".ts");
 
@@ -23,10 +30,15 @@ export async function startServer(
   const child = spawn(process.execPath, [...loader(), program, "serve", ...words], {
     stdio: ["ignore", "ignore", "pipe"],
   });
+  const hasEnded = (): boolean => child.exitCode !== null || child.signalCode !== null;
+  let stopped = false;
   const stop = async (): Promise<void> => {
-    if (child.exitCode !== null || child.signalCode !== null) return;
+    stopped = true;
+    if (hasEnded()) return;
     child.kill("SIGTERM");
+    const late = setTimeout(kill, STOP_MS);
     await once(child, "exit");
+    clearTimeout(late);
   };
   const kill = (): void => void child.kill("SIGKILL");
   // A parent that is killed must not leave a server behind.
@@ -35,7 +47,16 @@ export async function startServer(
   const abort = (): void => void stop();
   signal.addEventListener("abort", abort, { once: true });
   child.once("exit", () => signal.removeEventListener("abort", abort));
-  return { url: await ready(child, signal), stop };
+  let said = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    said = `${said}${text}`.slice(-SAID);
+  });
+  const check = (): void => {
+    if (stopped || !hasEnded()) return;
+    const how = child.signalCode ?? `exit code ${child.exitCode}`;
+    throw new MillraceError("ENGINE_FAILED", `the server ended by itself, ${how}: ${said.trim()}`);
+  };
+  return { url: await ready(child, () => said, signal), check, stop };
 }
 
 function loader(): readonly string[] {
@@ -44,12 +65,11 @@ function loader(): readonly string[] {
   return ["--conditions=millrace:source", "--import", tsx];
 }
 
-function ready(child: ChildProcess, signal: AbortSignal): Promise<string> {
-  let said = "";
+/** Resolves with the server's address once it has told it. */
+function ready(child: ChildProcess, said: () => string, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      said += text;
-      const found = /is served at (\S+)/.exec(said)?.[1];
+    child.stderr?.on("data", () => {
+      const found = /is served at (\S+)/.exec(said())?.[1];
       if (found !== undefined) resolve(found);
     });
     child.once("error", reject);
@@ -59,7 +79,7 @@ function ready(child: ChildProcess, signal: AbortSignal): Promise<string> {
           ? new MillraceError("INTERRUPTED", "interrupted while the server started")
           : new MillraceError(
               "ENGINE_FAILED",
-              `the server ended before it was ready: ${said.trim()}`,
+              `the server ended before it was ready: ${said().trim()}`,
             ),
       ),
     );

@@ -70,7 +70,7 @@ export class Stage implements AsyncDisposable {
     return new Stage(options, await startServer(words, options.signal));
   }
 
-  /** Sends requests at their times; one load after the other. Rejects with INTERRUPTED. */
+  /** Sends requests at their times; one load after the other. Rejects with INTERRUPTED, ENGINE_FAILED. */
   async send(requests: RequestTable, seed: string, onProgress: OnProgress): Promise<Sent> {
     const { modelName, modelPath, signal } = this.options;
     const stopWatch = watchMachine();
@@ -83,6 +83,7 @@ export class Stage implements AsyncDisposable {
       signal,
       onProgress,
     });
+    this.server.check();
     return { client, watch: stopWatch() };
   }
 

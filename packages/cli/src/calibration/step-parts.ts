@@ -1,7 +1,7 @@
 /** Why steps are mispredicted: the share of computation and of the host's work, and the kind of step that weighs most. */
 import { formatPercent, formatSeconds } from "@millrace/core";
 import type { ProfileCost, ResidualGroup, StepTimed } from "@millrace/serving";
-import { errorText } from "./words.ts";
+import { offText } from "./words.ts";
 
 /** What steps were made of, seconds over all steps of a run. Pauses in which the engine had nothing to do belong to none. */
 export interface StepParts {
@@ -53,11 +53,11 @@ export function weightiest(residuals: readonly ResidualGroup[]): ResidualGroup |
     );
 }
 
-/** One sentence: `Most of it: steps of "chunk and decodes", 33% of the time, predicted −4.0%.` Empty where there are no steps. */
+/** Where most of the bias comes from: `most of it from "chunk and decodes": 33% of the time, 4.0% too short`. Empty where there are no steps. */
 export function weightiestText(residuals: readonly ResidualGroup[]): string {
   const most = weightiest(residuals);
   if (most === null) return "";
-  return `most of it in steps of ${JSON.stringify(most.group)}: ${formatPercent(most.share)} of the time, predicted ${errorText(most.bias)}`;
+  return `most of it from ${JSON.stringify(most.group)}: ${formatPercent(most.share)} of the time, ${offText(most.bias)}`;
 }
 
 /** `465 µs, predicted 509 µs: computation 357 µs (163 µs in the profile's tight loop), host 108 µs`. */

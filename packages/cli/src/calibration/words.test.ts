@@ -30,7 +30,7 @@ test("the kind of step that weighs most is not the one that is furthest off", ()
   });
   expect(weightiestText([])).toBe("");
   const said = weightiestText([group("chunk", 0.02, 0.5), group("decode", 0.98, -0.05)]);
-  expect(said).toBe('most of it in steps of "decode": 98% of the time, predicted −5.0%');
+  expect(said).toBe('most of it from "decode": 98% of the time, 5.0% too short');
 });
 
 test("a mean step is that of all runs, weighted by their steps", () => {

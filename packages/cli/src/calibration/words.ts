@@ -48,6 +48,11 @@ export function errorText(error: number | null): string {
   return `${error >= 0 ? "+" : "−"}${Math.abs(100 * error).toFixed(1)}%`;
 }
 
+/** `3.1% too long`: of predicted times. */
+export function offText(error: number): string {
+  return `${Math.abs(100 * error).toFixed(1)}% too ${error < 0 ? "short" : "long"}`;
+}
+
 /** Where a request's time goes. */
 export const partNames = {
   arrival: "client, HTTP, tokenisation",

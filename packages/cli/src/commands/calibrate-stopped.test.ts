@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { makeModel } from "@millrace/ggml/gguf";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { roughProfile } from "../calibration/rough-profile.conformance.ts";
 import { millrace } from "../testing.conformance.ts";
 
@@ -18,7 +18,8 @@ beforeAll(() => {
   const [model, profile] = [join(folder, "tiny.gguf"), join(folder, "rough.json")];
   makeModel({ preset: "tiny", out: model });
   writeFileSync(profile, JSON.stringify(roughProfile));
-  const engine = "--threads 1 --context 512 --kv-memory 64MiB --batch-size-cap 8 --chunk-size 64";
+  const engine =
+    "--threads 1 --context 512 --kv-memory 64MiB --batch-size-cap 8 --chunk-size 64 --learn 1s";
   words = ["calibrate", "--quick", "-m", model, "--profile", profile, ...engine.split(" ")];
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
@@ -40,41 +41,59 @@ function commandOf(pid: number): string | null {
   }
 }
 
-test.skipIf(process.platform !== "linux")(
-  "Ctrl-C while the server is loaded leaves nothing running, keeps the profile and says how to go on",
-  async () => {
-    const out = join(folder, "stopped");
-    const main = fileURLToPath(new URL("../main.ts", import.meta.url));
-    const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
-    const child: ChildProcess = spawn(
-      process.execPath,
-      ["--conditions=millrace:source", "--import", tsx, main, ...words, "--out", out],
-      { stdio: ["ignore", "pipe", "pipe"] },
-    );
-    let err = "";
-    child.stderr?.setEncoding("utf8").on("data", (text: string) => {
-      err += text;
-    });
-    const ended = once(child, "exit");
-    // The engine writes a line per step: requests are on their way.
-    const log = join(out, "served", "timings.jsonl");
-    await vi.waitFor(
-      () => expect(existsSync(log) && readFileSync(log, "utf8").length).toBeGreaterThan(0),
-      { timeout: 20_000, interval: 20 },
-    );
-    const running = below(child.pid as number);
-    // The server, its engine, the client.
-    expect(running.length).toBeGreaterThanOrEqual(3);
-    child.kill("SIGINT");
-    expect(await ended).toEqual([130, null]);
-    expect(err).toContain("error[INTERRUPTED]");
-    expect(err).toContain(`--profile ${join(out, "profile.json")} goes on from there`);
-    await vi.waitFor(() =>
+/** A calibration in a process of its own, once requests are on their way to its server. */
+async function loaded(out: string) {
+  const main = fileURLToPath(new URL("../main.ts", import.meta.url));
+  const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href;
+  const child: ChildProcess = spawn(
+    process.execPath,
+    ["--conditions=millrace:source", "--import", tsx, main, ...words, "--out", out],
+    { stdio: ["ignore", "pipe", "pipe"] },
+  );
+  let err = "";
+  child.stderr?.setEncoding("utf8").on("data", (text: string) => {
+    err += text;
+  });
+  const ended = once(child, "exit");
+  // The engine writes a line per step.
+  const log = join(out, "served", "timings.jsonl");
+  await vi.waitFor(
+    () => expect(existsSync(log) && readFileSync(log, "utf8").length).toBeGreaterThan(0),
+    { timeout: 20_000, interval: 20 },
+  );
+  const running = below(child.pid as number);
+  // The server, its engine, the client.
+  expect(running.length).toBeGreaterThanOrEqual(3);
+  const nothingRuns = (): Promise<void> =>
+    vi.waitFor(() =>
       expect(running.map(commandOf).filter((command) => command !== null)).toEqual([]),
     );
+  return { child, running, ended, said: () => err, nothingRuns };
+}
+
+describe.skipIf(process.platform !== "linux")("while the server is loaded", () => {
+  test("Ctrl-C leaves nothing running, keeps the profile and says how to go on", async () => {
+    const out = join(folder, "stopped");
+    const { child, ended, said, nothingRuns } = await loaded(out);
+    child.kill("SIGINT");
+    expect(await ended).toEqual([130, null]);
+    expect(said()).toContain("error[INTERRUPTED]");
+    expect(said()).toContain(`--profile ${join(out, "profile.json")} goes on from there`);
+    await nothingRuns();
     expect(readdirSync(out).sort()).toEqual(["profile.json", "served"]);
-  },
-);
+  });
+
+  test("a server that ends by itself is told, and no figures are made of what it left", async () => {
+    const out = join(folder, "ended");
+    const { running, ended, said, nothingRuns } = await loaded(out);
+    const server = running.find((pid) => / serve /.test(commandOf(pid) ?? ""));
+    process.kill(server as number, "SIGKILL");
+    expect(await ended).toEqual([1, null]);
+    expect(said()).toContain("error[ENGINE_FAILED] the server ended by itself, SIGKILL");
+    await nothingRuns();
+    expect(existsSync(join(out, "result.json"))).toBe(false);
+  });
+});
 
 test("promises that no setting keeps are told before a server is started", async () => {
   const out = join(folder, "nothing");

@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startMockProcess } from "@millrace/bench/mock";
+import { parseStepProfile } from "@millrace/serving";
 import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { millrace } from "../testing.conformance.ts";
@@ -120,6 +121,8 @@ test("whatever is done to a run's text, it is fitted or refused, and never a def
       expect(run.err).not.toContain("error[INTERNAL]");
       expect([0, 2]).toContain(run.exit);
       expect(run.written).toBe(run.exit === 0);
+      const written = join(folder, "profile.json");
+      if (run.written) parseStepProfile(readFileSync(written, "utf8"), written);
     }),
     { numRuns: 150 },
   );

@@ -39,6 +39,14 @@ export async function profileFromCommand(session: Session, flags: FromFlags): Pr
   }
   if (about === null) throw new MillraceError("USAGE", "--from names no run");
   const fit = fitBlackBox(runs, about, seed);
+  if (!Number.isFinite(fit.uncertainty))
+    throw new MillraceError(
+      "TRACE_INVALID",
+      `${from.join(", ")}: what a fit learns from a part of the ${fit.steps} steps says nothing of the rest`,
+      {
+        hint: "record longer runs with several requests at once, and name several with --from; a server that answers within a few milliseconds hides its steps behind the network",
+      },
+    );
   writeFileAtomic(out, `${JSON.stringify(fit.profile, null, 1)}\n`);
   const { profile, ...rest } = fit;
   if (session.json) {

@@ -100,8 +100,8 @@ test("measure, serve, replay: the simulator decides as the engine did, and its p
   expect(told.out).toContain("of the time");
   const [all] = report.timing.residuals;
   expect(all).toMatchObject({ by: "all", share: 1 });
-  // The first step has none before it to be timed from.
-  expect(all.steps).toBeLessThan(stats.steps);
+  // Also those after a pause, and the first.
+  expect(all.steps).toBe(stats.steps);
 
   const lines = readFileSync(logs.decisions, "utf8").split("\n");
   const at = lines.findIndex((line) => line.includes('"ticket":3,"digest"'));
@@ -111,6 +111,30 @@ test("measure, serve, replay: the simulator decides as the engine did, and its p
   const other = await millrace("simulate", "--replay", changed);
   expect(other.exit).toBe(3);
   expect(other.out).toContain("step 3 of sarathi-serve differs");
+
+  // A killed engine leaves its log anywhere; what is there is decided alike.
+  const text = readFileSync(logs.decisions, "utf8");
+  const ofReplay = async (log: string) => {
+    writeFileSync(changed, log);
+    return millrace("simulate", "--replay", changed, "--json");
+  };
+  for (const share of [0.3, 0.5, 0.71, 0.9]) {
+    const cut = await ofReplay(text.slice(0, Math.floor(share * text.length)));
+    expect(cut.exit).toBe(0);
+    expect(JSON.parse(cut.out).difference).toBeNull();
+  }
+  // A log with a hole, with foreign lines, with a head that no engine has.
+  const head = lines[0] as string;
+  for (const [log, said] of [
+    [[...lines.slice(0, 20), ...lines.slice(30)].join("\n"), "contradicts itself"],
+    [[head, '{"x":1}', ...lines.slice(1)].join("\n"), "changed.jsonl:2 is of no kind"],
+    [text.replace(/"tableCapacity":\d+/, '"tableCapacity":1e12'), "contradicts itself"],
+    [text.replace(/"slots":\d+/, '"slots":-1'), "contradicts itself"],
+  ] as const) {
+    const refused = await ofReplay(log);
+    expect(refused.err).toContain(said);
+    expect(refused.exit).toBe(2);
+  }
 });
 
 test.each([

@@ -42,7 +42,7 @@ export async function replayCommand(session: Session, flags: ReplayFlags): Promi
       ? null
       : new ProfileCost(parseStepProfile(readTextFile(flags.profile), flags.profile));
   const lines = parseDecisions(readTextFile(flags.replay), flags.replay);
-  const report = replayDecisions(lines, cost ?? noCost);
+  const report = replayed(flags.replay, () => replayDecisions(lines, cost ?? noCost));
   const timing = timingError(flags, cost);
   const exit = report.difference === null ? 0 : 3;
   if (session.json) {
@@ -51,6 +51,23 @@ export async function replayCommand(session: Session, flags: ReplayFlags): Promi
   }
   session.print(describe(session, report, timing));
   return exit;
+}
+
+/** A log whose lines contradict each other breaks what a replica holds on to: a matter of the file, not of the program. */
+function replayed(file: string, replay: () => ReplayReport): ReplayReport {
+  try {
+    return replay();
+  } catch (cause) {
+    if (cause instanceof MillraceError) throw cause;
+    throw new MillraceError(
+      "TRACE_INVALID",
+      `${file} contradicts itself: ${(cause as Error).message}`,
+      {
+        hint: "were lines lost or changed? give the log as millrace serve --decision-log wrote it",
+        cause,
+      },
+    );
+  }
 }
 
 /** Only chunking slo asks for costs; it needs the profile that the engine had. */

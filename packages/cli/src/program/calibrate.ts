@@ -7,7 +7,7 @@ const calibrate: CommandSpec = {
   usage: "calibrate",
   group: "Serving:",
   summary: "predict, serve and measure on this machine; compare",
-  text: "Closes the loop: measures what steps of a model cost here, learns from a short load what the serving loop adds, plans the settings of millrace serve (scheduler, chunk, batch), starts the server with the winner, sends it a load, and lays what was predicted beside what was measured: latencies, throughput, fluidity-index, KV pages, preemptions, step times, and where the difference comes from. The prediction stands before the first request is sent, and every step of the engine is replayed through the simulator's scheduler, which must decide the same. On a machine that others use too the figures are marked as doubtful.",
+  text: "Closes the loop: measures what steps of a model cost here, learns from a short load what the serving loop adds, plans the settings of millrace serve (scheduler, chunk, batch, KV page), starts the server with the winner, sends it a load, and lays what was predicted beside what was measured: latencies, throughput, fluidity-index, KV pages, preemptions, step times, and where the difference comes from. The prediction stands before the first request is sent, and every step of the engine is replayed through the simulator's scheduler, which must decide the same. On a machine that others use too the figures are marked as doubtful.",
   flags: [
     ...engineFlags,
     { flags: "--quick", text: "a coarse profile and a short load, about two minutes" },

@@ -59,9 +59,9 @@ const modelFlags: readonly FlagSpec[] = [
 ];
 
 export const memoryRun: CommandSpec = {
-  usage: "run",
+  usage: "run [file]",
   summary: "train under a plan and compare predicted with measured time and memory",
-  text: "Measures every implementation of the model's operators on this machine, plans a training step within the budget, and trains for some steps on a made-up task under the plan and, in turn, keeping everything. Prints predicted and measured step time and peak; the peak is also read from the kernel. Runs on the CPU through ggml, in child processes.",
+  text: "Measures every implementation of the model's operators on this machine, plans a training step within the budget, and trains for some steps on a made-up task under the plan and, in turn, keeping everything. Prints predicted and measured step time and peak; the peak is also read from the kernel. Runs on the CPU through ggml, in child processes. Built-in models only: a FILE (ONNX, a trace) is refused, since it brings shapes and no weights; plan it, or train a PyTorch model with auto_checkpoint of python/millrace_memory.py.",
   flags: [
     ...modelFlags,
     { flags: "--steps <n>", text: "default: 10", parse: wholeNumber("--steps", 2) },
@@ -92,14 +92,14 @@ export const memoryRun: CommandSpec = {
       "a decoder that millrace serve runs",
     ],
   ],
-  run: async (session, { flags }) =>
-    (await import("../commands/memory/run.ts")).memoryRunCommand(session, flags),
+  run: async (session, { args, flags }) =>
+    (await import("../commands/memory/run.ts")).memoryRunCommand(session, args[0], flags),
 };
 
 export const memoryVerify: CommandSpec = {
-  usage: "verify",
+  usage: "verify [file]",
   summary: "prove that a plan keeps to its memory and changes no gradient",
-  text: "Trains one step under the plan between canaries: nothing outside the buffers in use may be written, and nothing that was freed may be read. Gradients are compared with those of keeping everything and with central differences of the loss, the process's memory with the plan. Exit code 1 when something does not hold.",
+  text: "Trains one step under the plan between canaries: nothing outside the buffers in use may be written, and nothing that was freed may be read. Gradients are compared with those of keeping everything and with central differences of the loss, the process's memory with the plan. Exit code 1 when something does not hold. Built-in models only: a FILE is refused.",
   flags: modelFlags,
   examples: [
     [
@@ -107,6 +107,6 @@ export const memoryVerify: CommandSpec = {
       "within 40 % of what keeping everything takes",
     ],
   ],
-  run: async (session, { flags }) =>
-    (await import("../commands/memory/verify.ts")).memoryVerifyCommand(session, flags),
+  run: async (session, { args, flags }) =>
+    (await import("../commands/memory/verify.ts")).memoryVerifyCommand(session, args[0], flags),
 };

@@ -165,7 +165,8 @@ export async function planMemory(
     boundScope: feasible ? scope : impossible,
     gap: feasible && proven ? Math.max(0, (time - bound) / time) : null,
     proof: optimal || impossible !== "none" ? "optimal" : proven ? "lp-gap" : "heuristic",
-    minBudget: least?.budget ?? null,
+    // A search that was cut short knows no less than the plan at hand.
+    minBudget: least === null ? null : Math.min(least.budget, peak ?? least.budget),
     minBudgetExact: (least?.scope ?? "none") !== "none",
     minBudgetScope: least?.scope ?? "none",
     plan,

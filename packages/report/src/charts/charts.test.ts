@@ -9,6 +9,7 @@ import { capacityChart } from "./capacity.ts";
 import { cdfChart } from "./cdf.ts";
 import { lineChart } from "./line.ts";
 import { frontOf, paretoChart } from "./pareto.ts";
+import { scatterChart } from "./scatter.ts";
 import { stageGantt } from "./stage-gantt.ts";
 import { timelineChart } from "./timeline.ts";
 
@@ -20,8 +21,18 @@ const noise = Int32Array.from({ length: big }, (_, i) => (i * 7919) % 513);
 const timeline = run.timeline;
 if (timeline === null) throw new Error("the sample has a timeline");
 
+function scatter(points: readonly (readonly [number, number])[]): string {
+  const axis = (label: string) => ({ label, format: "seconds" as const });
+  return scatterChart({ title: "t", points, x: axis("a"), y: axis("b"), band: 0.09 });
+}
+
 /** Every chart three times: nothing, one point, and far more than fits on a screen. */
 const charts: Record<string, Record<"empty" | "one" | "large", () => string>> = {
+  scatter: {
+    empty: () => scatter([[0, 1]]),
+    one: () => scatter([[0.1, 0.2]]),
+    large: () => scatter(Array.from(ramp, (x, i) => [x, ramp[big - 1 - i] as number])),
+  },
   cdf: {
     empty: () =>
       cdfChart({ title: "t", series: [{ name: "a", quantiles: [Number.NaN] }], format: "seconds" }),
@@ -231,4 +242,13 @@ test("the front holds exactly the points that nothing beats", () => {
     const beaten = points.some((o) => o.x <= p.x && o.y >= p.y && (o.x < p.x || o.y > p.y));
     expect(p.pareto).toBe(!beaten);
   }
+});
+
+test("a request far off does not press all others into a corner: it is drawn at the border and counted", () => {
+  const usual = Array.from({ length: 200 }, (_, i) => [0.01 + i / 1e4, 0.01 + i / 1e4] as const);
+  expect(scatter(usual)).not.toContain("beyond the axes");
+  const chart = scatter([...usual, [5e-6, 0.02], [0.02, 40]]);
+  expect(chart).toContain("2 beyond the axes, at their border");
+  expect(chart).not.toContain("µs");
+  expect(chart.match(/<circle/g)).toHaveLength(202);
 });

@@ -42,7 +42,15 @@ export type DecisionLine =
       readonly settings: { readonly type: SchedulerName } & SchedulerOptions;
     }
   | { readonly kind: "plan"; readonly ticket: number; readonly digest: string }
+  /** Not of a file: its last line was cut off, as of an engine that was killed. */
+  | { readonly kind: "cut" }
   | LogEntry;
+
+/** Kinds of lines that a file may have. */
+const KINDS: ReadonlySet<unknown> = new Set<DecisionLine["kind"]>([
+  ...(["engine", "scheduler", "plan"] as const),
+  ...(["offer", "unblock", "cancel", "outcome", "background", "acknowledge"] as const),
+]);
 
 /** What a replay found. */
 export interface ReplayReport {
@@ -67,19 +75,25 @@ export function kvSettingsOf(kv: KvManager): KvSettings | null {
   return null;
 }
 
-/** Parses the text of a decision file. Throws TRACE_INVALID with the line of the first that is none. */
+/**
+ * Parses the text of a decision file. A last line that was cut off is told by a line of kind `cut`. Throws TRACE_INVALID
+ * with the line of the first that is none.
+ */
 export function parseDecisions(text: string, file: string): readonly DecisionLine[] {
   const lines: DecisionLine[] = [];
   const parts = text.split("\n");
   for (const [i, part] of parts.entries()) {
     if (part === "") continue;
+    let line: DecisionLine | null;
     try {
-      lines.push(JSON.parse(part) as DecisionLine);
+      line = JSON.parse(part) as DecisionLine | null;
     } catch {
-      // The last line of an engine that was killed may be cut off.
-      if (i === parts.length - 1) break;
-      throw invalid(file, i + 1, "is not JSON");
+      if (i < parts.length - 1) throw invalid(file, i + 1, "is not JSON");
+      lines.push({ kind: "cut" });
+      break;
     }
+    if (!KINDS.has(line?.kind)) throw invalid(file, i + 1, `is of no kind that a decision log has`);
+    lines.push(line as DecisionLine);
   }
   const [head] = lines;
   if (head?.kind !== "engine" || head.schema !== DECISIONS_SCHEMA)
@@ -131,6 +145,8 @@ export function replayDecisions(
     replay(segment.inputs, replica, backend);
     report.requests += segment.inputs.filter((entry) => entry.kind === "offer").length;
     report.steps += segment.plans.length;
+    // What a killed engine decided last may be what its log did not get.
+    if (segment.cut && again.length === segment.plans.length + 1) again.pop();
     const steps = Math.max(again.length, segment.plans.length);
     for (let i = 0; i < steps; i++)
       if (again[i] !== segment.plans[i]) {
@@ -150,6 +166,7 @@ interface Segment {
   readonly settings: { readonly type: SchedulerName } & SchedulerOptions;
   readonly inputs: LogEntry[];
   readonly plans: string[];
+  cut: boolean;
 }
 
 /** The part of each scheduler: a switch happens when nothing runs, with tickets from 0. */
@@ -158,12 +175,13 @@ function segmentsOf(lines: readonly DecisionLine[]): readonly Segment[] {
   for (const line of lines) {
     if (line.kind === "engine") continue;
     if (line.kind === "scheduler") {
-      segments.push({ settings: line.settings, inputs: [], plans: [] });
+      segments.push({ settings: line.settings, inputs: [], plans: [], cut: false });
       continue;
     }
     const segment = segments.at(-1);
     if (segment === undefined) continue;
-    if (line.kind === "plan") segment.plans.push(line.digest);
+    if (line.kind === "cut") segment.cut = true;
+    else if (line.kind === "plan") segment.plans.push(line.digest);
     else segment.inputs.push(line);
   }
   return segments;

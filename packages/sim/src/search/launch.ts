@@ -9,6 +9,9 @@ export interface LaunchCommand {
 /** vLLM can be told to behave like these. */
 const vllmSchedulers = ["vllm-v1", "vllm-v0", "sarathi-serve"];
 
+/** These compute prompts whole. */
+const wholePrompts = ["vllm-v0", "orca", "faster-transformer", "lightllm"];
+
 /** Commands for one replica, one per target that can run the candidate; flags as documented by vLLM 0.10. */
 export function launchCommands(
   model: ModelSpec,
@@ -20,9 +23,14 @@ export function launchCommands(
     commands.push({ target: "vllm", command: vllmCommand(model, config, scheduler) });
   commands.push({
     target: "millrace",
-    command: "millrace serve --model MODEL.gguf  # once the engine has landed",
+    command: millraceCommand(config),
   });
   return commands;
+}
+
+function millraceCommand({ scheduler, chunkSize, batchSizeCap }: Candidate): string {
+  const chunk = wholePrompts.includes(scheduler) ? "" : ` --chunk-size ${chunkSize}`;
+  return `millrace serve --model MODEL.gguf --scheduler ${scheduler}${chunk} --batch-size-cap ${batchSizeCap}`;
 }
 
 function vllmCommand(model: ModelSpec, c: Candidate, scheduler: SchedulerConfig): string {

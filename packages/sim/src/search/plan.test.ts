@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { InlineExecutor, type MillraceError } from "@millrace/core";
 import { ForkPool } from "@millrace/core/node";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import { findDevice } from "../catalogue/devices.ts";
 import type { PlanResult } from "../types.ts";
 import { candidateName } from "./candidate.ts";
@@ -15,6 +15,13 @@ import { inline, paged, scheduler, smallPlan } from "./small-plan.conformance.ts
 import type { PlanSpec } from "./spec.ts";
 import { run } from "./worker.ts";
 
+/** The plan that several tests are about, and what it told while it was made. */
+let whole: PlanResult;
+const seen: PlanProgress[] = [];
+beforeAll(async () => {
+  whole = await plan(smallPlan, { executor: inline(), onProgress: (p) => seen.push(p) });
+});
+
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "millrace-plan-"));
@@ -23,9 +30,8 @@ afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const bytes = ({ elapsedMs: _, ...rest }: PlanResult): string => JSON.stringify(rest);
 
-test("a plan is complete, ordered and consistent", async () => {
-  const seen: PlanProgress[] = [];
-  const result = await plan(smallPlan, { executor: inline(), onProgress: (p) => seen.push(p) });
+test("a plan is complete, ordered and consistent", () => {
+  const result = whole;
   const { best, candidates } = result;
   expect(result.judged).toBe(8);
   expect(candidates.length + result.rejected.length).toBe(8);
@@ -49,6 +55,9 @@ test("a plan is complete, ordered and consistent", async () => {
   expect(result.pareto.length).toBeGreaterThan(0);
   expect(result.sensitivity.map((s) => s.change)).toContain("load x2");
   expect(result.launch[0]?.command).toMatch(/^vllm serve /);
+  const { batchSizeCap } = result.best?.config ?? {};
+  expect(result.launch.at(-1)?.command).toMatch(/^millrace serve --model \S+ --scheduler /);
+  expect(result.launch.at(-1)?.command).toContain(`--batch-size-cap ${batchSizeCap}`);
   expect(result.notModelled.length).toBeGreaterThan(3);
   expect(new Set(seen.map((p) => p.phase))).toEqual(
     new Set(["screening", "confirming", "varying"]),
@@ -62,14 +71,12 @@ test("a plan is complete, ordered and consistent", async () => {
 });
 
 test("the same question has the same answer, to the byte, in one thread and in two processes", async () => {
-  const once = await plan(smallPlan, { executor: inline() });
   await using pool = new ForkPool<SearchJob, SearchOutcome>({ module: searchWorker, workers: 2 });
   const twice = await plan(smallPlan, { executor: pool });
-  expect(bytes(twice)).toBe(bytes(once));
+  expect(bytes(twice)).toBe(bytes(whole));
 });
 
 test("an interrupted plan goes on with the runs that were finished", async () => {
-  const whole = await plan(smallPlan, { executor: inline() });
   const stop = new AbortController();
   let jobs = 0;
   const stopping = new InlineExecutor<SearchJob, SearchOutcome>((job) => {
@@ -141,14 +148,15 @@ test("a fixed fleet: the load it carries, not what it costs, decides", async () 
 });
 
 test("what runs today is judged with its own knobs and replicas", async () => {
-  const config = { ...(await plan(smallPlan, { executor: inline() })).candidates[0]!.config };
+  const config = { ...whole.candidates[0]!.config };
   const current = {
     config: { ...config, batchSizeCap: 32 },
     scheduler: { ...scheduler, batchSizeCap: 32 },
     kv: paged,
     replicas: 20,
   };
-  const result = await plan({ ...smallPlan, current }, { executor: inline() });
+  const space = { ...smallPlan.space, devices: [config.device] };
+  const result = await plan({ ...smallPlan, current, space }, { executor: inline() });
   expect(result.current).toMatchObject({ replicasNeeded: 20, stage: "confirmed" });
   expect(candidateName(result.current!.config)).toContain("batch 32");
 });

@@ -110,6 +110,22 @@ test("a plan is swept and explained, with a report", async () => {
   expect(readFileSync(html, "utf8")).toMatch(/Before and after/);
 });
 
+test("methods are compared, with a report that says the same", async () => {
+  const html = join(folder, "compare.html");
+  const { exit, out } = await millrace(
+    ...["memory", "compare", problemFile(), "--case", "chain", "--json", "--html", html],
+  );
+  expect(exit).toBe(0);
+  const { rows } = JSON.parse(out) as { rows: { name: string; peak: number | null }[] };
+  const page = readFileSync(html, "utf8");
+  expect(page).toMatch(/<h1[^>]*>[^<]*chain/);
+  expect(page).toMatch(/[\d.]+% more time within/);
+  expect(page).toMatch(/<svg/);
+  expect(rows.filter(({ peak }) => peak !== null).length).toBeGreaterThan(3);
+  const escaped = (name: string) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;");
+  for (const { name } of rows) expect(page).toContain(escaped(name));
+});
+
 test("models are listed", async () => {
   const { exit, out } = await millrace("memory", "models", "--batch", "2", "--json");
   expect(exit).toBe(0);

@@ -44,6 +44,18 @@ export interface Prepared {
   readonly run: PreparedRun;
 }
 
+/** Throws USAGE for a model that is a file: files bring shapes, and the executor trains built-in models. */
+export function refuseFile(model: string | undefined): void {
+  if (model === undefined || !/[./]/.test(model)) return;
+  throw new MillraceError(
+    "USAGE",
+    `${model} is a file, and only built-in models are trained here`,
+    {
+      hint: `millrace memory plan ${model} plans it; to train a PyTorch model under a plan, use auto_checkpoint of python/millrace_memory.py; millrace memory models lists the built-in ones`,
+    },
+  );
+}
+
 function graphOf(flags: TrainingFlags): TrainingGraph {
   const { model = "resnet-small", batch = 32, image, width, heads, ...rest } = flags;
   if (width !== undefined && width % (heads ?? 4) !== 0)

@@ -15,7 +15,7 @@ import {
 import { type ProgressReports, underLease } from "../../cluster/job-lease.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
-import { type Prepared, prepare, type TrainingFlags } from "./prepare.ts";
+import { type Prepared, prepare, refuseFile, type TrainingFlags } from "./prepare.ts";
 
 interface RunFlags extends TrainingFlags {
   readonly steps?: number;
@@ -63,9 +63,11 @@ function figures(run: PlanRun, fixedBytes: number) {
 
 export async function memoryRunCommand(
   session: Session,
+  file: string | undefined,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as RunFlags;
+  refuseFile(file ?? flags.model);
   const { steps = 10, compare = true, checkpointEvery = 10 } = flags;
   const { folder, from } = checkpointsOf(flags);
   if (from !== null && from.step >= steps)

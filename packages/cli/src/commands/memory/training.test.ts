@@ -102,6 +102,8 @@ test("mistakes are told", async () => {
   const cases = [
     [["--model", "resnet"], 2, /no built-in training graph "resnet"/],
     [["--budget", "120%"], 2, /--budget: expected a share/],
+    [["net.onnx"], 2, /net\.onnx is a file[\s\S]*memory plan net\.onnx[\s\S]*auto_checkpoint/],
+    [["--model", "nets/net.onnx"], 2, /nets\/net\.onnx is a file/],
     [["--width", "30"], 2, /no multiple of 4 heads/],
     [
       ["--model", "gpt-small", ...small, "--budget", "1KiB"],
@@ -116,4 +118,6 @@ test("mistakes are told", async () => {
     expect(told.err).toMatch(message);
     expect(told.exit).toBe(exit);
   }
+  const verified = await millrace("memory", "verify", "net.onnx");
+  expect(verified).toMatchObject({ exit: 2, err: expect.stringMatching(/net\.onnx is a file/) });
 });

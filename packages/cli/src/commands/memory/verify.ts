@@ -2,7 +2,7 @@
 import { formatBytes, formatNumber } from "@millrace/core";
 import { GraphTrainable, syntheticBatch } from "@millrace/remat";
 import type { Session } from "../../session.ts";
-import { prepare, type TrainingFlags } from "./prepare.ts";
+import { prepare, refuseFile, type TrainingFlags } from "./prepare.ts";
 
 /** Steps that are trained before the process's memory is looked at. */
 const provedSteps = 4;
@@ -19,9 +19,11 @@ interface Check {
 
 export async function memoryVerifyCommand(
   session: Session,
+  file: string | undefined,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as TrainingFlags;
+  refuseFile(file ?? flags.model);
   return await session.interruptible(async (signal) => {
     const { graph, optimizer, seed, run } = await prepare(session, flags, signal);
     const { plan, table, predicted } = run;
