@@ -1,8 +1,8 @@
 /**
  * Proofs that a step does what its plan says. Memory: all of it but the resident part is filled with NaN canaries; after
  * each call no canary outside the buffers in use may be gone, and buffers that nobody needs any more are poisoned again, so
- * that a read of freed memory shows in the gradients (a ReLU makes zeros of NaN, which are as wrong). Gradients: against a run that keeps everything, and against
- * central differences of the loss.
+ * that a read of freed memory shows in the gradients (a ReLU makes zeros of NaN, which are as wrong). Gradients: against a
+ * run that keeps everything, and against central differences of the loss.
  */
 import { invariant } from "@millrace/core";
 import type { Action, Plan } from "../problem/plan.ts";
