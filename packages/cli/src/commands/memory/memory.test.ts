@@ -150,6 +150,20 @@ test("what is missing or mistyped is said", async () => {
   }
 });
 
+test("a place that cannot be written is told before anything is planned", async () => {
+  const argv = ["--model", "resnet-50", "--batch", "64", "--budget", "50%"];
+  for (const [verb, flag] of [
+    ["plan", "--out"],
+    ["explain", "--html"],
+    ["compare", "--html"],
+  ] as const) {
+    const { exit, err, out } = await millrace("memory", verb, ...argv, flag, folder);
+    expect([exit, out]).toEqual([4, ""]);
+    expect(err).toMatch(/OUTPUT_UNWRITABLE.*folder, not a file/);
+    expect(err).not.toMatch(/planning/);
+  }
+});
+
 test("compare has a row for each method, within one budget", async () => {
   const file = problemFile();
   const { exit, out } = await millrace("memory", "compare", file, "--case", "chain", "--json");
