@@ -166,8 +166,8 @@ function crowds(intervals: readonly Interval[]): number[] {
   });
 }
 
-/** Lives and stretches that the search may look at for the buffers of a step: about a second's worth. */
-export const stepSearch = 2e8;
+/** Lives and stretches that the search may look at for the buffers of a step: one to two seconds' worth. */
+export const stepSearch = 3e8;
 
 /** What is not worth searching for: a share of the live peak, and bytes. */
 const negligible = { share: 0.002, bytes: 1 << 15 } as const;
