@@ -3,7 +3,7 @@
  * number that is known before the first one.
  */
 import { InvariantError, Rng } from "@millrace/core";
-import { lowestWall } from "./skyline.ts";
+import { type Life, searchWalls } from "./skyline.ts";
 
 /** Alignment of every buffer, bytes: a cache line, and what ggml asks of tensors. */
 export const alignment = 64;
@@ -71,13 +71,13 @@ class Placer {
     });
   }
 
-  /** Each interval in the given order where `fits` says. */
-  place(order: readonly number[], fits: Uint8Array): Packing {
+  /** Each interval in the given order where `fits` says, or where `given` has it lie. */
+  place(order: readonly number[], fits: Uint8Array, given?: ReadonlyMap<number, number>): Packing {
     const offsets = new Float64Array(this.count);
     const sorted = this.#sorted;
     let bytes = 0;
     order.forEach((i, placed) => {
-      const at = this.#gap(i, placed, offsets, fits[i] as number);
+      const at = given?.get(i) ?? this.#gap(i, placed, offsets, fits[i] as number);
       offsets[i] = at;
       bytes = Math.max(bytes, at + (this.#sizes[i] as number));
       let place = placed;
@@ -169,6 +169,8 @@ function crowds(intervals: readonly Interval[]): number[] {
 /** Lives and stretches that the search may look at for the buffers of a step: one to two seconds' worth. */
 export const stepSearch = 3e8;
 
+/** Share of the live peak below which a buffer is small. */
+const small = 1 / 256;
 /** What is not worth searching for: a share of the live peak, and bytes. */
 const negligible = { share: 0.002, bytes: 1 << 15 } as const;
 
@@ -187,10 +189,28 @@ export function place(intervals: readonly Interval[], work = 0): Placement {
   const placer = new Placer(intervals, peakBytes + share);
   let best: Packing = greedy(placer, intervals, crowd);
   const least = peakBytes + Math.max(share, negligible.bytes);
-  if (best.bytes > least && work > 0) {
-    const lives = intervals.map(({ bytes, from, to }) => ({ size: aligned(bytes), from, to }));
-    const wall = lowestWall(lives, crowd, least, work, new Rng("placement"));
-    if (wall.bytes < best.bytes) best = wall;
+  // Large buffers decide; small ones find gaps. Then all together, where that was not enough.
+  for (const from of [peakBytes * small, 0]) {
+    if (best.bytes <= least || work === 0) break;
+    const large = [...intervals.keys()].filter((i) => (intervals[i] as Interval).bytes >= from);
+    if (from > 0 && large.length === intervals.length) continue;
+    const rest = [...intervals.keys()]
+      .filter((i) => (intervals[i] as Interval).bytes < from)
+      .sort((a, b) => (crowd[b] as number) - (crowd[a] as number) || a - b);
+    const fits = new Uint8Array(intervals.length);
+    const lives = large.map((i): Life => {
+      const { bytes, from: first, to } = intervals[i] as Interval;
+      return { size: aligned(bytes), from: first, to };
+    });
+    const chosen = large.map((i) => intervals[i] as Interval);
+    const goal = from === 0 ? least : livePeak(chosen) * (1 + negligible.share);
+    const crowdOf = large.map((i) => crowd[i] as number);
+    searchWalls(lives, crowdOf, goal, work / 2, new Rng("placement"), ({ offsets }) => {
+      const given = new Map(large.map((i, k) => [i, offsets[k] as number]));
+      const found = placer.place([...large, ...rest], fits, given);
+      if (found.bytes < best.bytes) best = found;
+      return best.bytes <= least;
+    });
   }
   checkPlacement(intervals, best.offsets);
   return { offsets: best.offsets, bytes: best.bytes, peakBytes };

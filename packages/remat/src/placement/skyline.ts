@@ -181,29 +181,35 @@ function firstWalls(
 }
 
 /**
- * The lowest wall found: from several rankings, something that lies beyond the goal is ranked higher, or anything anywhere;
+ * Looks for low walls: from several rankings, something that lies beyond the goal is ranked higher, or anything anywhere;
  * what does not add to the overhang is kept. The goal is a third of the way to `least`, and moves on when it is reached.
- * `crowds`: most bytes alive during each life. Ends at `least`, or when `work` lives and stretches were looked at.
+ * `crowds`: most bytes alive during each life. `accept` is given the first walls and every one that is lower than those its
+ * ranking led to before; the search ends when it says yes, or when `work` lives and stretches were looked at.
  */
-export function lowestWall(
+export function searchWalls(
   lives: readonly Life[],
   crowds: readonly number[],
   least: number,
   work: number,
   rng: Rng,
-): Wall {
+  accept: (wall: Wall) => boolean,
+): void {
   const skyline = new Skyline(lives);
   const walls = firstWalls(skyline, lives, crowds, least);
-  let best = walls[0] as Wall;
-  for (const wall of walls.slice(0, searched)) {
-    if (best.bytes <= least) break;
-    const found = improve(skyline, wall, least, work / searched, rng);
-    if (found.bytes < best.bytes) best = found;
-  }
-  return best;
+  if (walls.some(accept)) return;
+  for (const wall of walls.slice(0, searched))
+    if (improve(skyline, wall, least, work / searched, rng, accept)) return;
 }
 
-function improve(skyline: Skyline, start: Wall, least: number, work: number, rng: Rng): Wall {
+/** Whether a wall was accepted. */
+function improve(
+  skyline: Skyline,
+  start: Wall,
+  least: number,
+  work: number,
+  rng: Rng,
+  accept: (wall: Wall) => boolean,
+): boolean {
   const until = skyline.work + work;
   const last = skyline.count - 1;
   let best = start;
@@ -229,10 +235,13 @@ function improve(skyline: Skyline, start: Wall, least: number, work: number, rng
     const tried = skyline.build(ranking, goal, wall.overhang);
     if (tried === null) continue;
     wall = tried;
-    if (wall.bytes < best.bytes) best = wall;
+    if (wall.bytes < best.bytes) {
+      best = wall;
+      if (accept(best)) return true;
+    }
     if (wall.overhang === 0) [goal, wall] = aim(skyline, best, least);
   }
-  return best;
+  return false;
 }
 
 /** The next goal of a wall, and the wall measured by it. */

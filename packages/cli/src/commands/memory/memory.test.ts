@@ -151,7 +151,7 @@ test("what is missing or mistyped is said", async () => {
       ["memory", "plan", "--model", "gpt", "--budget", "1GB", "--layers", "999999999"],
       /fewer layers/,
     ],
-    [["memory", "plan", nan, "--budget", "50%"], /:1:16 not valid JSON: "NaN"/],
+    [["memory", "plan", nan, "--budget", "50%"], /:1:17 not valid JSON: "NaN"/],
     [["memory"], /needs a verb/],
   ];
   for (const [argv, message] of wrong) {
