@@ -54,6 +54,7 @@ const reasons: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
   EISDIR: "this is a folder, not a file",
   ENOTDIR: "a part of the path is a file, not a folder",
+  EEXIST: "a file of that name is in the way",
   EACCES: "permission denied",
   EPERM: "permission denied",
   EROFS: "the file system is read-only",

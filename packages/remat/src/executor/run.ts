@@ -18,13 +18,19 @@ import { TrainerProcess } from "./process/trainer-process.ts";
 import type { CostTable } from "./table.ts";
 import { GraphTrainable } from "./trainable.ts";
 
-/** Bytes, a share of what keeping everything takes, or a share of that beyond what stays resident. */
+/**
+ * Bytes, a share of what keeping everything takes, or a share of that beyond what stays resident. "default" is half of
+ * what does not stay resident, or where no plan keeps to that (gradients of parameters outweigh activations) halfway
+ * between the smallest budget that a plan was found for and keeping everything: it fits every graph.
+ */
 export type Budget =
   | { readonly bytes: number }
   | { readonly share: number }
-  | { readonly activationShare: number };
+  | { readonly activationShare: number }
+  | "default";
 
 function budgetBytesOf(budget: Budget, fixed: number, all: number): number {
+  if (budget === "default") return fixed + 0.5 * (all - fixed);
   if ("bytes" in budget) return budget.bytes;
   if ("share" in budget) return budget.share * all;
   return fixed + budget.activationShare * (all - fixed);
@@ -81,15 +87,23 @@ export async function prepareRun(options: PrepareOptions): Promise<PreparedRun> 
   const table = await measureGraph(options);
   const problem = executorProblem(graph, table, optimizer);
   const all = storeAll(problem);
-  const budgetBytes = budgetBytesOf(budget, problem.fixed, all.peak);
+  let budgetBytes = budgetBytesOf(budget, problem.fixed, all.peak);
   onProgress?.("planning", 0, 0, "");
-  const result = await planMemory(problem, budgetBytes, {
-    effort,
-    seed,
-    minBudget: false,
-    ...(signal !== undefined && { signal }),
-  });
-  signal?.throwIfAborted();
+  const within = async (bytes: number): Promise<PlanResult> => {
+    const found = await planMemory(problem, bytes, {
+      effort,
+      seed,
+      minBudget: false,
+      ...(signal !== undefined && { signal }),
+    });
+    signal?.throwIfAborted();
+    return found;
+  };
+  let result = await within(budgetBytes);
+  if (result.plan === null && budget === "default" && result.minBudget !== null) {
+    budgetBytes = (result.minBudget + Math.max(result.minBudget, all.peak)) / 2;
+    result = await within(budgetBytes);
+  }
   if (result.plan === null)
     throw new MillraceError(
       "NOTHING_FITS",

@@ -15,6 +15,7 @@ import {
 import { type ProgressReports, underLease } from "../../cluster/job-lease.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
+import { checkOutputs } from "./outputs.ts";
 import { type Prepared, prepare, refuseFile, type TrainingFlags } from "./prepare.ts";
 
 interface RunFlags extends TrainingFlags {
@@ -80,6 +81,7 @@ export async function memoryRunCommand(
     );
   // The same costs give the same plan, and the same plan the same bits.
   const costs = flags.costs ?? (folder === null ? undefined : join(folder.dir, "costs.json"));
+  checkOutputs({ costs, save: flags.save, export: flags.export, checkpoint: flags.checkpoint });
   const train = async (signal: AbortSignal, reports: ProgressReports) => {
     const prepared = await prepare(
       session,

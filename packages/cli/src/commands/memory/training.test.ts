@@ -111,6 +111,9 @@ test("mistakes are told", async () => {
       /no plan of gpt-small fits 1024 bytes/,
     ],
     [["--model", "gpt-small", "--costs", bad], 2, /is no cost table: it is not JSON/],
+    // Before anything is measured, not after the training.
+    [["--export", join(bad, "x.gguf")], 4, /a file of that name is in the way/],
+    [["--save", folder], 4, /--save: .* is not empty/],
   ] as const;
   writeFileSync(bad, "{");
   for (const [flags, exit, message] of cases) {
