@@ -173,7 +173,7 @@ export class AtomicFileStream implements Disposable {
       throw new MillraceError("OUTPUT_UNWRITABLE", `${this.path}: ${systemReason(error)}`, {
         at: { file: this.path },
         cause: error,
-        hint: "choose another place with --out, or make room and allow writing there",
+        hint: "choose another place, or make room and allow writing there",
       });
     }
   }

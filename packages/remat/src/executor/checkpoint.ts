@@ -18,7 +18,7 @@ import {
 import { dirname, join } from "node:path";
 import * as zlib from "node:zlib";
 import { hash128, MillraceError } from "@millrace/core";
-import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, systemReason, writeFileAtomic } from "@millrace/core/node";
 import { z } from "zod";
 import type { TrainingGraph } from "../graph/graph.ts";
 import type { TrainingExecutor } from "./executor.ts";
@@ -122,10 +122,12 @@ export function saveCheckpoint(executor: TrainingExecutor, dir: string): void {
     closeSync(parent);
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
-    if (error instanceof MillraceError) throw error;
-    throw new MillraceError("OUTPUT_UNWRITABLE", `the checkpoint ${dir} cannot be written`, {
-      cause: error,
-    });
+    const reason = error instanceof MillraceError ? error.cause : error;
+    throw new MillraceError(
+      "OUTPUT_UNWRITABLE",
+      `the checkpoint ${dir} cannot be written: ${systemReason(reason ?? error)}`,
+      { hint: "make room there, or allow writing; checkpoints before it are whole", cause: error },
+    );
   }
 }
 

@@ -28,3 +28,18 @@ test("the default budget fits where gradients of parameters outweigh activations
   // What the refusal calls the smallest budget is one.
   expect((await prepared({ bytes: smallest })).predicted.peakBytes).toBeLessThanOrEqual(smallest);
 });
+
+test("a step that this machine cannot hold is refused before anything is allocated", async () => {
+  const huge = buildModel("resnet-small", { batch: 1e8 });
+  await expect(
+    prepareRun({
+      graph: huge,
+      threads: 1,
+      optimizer: optimizers.sgd,
+      budget: "default",
+      effort: "low",
+      seed: 1,
+      measureSeconds: 0,
+    }),
+  ).rejects.toThrow(/resnet-small at batch 100000000 needs \d.* TB, and this machine has/);
+});

@@ -12,6 +12,7 @@ import { storeAll } from "../solve/reference.ts";
 import type { Effort } from "../solve/solver.ts";
 import type { BatchData } from "./batch.ts";
 import type { CheckpointFolder, StepCheckpoint } from "./checkpoint-folder.ts";
+import { leastBytes, refuseBeyondHost } from "./host-limit.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { executorProblem } from "./problem.ts";
 import { TrainerProcess } from "./process/trainer-process.ts";
@@ -84,6 +85,11 @@ export async function measureGraph(
 /** Measures, plans and predicts. Rejects with NOTHING_FITS, which names the smallest budget, when no plan fits. */
 export async function prepareRun(options: PrepareOptions): Promise<PreparedRun> {
   const { graph, optimizer, budget, effort, seed, signal, onProgress } = options;
+  refuseBeyondHost(
+    `every plan of ${graph.name} at batch ${graph.batch}`,
+    leastBytes(graph, optimizer),
+    "give a smaller batch, smaller images or fewer tokens",
+  );
   const table = await measureGraph(options);
   const problem = executorProblem(graph, table, optimizer);
   const all = storeAll(problem);
@@ -185,6 +191,18 @@ export async function trainUnder(
   const first = from?.step ?? 0;
   const stopped = (): boolean => signal?.aborted === true;
   const models: GraphTrainable[] = [];
+  const problem = executorProblem(graph, table, optimizer);
+  const peaks = plans.map((plan) => {
+    const verdict = simulate(problem, plan);
+    return verdict.valid ? verdict.peak : 0;
+  });
+  refuseBeyondHost(
+    plans.length === 1 ? "the plan" : "training under both plans at once",
+    peaks.reduce((sum, peak) => sum + peak, 0),
+    plans.length === 1
+      ? "give a smaller budget or batch"
+      : "train under the plan alone (--no-compare)",
+  );
   try {
     for (const plan of plans)
       models.push(await GraphTrainable.open({ graph, table, plan, optimizer, seed }));

@@ -57,7 +57,8 @@ export function refuseFile(model: string | undefined): void {
   );
 }
 
-function graphOf(flags: TrainingFlags): TrainingGraph {
+/** The built-in graph that flags name. Throws USAGE, MODEL_UNKNOWN. */
+export function graphOf(flags: TrainingFlags): TrainingGraph {
   const { model = "resnet-small", batch = 32, image, width, heads, ...rest } = flags;
   if (width !== undefined && width % (heads ?? 4) !== 0)
     throw new MillraceError("USAGE", `--width ${width} is no multiple of ${heads ?? 4} heads`);
