@@ -245,7 +245,7 @@ function print(
       ? "stopped before the first step"
       : `loss ${formatNumber(first)} at first, ${formatNumber(last)} after ${planned.losses.length} steps`,
   );
-  if (evaluation !== null)
+  if (evaluation !== null && planned.losses.length > 0)
     session.note(
       `a batch that it was not trained on: loss ${formatNumber(evaluation.loss)}, ${formatNumber(100 * evaluation.accuracy)} % right`,
     );

@@ -113,7 +113,7 @@ test("mistakes are told", async () => {
     ],
     [["--model", "gpt-small", "--costs", bad], 2, /is no cost table: it is not JSON/],
     // Before anything is measured, not after the training.
-    [["--export", join(bad, "x.gguf")], 4, /a file of that name is in the way/],
+    [["--export", join(bad, "x.safetensors")], 4, /a file of that name is in the way/],
     [["--save", folder], 4, /--save: .* is not empty/],
     [["--checkpoint", join(bad, "run")], 4, /a part of the path is a file|in the way/],
     [["--checkpoint", taken], 4, /process \d+ is writing checkpoints into/],
