@@ -6,6 +6,7 @@ import { type MadeType, makeModel, type PresetName } from "@millrace/ggml/gguf";
 import { ProfileCost } from "@millrace/serving";
 import type { TwinCost, TwinSettings } from "@millrace/sim/twin";
 import { type Knobs, serveFlags, twinOf } from "../packages/cli/src/calibration/candidates.ts";
+import { profileDoubts } from "../packages/cli/src/calibration/doubts.ts";
 import {
   type CalibrateOptions,
   calibrateOptionsOf,
@@ -54,6 +55,9 @@ export async function calibrated(): Promise<Calibrated> {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, PROFILE);
   const calibration = await prepared(folder, usualModel, existsSync(file) ? file : null);
+  const [doubt] = profileDoubts(calibration.learnt.profile);
+  if (doubt !== undefined)
+    throw new Error(`${doubt}: a bench rests on a profile of a quiet machine`);
   writeFileSync(file, JSON.stringify(calibration.learnt.profile));
   return {
     ...calibration,

@@ -27,10 +27,19 @@ export function runDoubts(run: CalibratedRun): readonly string[] {
   return doubts;
 }
 
+/** Why a profile is doubtful. */
+export function profileDoubts({ loop, foreignCores = 0 }: StepProfile): readonly string[] {
+  const doubts: string[] = [];
+  if (loop === null) doubts.push("the load to learn from was too short for the serving loop");
+  if (foreignCores > FOREIGN_CORES)
+    doubts.push(`others kept ${foreignCores.toFixed(2)} cores busy while the profile was measured`);
+  return doubts;
+}
+
 /** Why a calibration is doubtful. */
 export function doubtsOf(runs: readonly CalibratedRun[], profile: StepProfile): readonly string[] {
   return [
-    ...(profile.loop === null ? ["the load to learn from was too short for the serving loop"] : []),
+    ...profileDoubts(profile),
     ...runs.flatMap((run, i) => runDoubts(run).map((doubt) => `run ${i + 1}: ${doubt}`)),
   ];
 }

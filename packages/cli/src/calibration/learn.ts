@@ -9,8 +9,9 @@ import { type OpenedConfig, readServeConfig } from "../engine/serve-config.ts";
 import { stepProfile } from "../engine/step-profile.ts";
 import type { Session } from "../session.ts";
 import { type Knobs, serveFlags, twinOf, usualKnobs } from "./candidates.ts";
+import { disturbed, takenCores, watchMachine } from "./machine.ts";
 import { transportSamples } from "./measured.ts";
-import { ownSeconds, runOf, Stage, wordsOf } from "./stage.ts";
+import { ownSeconds, runOf, type Sent, Stage, wordsOf } from "./stage.ts";
 import { probeWorkload, warmUpWorkload } from "./workloads.ts";
 
 /** Settings that the serving loop is learnt with. */
@@ -41,6 +42,7 @@ export async function measureProfile(
   const progress = session.progress();
   using profiled = await opened(session, config);
   const batches = profileGrid(profiled.limits, grid.quick);
+  const stopWatch = watchMachine();
   const points = await measureGrid(profiled.executor, batches, {
     ...grid,
     now: () => performance.now() / 1000,
@@ -53,7 +55,10 @@ export async function measureProfile(
   return {
     config,
     geometry: profiled.executor.kv,
-    profile: stepProfile(config, profiled, points),
+    profile: {
+      ...stepProfile(config, profiled, points),
+      foreignCores: takenCores(stopWatch()),
+    },
   };
 }
 
@@ -76,7 +81,10 @@ async function opened(session: Session, config: OpenedConfig): Promise<Profiled>
   return profiled;
 }
 
-/** Sends a load to `millrace serve` and returns the profile with what its loop and its transport add. */
+/**
+ * Sends a load to `millrace serve` and returns the profile with what its loop and its transport add. A load that others
+ * disturbed is sent once more, and the one counts that they disturbed less.
+ */
 export async function learnLoop(
   session: Session,
   profile: StepProfile,
@@ -108,7 +116,16 @@ export async function learnLoop(
   const warmUp = warmUpWorkload(profile, settings, ownSeconds("warmUp", options.seconds));
   await stage.send(warmUp, "calibrate/warm-up", telling("warming the server up"));
   const probe = probeWorkload(profile, settings, options.seconds);
-  const sent = await stage.send(probe, "calibrate/probe", telling("learning the serving loop"));
+  const learning = (): Promise<Sent> =>
+    stage.send(probe, "calibrate/probe", telling("learning the serving loop"));
+  let sent = await learning();
+  if (disturbed(sent.watch)) {
+    progress.end();
+    const cores = takenCores(sent.watch).toFixed(2);
+    session.note(`others kept ${cores} cores busy meanwhile: the serving loop is learnt once more`);
+    const again = await learning();
+    if (takenCores(again.watch) < takenCores(sent.watch)) sent = again;
+  }
   const run = runOf(sent, await stage.close(), new ProfileCost(profile));
   progress.end();
   if (run.steps.length === 0)
@@ -119,6 +136,7 @@ export async function learnLoop(
     );
   return {
     ...profile,
+    foreignCores: Math.max(profile.foreignCores ?? 0, takenCores(sent.watch)),
     loop: fitLoop(profile, run.steps),
     transport: fitTransport(transportSamples(run)),
   };

@@ -17,9 +17,14 @@ export interface MachineWatch {
 /** A time in which others took more of the machine than this is no measurement of ours (cores). */
 export const FOREIGN_CORES = 0.05;
 
+/** Cores that were not ours, whoever took them. */
+export function takenCores({ foreignCores, stolenCores }: MachineWatch): number {
+  return Math.max(foreignCores ?? 0, stolenCores ?? 0);
+}
+
 /** Whether the machine was not ours alone. */
-export function disturbed({ foreignCores, stolenCores }: MachineWatch): boolean {
-  return (foreignCores ?? 0) > FOREIGN_CORES || (stolenCores ?? 0) > FOREIGN_CORES;
+export function disturbed(watch: MachineWatch): boolean {
+  return takenCores(watch) > FOREIGN_CORES;
 }
 
 /** Begins to watch; the function ends it. Processes that ended in between count as ours where they were our children. */

@@ -82,6 +82,7 @@ describe("the loop on a real server", () => {
     const profile = join(out, "profile.json");
     const learnt = parseStepProfile(readFileSync(profile, "utf8"), profile);
     expect(learnt.loop?.steps).toBeGreaterThan(200);
+    expect(learnt.foreignCores).toBeGreaterThanOrEqual(0);
     expect(learnt.transport?.requests).toBeGreaterThan(10);
     expect(readFileSync(join(out, "report.html"), "utf8")).toContain("Request by request");
   }, 60_000);

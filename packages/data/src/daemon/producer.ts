@@ -25,7 +25,8 @@ process.on("disconnect", () => process.exit(0));
 process.on("SIGINT", () => {});
 
 const say = (message: FromProducer): void => {
-  process.send?.(message);
+  // A service that is gone hears nothing: the channel's end ends this process.
+  process.send?.(message, undefined, {}, () => {});
 };
 
 let working: Promise<{ lease: (message: Lease) => void; end: () => Promise<void> }> | null = null;

@@ -201,16 +201,20 @@ async function answer(message: ToJob): Promise<FromJob | null> {
 }
 
 if (process.send !== undefined) {
+  // A parent that is gone hears nothing: the channel's end ends this process.
+  const say = (reply: FromJob): void => {
+    process.send?.(reply, undefined, {}, () => {});
+  };
   process.on("message", (message: ToJob) => {
     answer(message).then(
-      (reply) => reply !== null && process.send?.(reply),
+      (reply) => reply !== null && say(reply),
       (error: unknown) => {
         const failed: FromJob = {
           kind: "failed",
           message: error instanceof Error ? error.message : String(error),
           ...(error instanceof MillraceError && error.hint !== undefined && { hint: error.hint }),
         };
-        process.send?.(failed);
+        say(failed);
       },
     );
   });

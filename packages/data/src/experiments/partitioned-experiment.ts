@@ -6,7 +6,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { ControlGroup, machineTime, processCoreSeconds, ServerNamespaces } from "@millrace/system";
-import { entryOverheadBytes } from "../peers/ownership.ts";
+import { evenBytes } from "../peers/ownership.ts";
 import { openFolder } from "../source/folder.ts";
 import type { StorageModel } from "../storage/emulated-storage.ts";
 import { type Bounds, type StorageUsed, throttle } from "./bounds.ts";
@@ -79,9 +79,7 @@ export async function runPartitionedExperiment(
     const stores = await startStores(options.store, net);
     try {
       const source = openFolder(options.dataset);
-      // Room for a share with the spread that hashing leaves.
-      const whole = source.totalBytes + source.length * entryOverheadBytes;
-      const bytes = Math.ceil((1.15 * whole) / count);
+      const bytes = evenBytes(source, count);
       const members = net.servers.map(({ name, address }) => ({
         name,
         bytes,

@@ -3,7 +3,7 @@ import { parseBytes } from "@millrace/core";
 import type { StorageReader } from "../fetch/storage-reader.ts";
 import type { Source } from "../source/source.ts";
 import { readManifest } from "./manifest.ts";
-import { entryOverheadBytes } from "./ownership.ts";
+import { evenBytes } from "./ownership.ts";
 import { PartitionedReader } from "./partitioned-reader.ts";
 import { openPeerStore, storeAddress } from "./peer-store.ts";
 
@@ -19,15 +19,6 @@ export interface PeersOptions {
   readonly members: readonly PeerSpec[];
   /** Checksums of the items (`writeManifest`), which what stores give is held against. */
   readonly manifest?: string;
-}
-
-/**
- * Bytes of one of n members that are alike, so that hashing leaves none full while others have room: an even share, five
- * standard deviations of the number of items that fall to it, and a twentieth.
- */
-function evenBytes(source: Source, members: number): number {
-  const share = (source.totalBytes + source.length * entryOverheadBytes) / members;
-  return Math.ceil(share * (1.05 + 5 / Math.sqrt(source.length / members)));
 }
 
 /** `redis://host:6379`, or `redis://host:6379,200GB`. Throws MillraceError CONFIG_INVALID. */

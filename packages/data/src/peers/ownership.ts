@@ -18,6 +18,22 @@ export interface MemberShare {
 /** What an entry costs a store beside the value: key, header, table (measured on Redis 7: 96 to 120 bytes). */
 export const entryOverheadBytes = 128;
 
+/**
+ * Bytes of one of n members that are alike, so that hashing leaves none full while others have room: an even share, five
+ * standard deviations of what falls to it, and a twentieth. O(items).
+ */
+export function evenBytes(source: Source, members: number): number {
+  let bytes = 0;
+  let squares = 0;
+  for (let item = 0; item < source.length; item++) {
+    const cost = source.extent(item).bytes + entryOverheadBytes;
+    bytes += cost;
+    squares += cost ** 2;
+  }
+  const share = 1 / members;
+  return Math.ceil(1.05 * bytes * share + 5 * Math.sqrt(squares * share * (1 - share)));
+}
+
 /** No member keeps the item. */
 export const nobody = 0xffff;
 

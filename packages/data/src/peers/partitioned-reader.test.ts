@@ -4,7 +4,6 @@ import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Rng, VirtualClock } from "@millrace/core";
-import fc from "fast-check";
 import { Redis } from "ioredis";
 import { afterAll, describe, expect, it } from "vitest";
 import { Arena } from "../fetch/arena.ts";
@@ -15,7 +14,7 @@ import type { Source } from "../source/source.ts";
 import { Breaker } from "./breaker.ts";
 import { HttpReader } from "./http-reader.ts";
 import { digestItems, readManifest, writeManifest } from "./manifest.ts";
-import { assignOwners, entryOverheadBytes, nobody } from "./ownership.ts";
+import { entryOverheadBytes } from "./ownership.ts";
 import { PartitionedReader } from "./partitioned-reader.ts";
 import { openPeerStore, type PeerStore } from "./peer-store.ts";
 import {
@@ -68,92 +67,6 @@ async function readAll(reader: StorageReader, items: Iterable<number>): Promise<
 }
 
 const all = (): number[] => Array.from({ length: count }, (_, i) => i);
-
-/** A data set of keys alone, as large as wanted. */
-function keys(length: number, bytes = 1000): Source {
-  return {
-    ...source,
-    length,
-    key: (i: number) => [Math.imul(i, 0x9e3779b1) >>> 0, i] as const,
-    extent: () => ({ path: "/x", offset: 0, bytes }),
-  } as unknown as Source;
-}
-
-describe("ownership", () => {
-  it("is in proportion to the bytes that members offer", () => {
-    const set = keys(20_000);
-    const offers = [1e9, 2e9, 3e9, 4e9];
-    const { items, owner } = assignOwners(
-      set,
-      offers.map((bytes, i) => ({ name: `s${i}`, bytes })),
-    );
-    offers.forEach((_, i) => {
-      expect((items[i] as number) / 20_000).toBeCloseTo((i + 1) / 10, 1);
-    });
-    expect(items.reduce((a, b) => a + b)).toBe(20_000);
-    expect(owner.includes(nobody)).toBe(false);
-  });
-
-  it("moves a lost member's items alone, and knows no order of members", () => {
-    fc.assert(
-      fc.property(
-        fc.uniqueArray(fc.string({ minLength: 1 }), { minLength: 2, maxLength: 6 }),
-        fc.nat(),
-        (names, pick) => {
-          const set = keys(300);
-          const members = names.map((name, i) => ({ name, bytes: 1e6 * (1 + i) }));
-          const lost = pick % members.length;
-          const before = assignOwners(set, members);
-          const rest = members.filter((_, i) => i !== lost).reverse();
-          const after = assignOwners(set, rest);
-          for (let item = 0; item < set.length; item++) {
-            const was = members[before.owner[item] as number]?.name;
-            if (before.owner[item] !== lost)
-              expect(rest[after.owner[item] as number]?.name).toBe(was);
-          }
-        },
-      ),
-    );
-  });
-
-  it("never plans more than a member offers, and uses it up to one item", () => {
-    fc.assert(
-      fc.property(
-        fc.array(fc.integer({ min: 0, max: 200_000 }), { minLength: 1, maxLength: 5 }),
-        (offers) => {
-          const set = keys(200);
-          const planned = assignOwners(
-            set,
-            offers.map((bytes, i) => ({ name: `s${i}`, bytes })),
-          );
-          const cost = 1000 + entryOverheadBytes;
-          offers.forEach((bytes, i) => {
-            expect(planned.bytes[i]).toBe((planned.items[i] as number) * cost);
-            expect(planned.bytes[i]).toBeLessThanOrEqual(bytes);
-          });
-          expect(planned.items.reduce((a, b) => a + b)).toBe(
-            planned.owner.filter((o) => o !== nobody).length,
-          );
-        },
-      ),
-    );
-    const one = assignOwners(keys(200), [{ name: "s", bytes: 50_500 }]);
-    expect(one.items).toEqual([Math.floor(50_500 / (1000 + entryOverheadBytes))]);
-  });
-
-  it("refuses lists that cannot be", () => {
-    const share = { name: "a", bytes: 1 };
-    for (const members of [
-      [],
-      [share, share],
-      [{ name: "a", bytes: -1 }],
-      [{ name: "a", bytes: Number.NaN }],
-    ])
-      expect(() => assignOwners(source, members)).toThrow(
-        expect.objectContaining({ code: "CONFIG_INVALID" }),
-      );
-  });
-});
 
 it("the breaker opens after failures in a row, lets one probe through, and waits longer each time", () => {
   const clock = new VirtualClock();

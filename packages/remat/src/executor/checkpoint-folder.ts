@@ -1,8 +1,9 @@
 /** A folder of checkpoints, one a subfolder named by its step: what a run goes on from, and what it leaves behind. */
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
 import type { Trainable } from "@millrace/core/job";
+import { lockFolder } from "./folder-lock.ts";
 
 /** Checkpoints that stay; the last but one is there should somebody be reading it. */
 const kept = 2;
@@ -36,7 +37,12 @@ export class CheckpointFolder {
     return this.list().at(-1) ?? null;
   }
 
-  /** Makes the folder for a run that begins at its first step. Throws OUTPUT_UNWRITABLE when it holds another run. */
+  /** Takes the folder for this process until disposed. Throws OUTPUT_UNWRITABLE; see folder-lock.ts. */
+  lock(): Disposable {
+    return lockFolder(this.dir);
+  }
+
+  /** For a run that begins at its first step. Throws OUTPUT_UNWRITABLE when the folder holds another run. */
   begin(): void {
     const last = this.latest();
     if (last !== null)
@@ -45,7 +51,6 @@ export class CheckpointFolder {
         `${this.dir} holds a checkpoint of step ${last.step} of another run`,
         { hint: "add --resume to go on from it, or give another folder" },
       );
-    mkdirSync(this.dir, { recursive: true });
   }
 
   /** Saves a model after `step` steps, and removes checkpoints of long ago. It is durable when this resolves. */

@@ -114,6 +114,8 @@ export interface StepProfile {
   readonly uncertainty?: number;
   /** The same of requests whose lengths are not like those it was fitted to; absent = not known. */
   readonly uncertaintyBeyond?: number;
+  /** Cores that others kept busy meanwhile, mean of the part of its measurement with most; absent = not known. */
+  readonly foreignCores?: number;
   /** Lengths of the requests it was fitted to, without the lowest and highest hundredth; absent = it was measured in batches. */
   readonly seen?: SeenLengths;
 }
@@ -174,6 +176,7 @@ export function checkStepProfile(json: unknown, file: string): StepProfile {
     ...optional(at, "uncertaintyBeyond", (value) =>
       number(value, "uncertaintyBeyond", file, 0, false),
     ),
+    ...optional(at, "foreignCores", (value) => number(value, "foreignCores", file, 0, false)),
     ...optional(at, "seen", (value) => seenLengths(value, file)),
   };
 }

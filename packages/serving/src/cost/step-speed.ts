@@ -32,8 +32,8 @@ const BLOCKS = 12;
 /** Standard deviations in the distance between quartiles. */
 const QUARTILES = 1.349;
 /**
- * By how much machines drift between profile and run, and how much they wander within a minute, roughly: a speed is trusted
- * by the one against the other and its own error.
+ * By how much machines drift between profile and run at least, and how much they wander within a minute, roughly: a speed is
+ * trusted by the one against the other and its own error.
  */
 const DRIFT = 0.02;
 const WANDER = 0.015;
@@ -94,12 +94,22 @@ export function speedBetween(before: StepSpeed | null, after: StepSpeed | null):
   };
 }
 
+/**
+ * What is believed of a speed: the mean of the posterior of its logarithm, where noise is what the machine wanders and the
+ * error of the speed, and drift is what the speed itself shows beyond noise, `DRIFT` at least (empirical Bayes). Two percent
+ * are as likely the moment's as the machine's; ten percent are the machine's, or those of a profile that is old or was
+ * measured of another model.
+ */
+function trusted({ ratio, error }: KindSpeed): number {
+  const noise = WANDER ** 2 + error ** 2;
+  const drift = Math.max(DRIFT ** 2, Math.log(ratio) ** 2 - noise);
+  return ratio ** (drift / (drift + noise));
+}
+
 /** A profile as of a moment: its steps take what the speed says, as far as that is known better than it drifts. */
 export function atSpeed(profile: StepProfile, speed: StepSpeed): StepProfile {
   const { loop } = profile;
   if (loop === null) return profile;
-  const trusted = ({ ratio, error }: KindSpeed): number =>
-    ratio ** (DRIFT ** 2 / (DRIFT ** 2 + WANDER ** 2 + error ** 2));
   // Factors of decodes are by their number, from one on: see LOOP_BUCKETS.
   const lone = trusted(speed.lone ?? speed.decode ?? speed.all);
   const decode = trusted(speed.decode ?? speed.all);

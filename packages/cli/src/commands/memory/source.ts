@@ -1,7 +1,7 @@
 /** From flags to a planning problem: a file of problems, or a built-in graph with its costs. */
 import { readFileSync, statSync } from "node:fs";
 import { MillraceError, parseBytes, parseSeconds, suggestion } from "@millrace/core";
-import { readTextFile, systemReason } from "@millrace/core/node";
+import { AtomicFileStream, readTextFile, systemReason } from "@millrace/core/node";
 import { CbcSolver, HighsSolver, hasCbc, type LinearSolver } from "@millrace/core/solver";
 import {
   buildModel,
@@ -50,6 +50,8 @@ export interface Source {
   readonly graph: TrainingGraph | null;
   /** Where times come from, null for files. */
   readonly costs: string | null;
+  /** The same for people: it says what is modelled, and of measured times nothing of the kind. */
+  readonly times: string | null;
   /** The problem of the reference: one implementation per operator. */
   readonly plain: Problem;
   /** Storing everything as PyTorch does; for files, by the first choices. */
@@ -107,6 +109,7 @@ function fromGraph(
     budget: undefined,
     graph,
     costs: costs.name,
+    times: measured !== null && flags.costs === undefined ? costs.name : `${costs.name} (modelled)`,
     plain,
     reference: { time, peak },
     physical: true,
@@ -177,6 +180,7 @@ export function sourceOf(file: string | undefined, flags: GraphFlags): Source {
     budget,
     graph: null,
     costs: null,
+    times: null,
     plain: problem,
     reference: { time, peak },
     physical: false,
@@ -198,6 +202,11 @@ export function budgetOf(source: Source, text: string | undefined): number {
       hint: "add --budget, e.g. --budget 8GiB or --budget 50%",
     });
   return source.budget;
+}
+
+/** The file that a flag names, opened before the work begins so that a place that cannot be written is told at once. */
+export function outputOf(path: string | undefined): AtomicFileStream | null {
+  return path === undefined ? null : new AtomicFileStream(path);
 }
 
 /** Effort, seed and time limit. */
