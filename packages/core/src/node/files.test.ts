@@ -1,10 +1,24 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 import { MillraceError } from "../errors.ts";
-import { AtomicFileStream, loadConfigFile, readTextFile, writeFileAtomic } from "./index.ts";
+import {
+  AtomicFileStream,
+  loadConfigFile,
+  makeFolder,
+  readTextFile,
+  writeFileAtomic,
+} from "./index.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -35,6 +49,19 @@ test("a missing file is named, with the nearest existing name", () => {
   expect(failure(() => readTextFile(join(folder, "zzz"))).hint).toBeUndefined();
   expect(failure(() => readTextFile(folder)).message).toMatch(/folder, not a file/);
   expect(readTextFile(join(folder, "run.yaml"))).toBe("a: 1");
+});
+
+test("a folder is made with those above it, and a file system that makes none says so", () => {
+  const deep = join(folder, "a/b/c");
+  makeFolder(deep, 0o700);
+  expect(statSync(deep).mode & 0o777).toBe(0o700);
+  makeFolder(deep);
+  writeFileSync(join(folder, "file"), "");
+  expect(() => makeFolder(join(folder, "file"))).toThrow(/EEXIST/);
+  expect(() => makeFolder(join(folder, "file/x"))).toThrow(/ENOTDIR/);
+  // Node's recursive mkdir does not return here.
+  expect(() => makeFolder("/proc/millrace/x")).toThrow("no folders can be made there");
+  expect(failure(() => writeFileAtomic("/proc/millrace/x", "")).code).toBe("OUTPUT_UNWRITABLE");
 });
 
 test("writes make folders, replace whole files and leave nothing else", () => {

@@ -1,6 +1,7 @@
 /** Reading and writing whole files: a reader that helps with mistyped names, and writes that are complete or absent. */
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -8,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
@@ -74,6 +76,23 @@ export function systemReason(error: unknown): string {
 }
 
 /**
+ * Makes a folder and those that it lies in; one that is there is left as it is. Node's own way never returns where a file system
+ * answers that a folder's parent is missing although it is there, as /proc does. Throws what mkdir throws.
+ */
+export function makeFolder(path: string, mode?: number): void {
+  try {
+    mkdirSync(path, mode);
+  } catch (error) {
+    if (codeOf(error) === "EEXIST" && statSync(path).isDirectory()) return;
+    if (codeOf(error) !== "ENOENT") throw error;
+    const parent = dirname(path);
+    if (existsSync(parent)) throw new Error("no folders can be made there", { cause: error });
+    makeFolder(parent, mode);
+    makeFolder(path, mode);
+  }
+}
+
+/**
  * Writes a file completely or not at all: folders are made, data goes to a temporary name in the same folder, is
  * flushed to the device and renamed. Throws MillraceError OUTPUT_UNWRITABLE and leaves no temporary file.
  */
@@ -102,7 +121,7 @@ export class AtomicFileStream implements Disposable {
     temporaries++;
     this.temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${temporaries}.tmp`);
     this.attempt(() => {
-      mkdirSync(dirname(path), { recursive: true });
+      makeFolder(dirname(path));
       this.file = openSync(this.temporary, "wx");
     });
   }

@@ -1,8 +1,9 @@
 /** A folder of checkpoints, one a subfolder named by its step: what a run goes on from, and what it leaves behind. */
-import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
 import type { Trainable } from "@millrace/core/job";
+import { makeFolder } from "@millrace/core/node";
 
 /** Checkpoints that stay; the last but one is there should somebody be reading it. */
 const kept = 2;
@@ -45,7 +46,7 @@ export class CheckpointFolder {
         `${this.dir} holds a checkpoint of step ${last.step} of another run`,
         { hint: "add --resume to go on from it, or give another folder" },
       );
-    mkdirSync(this.dir, { recursive: true });
+    makeFolder(this.dir);
   }
 
   /** Saves a model after `step` steps, and removes checkpoints of long ago. It is durable when this resolves. */

@@ -6,7 +6,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -15,7 +14,7 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { hash128, MillraceError } from "@millrace/core";
-import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, makeFolder, writeFileAtomic } from "@millrace/core/node";
 import { z } from "zod";
 import type { TrainingGraph } from "../graph/graph.ts";
 import type { TrainingExecutor } from "./executor.ts";
@@ -62,7 +61,7 @@ export function saveCheckpoint(executor: TrainingExecutor, dir: string): void {
   const temporary = `${dir.replace(/\/+$/, "")}.${process.pid}.tmp`;
   try {
     rmSync(temporary, { recursive: true, force: true });
-    mkdirSync(temporary, { recursive: true });
+    makeFolder(temporary);
     const tensors = tensorsOf(executor);
     {
       using file = new AtomicFileStream(join(temporary, files.tensors));
