@@ -11,6 +11,7 @@ export * from "./executor.ts";
 export * from "./format.ts";
 export * from "./hash.ts";
 export * from "./intervals.ts";
+export * from "./json-text.ts";
 export * from "./least-squares.ts";
 export * from "./place.ts";
 export * from "./quantile-sketch.ts";

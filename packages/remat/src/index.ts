@@ -19,6 +19,8 @@ export * from "./import/trace-file.ts";
 export * from "./models/builder.ts";
 export * from "./models/index.ts";
 export * from "./models/options.ts";
+export * from "./placement/lifetimes.ts";
+export * from "./placement/place.ts";
 export * from "./problem/layout.ts";
 export * from "./problem/plan.ts";
 export * from "./problem/problem.ts";

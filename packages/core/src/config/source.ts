@@ -11,6 +11,7 @@ import {
   parseDocument,
 } from "yaml";
 import { MillraceError, type Place } from "../errors.ts";
+import { jsonErrorIndex } from "../json-text.ts";
 import { placeAt } from "../place.ts";
 import { type Path, setOwn } from "./path.ts";
 
@@ -95,11 +96,9 @@ type Fail = (message: string, offset: number | undefined, hint?: string) => neve
 function parseJson(text: string, fail: Fail): { readonly data: unknown } {
   try {
     return { data: text.trim() === "" ? null : JSON.parse(text.replace(/^\ufeff/, "")) };
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    const position = /at position (\d+)/.exec(message)?.[1];
-    const shift = text.charCodeAt(0) === 0xfeff ? 1 : 0;
-    const offset = position === undefined ? text.trimEnd().length : Number(position) + shift;
+  } catch {
+    const bare = text.replace(/^\ufeff/, "");
+    const offset = jsonErrorIndex(bare) + (text.length - bare.length);
     const what =
       offset >= text.trimEnd().length ? "the end of the file" : JSON.stringify(text[offset]);
     return fail(`not valid JSON: ${what} is unexpected here`, offset);

@@ -5,6 +5,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -80,6 +81,16 @@ test("a failed write is OUTPUT_UNWRITABLE and leaves no temporary file", () => {
   mkdirSync(join(folder, "taken/inner"), { recursive: true });
   expect(failure(() => writeFileAtomic(join(folder, "taken"), "x")).code).toBe("OUTPUT_UNWRITABLE");
   expect(readdirSync(folder).sort()).toEqual(["file", "taken"]);
+});
+
+test("a folder is refused before anything is written, and a device is not replaced", () => {
+  mkdirSync(join(folder, "taken"));
+  const error = failure(() => new AtomicFileStream(join(folder, "taken")));
+  expect(error.message).toMatch(/folder, not a file/);
+  symlinkSync("/dev/null", join(folder, "null"));
+  writeFileAtomic(join(folder, "null"), "x");
+  expect(readFileSync(join(folder, "null"), "utf8")).toBe("");
+  expect(readdirSync(folder).sort()).toEqual(["null", "taken"]);
 });
 
 test("streams appear at commit, whole, and never when discarded", () => {

@@ -9,6 +9,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeSync,
 } from "node:fs";
@@ -108,21 +109,27 @@ let temporaries = 0;
 
 /**
  * A large output written in pieces; it appears under its name at `commit` and never otherwise: disposal without a
- * commit discards it. Every method throws MillraceError OUTPUT_UNWRITABLE after discarding.
+ * commit discards it. A device or a pipe (/dev/null, /dev/stdout) cannot be replaced: it is written as it comes. Every
+ * method throws MillraceError OUTPUT_UNWRITABLE after discarding.
  */
 export class AtomicFileStream implements Disposable {
   readonly path: string;
-  private readonly temporary: string;
+  /** Where the data goes first; null when it goes to the path itself. */
+  private readonly temporary: string | null;
   private file: number | null = null;
   private buffer = "";
 
   constructor(path: string) {
     this.path = path;
     temporaries++;
-    this.temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${temporaries}.tmp`);
+    const there = standing(path);
+    const replaceable = there === undefined || there.isFile() || there.isDirectory();
+    const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${temporaries}.tmp`);
+    this.temporary = replaceable ? temporary : null;
     this.attempt(() => {
+      if (there?.isDirectory()) throw Object.assign(new Error("a folder"), { code: "EISDIR" });
       makeFolder(dirname(path));
-      this.file = openSync(this.temporary, "wx");
+      this.file = this.temporary === null ? openSync(path, "w") : openSync(this.temporary, "wx");
     });
   }
 
@@ -145,10 +152,10 @@ export class AtomicFileStream implements Disposable {
     const file = this.opened();
     this.attempt(() => {
       this.flush(file);
-      fsyncSync(file);
+      if (this.temporary !== null) fsyncSync(file);
       this.file = null;
       closeSync(file);
-      renameSync(this.temporary, this.path);
+      if (this.temporary !== null) renameSync(this.temporary, this.path);
     });
   }
 
@@ -159,7 +166,7 @@ export class AtomicFileStream implements Disposable {
     this.file = null;
     this.buffer = "";
     closeSync(file);
-    remove(this.temporary);
+    if (this.temporary !== null) remove(this.temporary);
   }
 
   [Symbol.dispose](): void {
@@ -187,13 +194,22 @@ export class AtomicFileStream implements Disposable {
       action();
     } catch (error) {
       this.discard();
-      remove(this.temporary);
+      if (this.temporary !== null) remove(this.temporary);
       throw new MillraceError("OUTPUT_UNWRITABLE", `${this.path}: ${systemReason(error)}`, {
         at: { file: this.path },
         cause: error,
         hint: "choose another place with --out, or make room and allow writing there",
       });
     }
+  }
+}
+
+/** What is at a path; undefined where nothing is, or where opening will say why it cannot be looked at. */
+function standing(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
   }
 }
 

@@ -1,8 +1,9 @@
 /** Reads request bodies: bounded in bytes, JSON only, and never trusted before it is parsed. */
 import { isUtf8 } from "node:buffer";
 import type { IncomingMessage } from "node:http";
+import { jsonErrorIndex } from "@millrace/core";
 import { ApiError, badRequest } from "./api-error.ts";
-import { deeperThan, deepestNesting, jsonErrorIndex, placeOf } from "./json-place.ts";
+import { deeperThan, deepestNesting, placeOf } from "./json-place.ts";
 
 const tooLarge = (limitBytes: number) =>
   new ApiError(413, `The request body is larger than the limit of ${limitBytes} bytes.`, {

@@ -4,12 +4,12 @@
  */
 import { InvariantError, MillraceError } from "@millrace/core";
 import { elements } from "../graph/graph.ts";
+import { type Interval, place, stepSearch } from "../placement/place.ts";
 import { residentKinds } from "./buffers.ts";
 import type { TrainingExecutor } from "./executor.ts";
 import { forwardForms } from "./implementations.ts";
 import { forwardOperands } from "./operands.ts";
 import { count, type Forward } from "./operators/operator.ts";
-import { type Interval, place, stepSearch } from "./place.ts";
 import { type Machine, type OperandShapes, Runnable } from "./runnable.ts";
 import { classesOf, kindOf, operatorShape } from "./shapes.ts";
 

@@ -5,8 +5,8 @@
  */
 import { InvariantError } from "@millrace/core";
 import { Graph, newTensor, type Tensor, type TensorArena, tensorStruct } from "@millrace/ggml";
+import type { Interval } from "../placement/place.ts";
 import type { OperandShape } from "./kernel.ts";
-import type { Interval } from "./place.ts";
 
 /** What a kernel's builder works with: operands by name, operators on `arena`, effects in the order of `run`. */
 export interface KernelBuilder {

@@ -13,6 +13,7 @@ import {
   tensorStruct,
   workBytes,
 } from "@millrace/ggml";
+import { aligned, place } from "../placement/place.ts";
 import {
   type Assembly,
   assemble,
@@ -21,7 +22,6 @@ import {
   listNodes,
   noAddress,
 } from "./kernel-graph.ts";
-import { aligned, place } from "./place.ts";
 
 export type { KernelBuild, KernelBuilder } from "./kernel-graph.ts";
 

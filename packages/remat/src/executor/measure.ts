@@ -10,6 +10,7 @@ import { InvariantError, Rng } from "@millrace/core";
 import { cpuVariant, GuardedMemory, TensorBuffer } from "@millrace/ggml";
 import type { TrainingGraph } from "../graph/graph.ts";
 import { floatsOf, sumOfSquares } from "../kernels/host.ts";
+import { aligned } from "../placement/place.ts";
 import {
   type BackwardForm,
   backwardForms,
@@ -22,7 +23,6 @@ import { KernelCache } from "./kernel-cache.ts";
 import { backwardOperands, forwardOperands } from "./operands.ts";
 import type { BackwardPart, Code, OperatorKind, OperatorShape } from "./operators/operator.ts";
 import { type Optimizer, optimizers, update } from "./optimizer.ts";
-import { aligned } from "./place.ts";
 import { type Machine, type OperandShapes, operandBytes, Runnable } from "./runnable.ts";
 import { kindOf, operatorShape, signatureOf } from "./shapes.ts";
 import type { BackwardRow, CostTable, ForwardRow, OperatorRows } from "./table.ts";

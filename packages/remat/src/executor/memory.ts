@@ -4,7 +4,7 @@
  */
 import { InvariantError } from "@millrace/core";
 import { GuardedMemory, type NativeLibrary, TensorBuffer } from "@millrace/ggml";
-import { aligned } from "./place.ts";
+import { aligned } from "../placement/place.ts";
 import type { OperandMemory } from "./runnable.ts";
 
 /** A quiet NaN with a payload that no computation makes. */

@@ -1,12 +1,12 @@
 import { loadGgml, ThreadPool } from "@millrace/ggml";
 import { afterAll, expect, test } from "vitest";
 import { buildModel } from "../models/index.ts";
+import { aligned } from "../placement/place.ts";
 import { streamOf } from "./batch.ts";
 import { TrainingExecutor } from "./executor.ts";
 import { initialise } from "./initial.ts";
 import { measure } from "./measure.ts";
 import { optimizers } from "./optimizer.ts";
-import { aligned } from "./place.ts";
 import { keepingPlan } from "./plans.conformance.ts";
 import { executorProblem } from "./problem.ts";
 import { syntheticBatch } from "./synthetic-data.ts";

@@ -1,5 +1,5 @@
 /** Traces of models: millrace.training-trace/1, which millrace_trace.py writes from a torch model with measured times. */
-import { MillraceError } from "@millrace/core";
+import { MillraceError, parseJson } from "@millrace/core";
 import { z } from "zod";
 import type { TrainingGraph } from "../graph/graph.ts";
 import type { CostModel } from "../graph/library.ts";
@@ -95,22 +95,26 @@ export interface Trace {
   readonly costs: ((otherwise: CostModel) => CostModel) | null;
 }
 
+/** `operators.2 (conv1).dims`; `the trace` for the whole of it. */
+function pathText(raw: unknown, path: readonly PropertyKey[]): string {
+  const [list, place] = path;
+  const operators = (raw as { operators?: readonly { name?: unknown }[] } | null)?.operators;
+  const named = list === "operators" && Array.isArray(operators) ? operators[Number(place)] : null;
+  const called = typeof named?.name === "string" ? ` (${named.name})` : "";
+  const text = path.map((key, i) => `${String(key)}${i === 1 ? called : ""}`).join(".");
+  return text === "" ? "the trace" : text;
+}
+
 /** Reads a trace. Throws MillraceError CONFIG_SYNTAX or GRAPH_INVALID with the operator and what is wrong. */
 export function parseTrace(text: string, file: string): Trace {
-  let raw: unknown;
-  try {
-    raw = JSON.parse(text);
-  } catch (error) {
-    throw new MillraceError("CONFIG_SYNTAX", "not valid JSON", { at: { file }, cause: error });
-  }
+  const raw = parseJson(text, file);
   const parsed = traceSchema.safeParse(raw);
   if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    throw new MillraceError(
-      "GRAPH_INVALID",
-      `${issue?.path.join(".") ?? ""}: ${issue?.message ?? "not a trace"}`,
-      { at: { file }, hint: "traces are written by millrace_trace.py" },
-    );
+    const { path = [], message = "not a trace" } = parsed.error.issues[0] ?? {};
+    throw new MillraceError("GRAPH_INVALID", `${pathText(raw, path)}: ${message}`, {
+      at: { file },
+      hint: "traces are written by millrace_trace.py",
+    });
   }
   const trace = parsed.data;
   const inputs = new Map(trace.inputs.map((input, i) => [input.name, i]));

@@ -1,5 +1,5 @@
 /** Writes training graphs operator by operator and works out shapes and parameters on the way. */
-import { invariant } from "@millrace/core";
+import { MillraceError } from "@millrace/core";
 import {
   type ElementType,
   elements,
@@ -33,6 +33,10 @@ export function square(kernel: number, stride = 1, padding = 0): Window {
   };
 }
 
+/** Elements of an output, so that sums of bytes stay exact, and operators, at most. */
+const mostElements = 2 ** 40;
+const mostOperators = 100_000;
+
 /** A graph in the making. Every method adds one operator and returns its output. */
 export class GraphBuilder {
   private readonly operators: Operator[] = [];
@@ -44,7 +48,7 @@ export class GraphBuilder {
     return { operator: -1, input: this.inputs.length - 1, dims };
   }
 
-  /** Any operator; the methods below are shorter. */
+  /** Any operator; the methods below are shorter. Throws GRAPH_INVALID where sizes leave nothing, or are beyond any machine. */
   add(
     name: string,
     operation: Operation,
@@ -52,10 +56,15 @@ export class GraphBuilder {
     dims: readonly number[],
     parameters: readonly Parameter[] = [],
   ): Value {
-    invariant(
-      elements(dims) > 0 && dims.every(Number.isInteger),
-      `${name}: output of shape ${dims.join(" x ")}`,
-    );
+    const count = elements(dims);
+    if (!(count > 0 && count <= mostElements && dims.every(Number.isInteger)))
+      throw new MillraceError("GRAPH_INVALID", `${name}: an output of ${dims.join(" x ")}`, {
+        hint: `give ${count > 0 ? "smaller batches, images or sequences" : "larger images"}`,
+      });
+    if (this.operators.length === mostOperators)
+      throw new MillraceError("GRAPH_INVALID", `more than ${mostOperators} operators`, {
+        hint: "give fewer layers",
+      });
     this.operators.push({
       name,
       operation,

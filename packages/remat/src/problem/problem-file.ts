@@ -1,5 +1,5 @@
 /** Files of planning problems: millrace.remat-cases/1, read with checks of every number, and written. */
-import { MillraceError } from "@millrace/core";
+import { MillraceError, parseJson } from "@millrace/core";
 import { z } from "zod";
 import type { Problem, ProblemOperator } from "./problem.ts";
 import { tensorName, tensorOf } from "./problem.ts";
@@ -132,18 +132,7 @@ function operatorOf(
  * value, and the operator where there is one).
  */
 export function parseProblemFile(text: string, file: string): ProblemCase[] {
-  let raw: unknown;
-  try {
-    raw = JSON.parse(text);
-  } catch (error) {
-    const position = /position (\d+)/.exec(String(error))?.[1];
-    const head = text.slice(0, Number(position ?? 0)).split("\n");
-    throw new MillraceError("CONFIG_SYNTAX", "not valid JSON", {
-      at: { file, line: head.length, column: (head.at(-1)?.length ?? 0) + 1 },
-      cause: error,
-    });
-  }
-  const parsed = fileSchema.safeParse(raw);
+  const parsed = fileSchema.safeParse(parseJson(text, file));
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const path = pathText(issue?.path ?? []);

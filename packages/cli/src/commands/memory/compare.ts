@@ -1,13 +1,12 @@
 /** `millrace memory compare`: our plan beside what others would do with the same memory. */
 import { formatNumber, formatPercent } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
 import { type ComparedPlan, compareMemory } from "@millrace/remat";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { unitsOf } from "./plan.ts";
-import { budgetOf, type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
+import { budgetOf, type GraphFlags, outputOf, programsOf, searchOf, sourceOf } from "./source.ts";
 
 export async function memoryCompareCommand(
   session: Session,
@@ -18,6 +17,7 @@ export async function memoryCompareCommand(
   const source = sourceOf(file, flags);
   const budget = budgetOf(source, flags.budget);
   const { problem, plain, reference } = source;
+  using output = outputOf(flags.html);
   await using programs = programsOf(flags);
   const progress = session.progress();
   const rows = await session.interruptible((signal) =>
@@ -29,7 +29,7 @@ export async function memoryCompareCommand(
     }),
   );
   progress.end();
-  if (flags.html !== undefined) {
+  if (output !== null) {
     const { renderReport } = await import("@millrace/report");
     const { compareReport } = await import("@millrace/remat/report");
     const document = compareReport({
@@ -41,7 +41,8 @@ export async function memoryCompareCommand(
       rows,
       context: { command: commandLine(), version },
     });
-    writeFileAtomic(flags.html, renderReport(document));
+    output.write(renderReport(document));
+    output.commit();
   }
   if (session.json) {
     session.printJson({

@@ -1,13 +1,12 @@
 /** `millrace memory explain`: why each tensor is kept or recomputed, and what one more MiB would buy. */
 import { formatPercent, MillraceError } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
 import { explainPlan, memoryPrice, planMemory, storeAll } from "@millrace/remat";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { proofText, unitsOf } from "./plan.ts";
-import { budgetOf, type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
+import { budgetOf, type GraphFlags, outputOf, programsOf, searchOf, sourceOf } from "./source.ts";
 
 /** Tensors of the table unless all are asked for. */
 const shownTensors = 40;
@@ -27,6 +26,7 @@ export async function memoryExplainCommand(
   const { size, time } = unitsOf(source);
   const progress = session.progress();
   progress.update({ phase: "planning", done: 0, total: 0, note: problem.name });
+  using output = outputOf(flags.html);
   await using programs = programsOf(flags);
   const { result, price } = await session.interruptible(async (signal) => ({
     result: await planMemory(problem, budget, { ...searchOf(flags), signal, programs }),
@@ -44,7 +44,7 @@ export async function memoryExplainCommand(
       }),
     });
   const tensors = explainPlan(problem, result.plan);
-  if (flags.html !== undefined) {
+  if (output !== null) {
     const { renderReport } = await import("@millrace/report");
     const { timelineReport } = await import("@millrace/remat/report");
     const document = timelineReport({
@@ -57,7 +57,8 @@ export async function memoryExplainCommand(
       costs: source.costs,
       context: { command: commandLine(), version },
     });
-    writeFileAtomic(flags.html, renderReport(document));
+    output.write(renderReport(document));
+    output.commit();
   }
   const perMiB = source.physical ? 2 ** 20 : 1;
   if (session.json) {

@@ -134,6 +134,9 @@ test("models are listed", async () => {
 
 test("what is missing or mistyped is said", async () => {
   const file = problemFile();
+  const vgg = ["memory", "plan", "--model", "vgg-16", "--budget", "50%"];
+  const nan = join(folder, "nan.json");
+  writeFileSync(nan, '{"forwardTime": NaN}');
   const wrong: [string[], RegExp][] = [
     [["memory", "plan"], /no training graph/],
     [["memory", "plan", file], /holds 2 problems/],
@@ -141,12 +144,34 @@ test("what is missing or mistyped is said", async () => {
     [["memory", "plan", file, "--case", "other"], /no budget/],
     [["memory", "plan", "--model", "resnet50", "--budget", "50%"], /did you mean resnet-50/],
     [["memory", "plan", "--model", "unet", "--budget", "50%", "--device", "x"], /no roofline/],
+    [[...vgg, "--image", "1x1"], /features\.4: an output of 32 x 64 x 0 x 0/],
+    [[...vgg, "--image", "0x9"], /GRAPH_INVALID.*x 0/],
+    [[...vgg, "--batch", "9007199254740991"], /hint: give smaller batches/],
+    [
+      ["memory", "plan", "--model", "gpt", "--budget", "1GB", "--layers", "999999999"],
+      /fewer layers/,
+    ],
+    [["memory", "plan", nan, "--budget", "50%"], /:1:17 not valid JSON: "NaN"/],
     [["memory"], /needs a verb/],
   ];
   for (const [argv, message] of wrong) {
     const { exit, err } = await millrace(...argv);
     expect(exit).toBe(2);
     expect(err).toMatch(message);
+  }
+});
+
+test("a place that cannot be written is told before anything is planned", async () => {
+  const argv = ["--model", "resnet-50", "--batch", "64", "--budget", "50%"];
+  for (const [verb, flag] of [
+    ["plan", "--out"],
+    ["explain", "--html"],
+    ["compare", "--html"],
+  ] as const) {
+    const { exit, err, out } = await millrace("memory", verb, ...argv, flag, folder);
+    expect([exit, out]).toEqual([4, ""]);
+    expect(err).toMatch(/OUTPUT_UNWRITABLE.*folder, not a file/);
+    expect(err).not.toMatch(/planning/);
   }
 });
 

@@ -1,12 +1,12 @@
 /** `millrace memory plan`: the best plan within a budget, and how good it is. */
 import { formatBytes, formatNumber, formatPercent, formatSeconds } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
 import { type PlanResult, planMemory, writePlan, writeProblemFile } from "@millrace/remat";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import {
   budgetOf,
   type GraphFlags,
+  outputOf,
   programsOf,
   type Source,
   searchOf,
@@ -78,6 +78,7 @@ export async function memoryPlanCommand(
   const budget = budgetOf(source, flags.budget);
   const { size, time } = unitsOf(source);
   const { problem, reference } = source;
+  using output = outputOf(flags.out);
   await using programs = programsOf(flags);
   const progress = session.progress();
   const result = await session.interruptible((signal) => {
@@ -91,8 +92,8 @@ export async function memoryPlanCommand(
     });
   });
   progress.end();
-  if (flags.out !== undefined)
-    writeFileAtomic(flags.out, writeProblemFile([{ name: problem.name, problem, budget }]));
+  output?.write(writeProblemFile([{ name: problem.name, problem, budget }]));
+  output?.commit();
   if (session.json) {
     session.printJson({
       schema: "millrace.memory-plan/1",

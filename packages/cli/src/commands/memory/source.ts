@@ -1,7 +1,7 @@
 /** From flags to a planning problem: a file of problems, or a built-in graph with its costs. */
 import { readFileSync, statSync } from "node:fs";
 import { MillraceError, parseBytes, parseSeconds, suggestion } from "@millrace/core";
-import { readTextFile, systemReason } from "@millrace/core/node";
+import { AtomicFileStream, readTextFile, systemReason } from "@millrace/core/node";
 import { CbcSolver, HighsSolver, hasCbc, type LinearSolver } from "@millrace/core/solver";
 import {
   buildModel,
@@ -198,6 +198,11 @@ export function budgetOf(source: Source, text: string | undefined): number {
       hint: "add --budget, e.g. --budget 8GiB or --budget 50%",
     });
   return source.budget;
+}
+
+/** The file that a flag names, opened before the work begins so that a place that cannot be written is told at once. */
+export function outputOf(path: string | undefined): AtomicFileStream | null {
+  return path === undefined ? null : new AtomicFileStream(path);
 }
 
 /** Effort, seed and time limit. */

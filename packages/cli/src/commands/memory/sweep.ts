@@ -1,13 +1,12 @@
 /** `millrace memory sweep`: the Pareto curve of memory against time. */
 import { formatNumber, formatPercent } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
 import { sweepBudgets, sweepMemory } from "@millrace/remat";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
 import { unitsOf } from "./plan.ts";
-import { type GraphFlags, programsOf, searchOf, sourceOf } from "./source.ts";
+import { type GraphFlags, outputOf, programsOf, searchOf, sourceOf } from "./source.ts";
 
 export async function memorySweepCommand(
   session: Session,
@@ -18,6 +17,7 @@ export async function memorySweepCommand(
   const source = sourceOf(file, flags);
   const { problem, reference } = source;
   const { effort, seed, timeLimitSeconds } = searchOf({ ...flags, effort: flags.effort ?? "low" });
+  using output = outputOf(flags.html);
   await using programs = programsOf(flags);
   const progress = session.progress();
   const points = await session.interruptible(async (signal) => {
@@ -33,7 +33,7 @@ export async function memorySweepCommand(
     });
   });
   progress.end();
-  if (flags.html !== undefined) {
+  if (output !== null) {
     const { renderReport } = await import("@millrace/report");
     const { sweepReport } = await import("@millrace/remat/report");
     const document = sweepReport({
@@ -44,7 +44,8 @@ export async function memorySweepCommand(
       points,
       context: { command: commandLine(), version },
     });
-    writeFileAtomic(flags.html, renderReport(document));
+    output.write(renderReport(document));
+    output.commit();
   }
   if (session.json) {
     session.printJson({

@@ -3,6 +3,7 @@
  * number that is known before the first one.
  */
 import { InvariantError, Rng } from "@millrace/core";
+import { type Life, searchWalls } from "./skyline.ts";
 
 /** Alignment of every buffer, bytes: a cache line, and what ggml asks of tensors. */
 export const alignment = 64;
@@ -48,8 +49,6 @@ export function livePeak(intervals: readonly Interval[], unit = alignment): numb
 /** Places intervals one after the other. */
 class Placer {
   readonly count: number;
-  /** Intervals looked at so far. */
-  work = 0;
   /** What the placement should not be larger than, bytes, aligned. */
   readonly goal: number;
   readonly #sizes: Float64Array;
@@ -72,34 +71,27 @@ class Placer {
     });
   }
 
-  end(offsets: Float64Array, i: number): number {
-    return (offsets[i] as number) + (this.#sizes[i] as number);
-  }
-
-  /** Each interval in the given order where `fits` says. */
-  place(order: readonly number[], fits: Uint8Array): Packing {
+  /** Each interval in the given order where `fits` says, or where `given` has it lie. */
+  place(order: readonly number[], fits: Uint8Array, given?: ReadonlyMap<number, number>): Packing {
     const offsets = new Float64Array(this.count);
     const sorted = this.#sorted;
-    let [bytes, overhang] = [0, 0];
+    let bytes = 0;
     order.forEach((i, placed) => {
-      const at = this.#gap(i, placed, offsets, fits[i] as number);
+      const at = given?.get(i) ?? this.#gap(i, placed, offsets, fits[i] as number);
       offsets[i] = at;
-      const end = at + (this.#sizes[i] as number);
-      bytes = Math.max(bytes, end);
-      overhang += Math.max(0, end - this.goal);
+      bytes = Math.max(bytes, at + (this.#sizes[i] as number));
       let place = placed;
       for (; place > 0 && (offsets[sorted[place - 1] as number] as number) > at; place--)
         sorted[place] = sorted[place - 1] as number;
       sorted[place] = i;
     });
-    return { order, fits, offsets, bytes, overhang };
+    return { offsets, bytes };
   }
 
   /** Where interval i fits among the first `placed` of the sorted ones. */
   #gap(i: number, placed: number, offsets: Float64Array, fit: number): number {
     const size = this.#sizes[i] as number;
     const row = i * this.count;
-    this.work += placed;
     let at = 0;
     let best = -1;
     let bestGap = Number.POSITIVE_INFINITY;
@@ -126,27 +118,12 @@ class Placer {
 
 /** Where an interval goes: the smallest gap that holds it, the lowest, or as high below the goal as there is room. */
 const [tightest, lowest, highest] = [0, 1, 2];
-const fitCount = 3;
 
-/** Where intervals lie. */
-interface Packing {
-  readonly order: readonly number[];
-  readonly fits: Uint8Array;
-  readonly offsets: Float64Array;
-  /** From 0 to past the last interval. */
-  readonly bytes: number;
-  /** Bytes beyond the goal, summed over intervals. */
-  readonly overhang: number;
-}
+/** Where intervals lie, and bytes from 0 to past the last one. */
+type Packing = Pick<Placement, "offsets" | "bytes">;
 
-/** Smaller, or as small with less beyond the goal. */
-function tighter(a: Packing, b: Packing): number {
-  return a.bytes - b.bytes || a.overhang - b.overhang;
-}
-
-/** Packings in several greedy orders, the tightest first. */
-function greedy(placer: Placer, intervals: readonly Interval[]): Packing[] {
-  const crowd = crowds(intervals);
+/** The tightest packing of several greedy orders. */
+function greedy(placer: Placer, intervals: readonly Interval[], crowd: readonly number[]): Packing {
   const length = ({ from, to }: Interval): number => to - from + 1;
   const area = (own: Interval): number => own.bytes * length(own);
   const keys: readonly ((own: Interval, i: number) => readonly [number, number])[] = [
@@ -172,7 +149,7 @@ function greedy(placer: Placer, intervals: readonly Interval[]): Packing[] {
     for (const fits of [all(tightest), all(lowest), apart])
       packings.push(placer.place(order, fits));
   }
-  return packings.sort(tighter);
+  return packings.sort((a, b) => a.bytes - b.bytes)[0] as Packing;
 }
 
 /** Most bytes alive at an event of each interval's life. */
@@ -189,48 +166,17 @@ function crowds(intervals: readonly Interval[]): number[] {
   });
 }
 
-/** Intervals that the search may look at for the buffers of a step: about a second's worth. */
+/** Lives and stretches that the search may look at for the buffers of a step: one to two seconds' worth. */
 export const stepSearch = 3e8;
-/** Searches from different packings; the work is shared out evenly. */
-const rounds = 4;
 
-/**
- * Squeaky wheels (Joslin and Clements, JAIR 10, 1999): of what lies above the goal, something is placed earlier, another
- * interval anywhere, or elsewhere than its gap; what does not make the packing worse is kept.
- */
-function search(placer: Placer, start: Packing, work: number, rng: Rng): Packing {
-  const { count, goal } = placer;
-  const until = placer.work + work;
-  let best = start;
-  while (best.bytes > goal && placer.work < until) {
-    const order = [...best.order];
-    const fits = best.fits.slice();
-    const move = (i: number, to: number): void => {
-      order.splice(order.indexOf(i), 1);
-      order.splice(to, 0, i);
-    };
-    const any = (): number => rng.int(0, count - 1);
-    const { offsets } = best;
-    const squeaking = best.order.filter((i) => placer.end(offsets, i) > goal);
-    const squeaker = squeaking[rng.int(0, squeaking.length - 1)] as number;
-    if (rng.next() < 0.3)
-      for (let more = rng.int(1, 3); more > 0; more--)
-        fits[more === 1 && rng.next() < 0.5 ? squeaker : any()] = rng.int(0, fitCount - 1);
-    else move(squeaker, rng.int(0, order.indexOf(squeaker)));
-    if (rng.next() < 0.5) move(any(), any());
-    const tried = placer.place(order, fits);
-    if (tighter(tried, best) <= 0) best = tried;
-  }
-  return best;
-}
-
+/** Share of the live peak below which a buffer is small. */
+const small = 1 / 256;
 /** What is not worth searching for: a share of the live peak, and bytes. */
 const negligible = { share: 0.002, bytes: 1 << 15 } as const;
 
 /**
- * Places intervals so that no two that live at one event overlap: greedily in several orders, then a search over orders
- * and gaps that stops where hardly more than the live peak is taken, or when it has looked at `work` intervals.
- * Deterministic.
+ * Places intervals so that no two that live at one event overlap: greedily in several orders, then a search over skylines
+ * that stops where hardly more than the live peak is taken, or when it has looked at `work` lives. Deterministic.
  */
 export function place(intervals: readonly Interval[], work = 0): Placement {
   for (const { bytes, from, to } of intervals)
@@ -238,17 +184,33 @@ export function place(intervals: readonly Interval[], work = 0): Placement {
       throw new InvariantError(`an interval of ${bytes} bytes from ${from} to ${to}`);
   if (intervals.length === 0) return { offsets: new Float64Array(0), bytes: 0, peakBytes: 0 };
   const peakBytes = livePeak(intervals);
-  const placer = new Placer(
-    intervals,
-    peakBytes + Math.max(peakBytes * negligible.share, work > 0 ? negligible.bytes : 0),
-  );
-  const rng = new Rng("placement");
-  const starts = greedy(placer, intervals);
-  let best = starts[0] as Packing;
-  for (const start of starts.slice(0, rounds)) {
-    if (best.bytes <= placer.goal || work === 0) break;
-    const found = search(placer, start, work / rounds, rng);
-    if (tighter(found, best) < 0) best = found;
+  const share = peakBytes * negligible.share;
+  const crowd = crowds(intervals);
+  const placer = new Placer(intervals, peakBytes + share);
+  let best: Packing = greedy(placer, intervals, crowd);
+  const least = peakBytes + Math.max(share, negligible.bytes);
+  // Large buffers decide; small ones find gaps. Then all together, where that was not enough.
+  for (const from of [peakBytes * small, 0]) {
+    if (best.bytes <= least || work === 0) break;
+    const large = [...intervals.keys()].filter((i) => (intervals[i] as Interval).bytes >= from);
+    if (from > 0 && large.length === intervals.length) continue;
+    const rest = [...intervals.keys()]
+      .filter((i) => (intervals[i] as Interval).bytes < from)
+      .sort((a, b) => (crowd[b] as number) - (crowd[a] as number) || a - b);
+    const fits = new Uint8Array(intervals.length);
+    const lives = large.map((i): Life => {
+      const { bytes, from: first, to } = intervals[i] as Interval;
+      return { size: aligned(bytes), from: first, to };
+    });
+    const chosen = large.map((i) => intervals[i] as Interval);
+    const goal = from === 0 ? least : livePeak(chosen) * (1 + negligible.share);
+    const crowdOf = large.map((i) => crowd[i] as number);
+    searchWalls(lives, crowdOf, goal, work / 2, new Rng("placement"), ({ offsets }) => {
+      const given = new Map(large.map((i, k) => [i, offsets[k] as number]));
+      const found = placer.place([...large, ...rest], fits, given);
+      if (found.bytes < best.bytes) best = found;
+      return best.bytes <= least;
+    });
   }
   checkPlacement(intervals, best.offsets);
   return { offsets: best.offsets, bytes: best.bytes, peakBytes };
