@@ -31,7 +31,7 @@ const modelFlags: readonly FlagSpec[] = [
   { flags: "--dropout <x>", text: "probability of dropout", parse: decimal("--dropout", 0, 0.95) },
   {
     flags: "-b, --budget <size>",
-    text: "e.g. 40MiB, or a share of storing everything: 60% (default: half of what is not resident anyway)",
+    text: "e.g. 40MiB, or a share of storing everything: 60% (default: half of what is not resident anyway, or where that is too little halfway from the smallest to storing everything)",
     parse: budgetOf,
   },
   {
@@ -39,7 +39,11 @@ const modelFlags: readonly FlagSpec[] = [
     text: "default: sgd (with momentum)",
     choices: ["sgd", "adamw"],
   },
-  { flags: "--rate <x>", text: "learning rate", parse: decimal("--rate", 0, 1000) },
+  {
+    flags: "--rate <x>",
+    text: "learning rate (default: sgd 0.05, less below 64 labels a step; adamw 0.001; verify 0.00001)",
+    parse: decimal("--rate", 0, 1000),
+  },
   { flags: "--threads <n>", text: "default: 1", parse: wholeNumber("--threads", 1) },
   { flags: "--seed <n>", text: "default: 1", parse: wholeNumber("--seed", 0) },
   {

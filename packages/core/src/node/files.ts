@@ -57,6 +57,7 @@ const reasons: Readonly<Record<string, string>> = {
   ENOENT: "there is no such file",
   EISDIR: "this is a folder, not a file",
   ENOTDIR: "a part of the path is a file, not a folder",
+  EEXIST: "a file of that name is in the way",
   EACCES: "permission denied",
   EPERM: "permission denied",
   EROFS: "the file system is read-only",
@@ -198,7 +199,7 @@ export class AtomicFileStream implements Disposable {
       throw new MillraceError("OUTPUT_UNWRITABLE", `${this.path}: ${systemReason(error)}`, {
         at: { file: this.path },
         cause: error,
-        hint: "choose another place with --out, or make room and allow writing there",
+        hint: "choose another place, or make room and allow writing there",
       });
     }
   }

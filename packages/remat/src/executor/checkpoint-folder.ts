@@ -3,7 +3,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
 import type { Trainable } from "@millrace/core/job";
-import { makeFolder } from "@millrace/core/node";
+import { lockFolder } from "./folder-lock.ts";
 
 /** Checkpoints that stay; the last but one is there should somebody be reading it. */
 const kept = 2;
@@ -37,7 +37,12 @@ export class CheckpointFolder {
     return this.list().at(-1) ?? null;
   }
 
-  /** Makes the folder for a run that begins at its first step. Throws OUTPUT_UNWRITABLE when it holds another run. */
+  /** Takes the folder for this process until disposed. Throws OUTPUT_UNWRITABLE; see folder-lock.ts. */
+  lock(): Disposable {
+    return lockFolder(this.dir);
+  }
+
+  /** For a run that begins at its first step. Throws OUTPUT_UNWRITABLE when the folder holds another run. */
   begin(): void {
     const last = this.latest();
     if (last !== null)
@@ -46,7 +51,6 @@ export class CheckpointFolder {
         `${this.dir} holds a checkpoint of step ${last.step} of another run`,
         { hint: "add --resume to go on from it, or give another folder" },
       );
-    makeFolder(this.dir);
   }
 
   /** Saves a model after `step` steps, and removes checkpoints of long ago. It is durable when this resolves. */

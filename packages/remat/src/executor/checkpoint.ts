@@ -9,12 +9,15 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readSync,
   renameSync,
   rmSync,
+  statSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
+import * as zlib from "node:zlib";
 import { hash128, MillraceError } from "@millrace/core";
-import { AtomicFileStream, makeFolder, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, makeFolder, systemReason, writeFileAtomic } from "@millrace/core/node";
 import { z } from "zod";
 import type { TrainingGraph } from "../graph/graph.ts";
 import type { TrainingExecutor } from "./executor.ts";
@@ -28,6 +31,8 @@ const stateSchema = z.object({
   step: z.int().min(0),
   seed: z.number(),
   bytes: z.int().min(0),
+  /** CRC-32 of the tensors; absent in checkpoints of before it was kept. */
+  crc32: z.exactOptional(z.int().min(0)),
 });
 
 const files = { state: "state.json", tensors: "tensors.f32" } as const;
@@ -52,6 +57,37 @@ function fingerprintOf(executor: TrainingExecutor): string {
   return fingerprint(graph, optimizer, executor.parameters[0]?.state.length ?? 0);
 }
 
+/** CRC-32 that continues from another; Node has it since 20.15, its type library does not yet know. */
+const { crc32 } = zlib as unknown as { readonly crc32: (bytes: Uint8Array, sum: number) => number };
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+/** The file's bytes piece by piece into each of `pieces` in turn: a checkpoint never lies in memory as a whole. */
+function readInto(file: number, pieces: Iterable<Uint8Array>): void {
+  let at = 0;
+  for (const piece of pieces)
+    for (let done = 0; done < piece.length; ) {
+      const n = readSync(file, piece, done, piece.length - done, at);
+      if (n === 0) throw new RangeError("it ends early");
+      done += n;
+      at += n;
+    }
+}
+
+/** CRC-32 of a file of so many bytes. */
+function sumOf(file: number, bytes: number): number {
+  const piece = new Uint8Array(1 << 16);
+  let sum = 0;
+  for (let at = 0; at < bytes; ) {
+    const n = readSync(file, piece, 0, piece.length, at);
+    if (n === 0) throw new RangeError("it ends early");
+    sum = crc32(piece.subarray(0, n), sum);
+    at += n;
+  }
+  return sum;
+}
+
 /** Writes a checkpoint into an empty or missing folder. Throws OUTPUT_UNWRITABLE. */
 export function saveCheckpoint(executor: TrainingExecutor, dir: string): void {
   if (existsSync(dir) && readdirSync(dir).length > 0)
@@ -62,11 +98,10 @@ export function saveCheckpoint(executor: TrainingExecutor, dir: string): void {
   try {
     rmSync(temporary, { recursive: true, force: true });
     makeFolder(temporary);
-    const tensors = tensorsOf(executor);
+    const tensors = tensorsOf(executor).map(bytesOf);
     {
       using file = new AtomicFileStream(join(temporary, files.tensors));
-      for (const { buffer, byteOffset, byteLength } of tensors)
-        file.write(new Uint8Array(buffer, byteOffset, byteLength));
+      for (const tensor of tensors) file.write(tensor);
       file.commit();
     }
     const state: z.infer<typeof stateSchema> = {
@@ -76,6 +111,7 @@ export function saveCheckpoint(executor: TrainingExecutor, dir: string): void {
       step: executor.step,
       seed: executor.setup.seed,
       bytes: tensors.reduce((sum, t) => sum + t.byteLength, 0),
+      crc32: tensors.reduce((sum, tensor) => crc32(tensor, sum), 0),
     };
     writeFileAtomic(join(temporary, files.state), `${JSON.stringify(state, null, 2)}\n`);
     rmSync(dir, { recursive: true, force: true });
@@ -85,10 +121,12 @@ export function saveCheckpoint(executor: TrainingExecutor, dir: string): void {
     closeSync(parent);
   } catch (error) {
     rmSync(temporary, { recursive: true, force: true });
-    if (error instanceof MillraceError) throw error;
-    throw new MillraceError("OUTPUT_UNWRITABLE", `the checkpoint ${dir} cannot be written`, {
-      cause: error,
-    });
+    const reason = error instanceof MillraceError ? error.cause : error;
+    throw new MillraceError(
+      "OUTPUT_UNWRITABLE",
+      `the checkpoint ${dir} cannot be written: ${systemReason(reason ?? error)}`,
+      { hint: "make room there, or allow writing; checkpoints before it are whole", cause: error },
+    );
   }
 }
 
@@ -96,29 +134,35 @@ export function saveCheckpoint(executor: TrainingExecutor, dir: string): void {
 export function loadCheckpoint(executor: TrainingExecutor, dir: string): void {
   const invalid = (why: string, cause?: unknown): MillraceError =>
     new MillraceError("CHECKPOINT_INVALID", `no checkpoint in ${dir}: ${why}`, {
-      hint: "give the folder of a checkpoint of this model that was saved completely",
+      hint: "give the folder of a checkpoint of this model that was saved completely; of a run's folder, remove the damaged one: the one before it is gone on from",
       cause,
     });
   let state: z.infer<typeof stateSchema>;
-  let bytes: Buffer;
   try {
     state = stateSchema.parse(JSON.parse(readFileSync(join(dir, files.state), "utf8")));
-    bytes = readFileSync(join(dir, files.tensors));
   } catch (error) {
-    throw invalid("its files cannot be read", error);
+    throw invalid(`its ${files.state} cannot be read`, error);
   }
   if (state.fingerprint !== fingerprintOf(executor))
     throw invalid(`it is of another model or optimizer (${state.model})`);
   if (state.seed !== executor.setup.seed)
     throw invalid(`its seed is ${state.seed}, this run's ${executor.setup.seed}`);
-  const tensors = tensorsOf(executor);
+  const tensors = tensorsOf(executor).map(bytesOf);
   const wanted = tensors.reduce((sum, t) => sum + t.byteLength, 0);
-  if (bytes.byteLength !== wanted)
-    throw invalid(`its tensors have ${bytes.byteLength} bytes instead of ${wanted}`);
-  let at = 0;
-  for (const { buffer, byteOffset, byteLength } of tensors) {
-    new Uint8Array(buffer, byteOffset, byteLength).set(bytes.subarray(at, at + byteLength));
-    at += byteLength;
+  const path = join(dir, files.tensors);
+  let file: number | null = null;
+  try {
+    const { size } = statSync(path);
+    if (size !== wanted) throw invalid(`its tensors have ${size} bytes instead of ${wanted}`);
+    file = openSync(path, "r");
+    if (state.crc32 !== undefined && sumOf(file, wanted) !== state.crc32)
+      throw invalid("its tensors are not what was written: their checksum differs");
+    readInto(file, tensors);
+  } catch (error) {
+    if (error instanceof MillraceError) throw error;
+    throw invalid(`its ${files.tensors} cannot be read`, error);
+  } finally {
+    if (file !== null) closeSync(file);
   }
   executor.step = state.step;
 }

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadGgml, ThreadPool } from "@millrace/ggml";
@@ -129,4 +129,37 @@ test("checkpoints and exports hold the running statistics", () => {
   expect(tensor("bn1.running_var")).toEqual([...variance]);
   const conv = first.parameters[0]!;
   expect(tensor(conv.name)).toEqual([...first.values(conv.value)]);
+});
+
+test("a damaged checkpoint is refused with what is wrong, and nothing changes", () => {
+  const graph = subjects[0] as TrainingGraph;
+  using saved = open(graph, () => true);
+  train(saved, 2);
+  const dir = join(folder, "damaged");
+  saveCheckpoint(saved, dir);
+  const [state, tensors] = ["state.json", "tensors.f32"].map((name) => join(dir, name)) as [
+    string,
+    string,
+  ];
+  const whole = { state: readFileSync(state), tensors: readFileSync(tensors) };
+  using other = open(graph, () => true);
+  const first = other.parameters[0]!.value;
+  const before = other.values(first).slice();
+  const flipped = Buffer.from(whole.tensors);
+  flipped[whole.tensors.length >> 1]! ^= 1;
+  const cases = [
+    [tensors, flipped, /their checksum differs/],
+    [tensors, whole.tensors.subarray(4), /have \d+ bytes instead of \d+/],
+    [state, Buffer.from("{"), /state\.json cannot be read/],
+  ] as const;
+  for (const [path, bytes, message] of cases) {
+    writeFileSync(path, bytes);
+    expect(() => loadCheckpoint(other, dir)).toThrow(message);
+    expect(other.values(first)).toEqual(before);
+    expect(other.step).toBe(0);
+    writeFileSync(state, whole.state);
+    writeFileSync(tensors, whole.tensors);
+  }
+  loadCheckpoint(other, dir);
+  expect(other.step).toBe(2);
 });

@@ -8,28 +8,40 @@ import {
   type WrittenGguf,
   writeGguf,
 } from "@millrace/ggml/gguf";
+import type { TrainingGraph } from "../graph/graph.ts";
 import type { Operation } from "../graph/operation.ts";
 import type { TrainingExecutor } from "./executor.ts";
 
-function operationOf<K extends Operation["kind"]>(executor: TrainingExecutor, kind: K) {
-  const found = executor.setup.graph.operators.find(({ operation }) => operation.kind === kind);
+function operationOf<K extends Operation["kind"]>(graph: TrainingGraph, kind: K) {
+  const found = graph.operators.find(({ operation }) => operation.kind === kind);
   if (found === undefined)
     throw new MillraceError(
       "MODEL_UNSUPPORTED",
-      `${executor.setup.graph.name} is no decoder of the Llama form: it has no ${kind}`,
+      `${graph.name} is no decoder of the Llama form: it has no ${kind}`,
       { hint: "give the file the ending .safetensors, which every model can be exported to" },
     );
   return { operator: found, operation: found.operation as Extract<Operation, { kind: K }> };
 }
 
+/** Throws MODEL_UNSUPPORTED for a graph that no GGUF file can be written of. */
+export function refuseGguf(graph: TrainingGraph): void {
+  for (const kind of ["attention", "rope", "rmsNorm", "swiglu"] as const) operationOf(graph, kind);
+  const vocabulary = operationOf(graph, "embedding").operator.parameters[0]?.dims[0] ?? 0;
+  if (vocabulary < 400)
+    throw new MillraceError(
+      "MODEL_UNSUPPORTED",
+      `a vocabulary of ${vocabulary} tokens is too small for a served model`,
+      { hint: "train with a vocabulary of at least 400 tokens" },
+    );
+}
+
 /** Hyperparameters as llama.cpp names them, read off the graph. */
 function metadata(executor: TrainingExecutor, context: number, half: boolean): MetadataValues {
   const { graph } = executor.setup;
-  const { operation: attention } = operationOf(executor, "attention");
-  const { operation: rope } = operationOf(executor, "rope");
-  const { operation: norm } = operationOf(executor, "rmsNorm");
-  operationOf(executor, "swiglu");
-  const { operator: embedding } = operationOf(executor, "embedding");
+  const { operation: attention } = operationOf(graph, "attention");
+  const { operation: rope } = operationOf(graph, "rope");
+  const { operation: norm } = operationOf(graph, "rmsNorm");
+  const { operator: embedding } = operationOf(graph, "embedding");
   const gate = graph.operators.find(({ name }) => name === "blk.0.ffn_gate");
   const [vocabulary = 0, width = 0] = embedding.parameters[0]?.dims ?? [];
   const layers = graph.operators.filter(({ operation }) => operation.kind === "attention").length;
@@ -67,13 +79,7 @@ export function exportGguf(
 ): WrittenGguf {
   const { type = "f16" } = options;
   const { graph } = executor.setup;
-  const vocabulary = operationOf(executor, "embedding").operator.parameters[0]?.dims[0] ?? 0;
-  if (vocabulary < 400)
-    throw new MillraceError(
-      "MODEL_UNSUPPORTED",
-      `a vocabulary of ${vocabulary} tokens is too small for a served model`,
-      { hint: "train with a vocabulary of at least 400 tokens" },
-    );
+  refuseGguf(graph);
   const context = graph.inputs.find(({ name }) => name === "tokens")?.dims[1] ?? 0;
   const tensors = executor.parameters.map(({ name, dims, value }): TensorSource => {
     const shape = [...dims].reverse();

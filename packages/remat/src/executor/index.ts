@@ -8,6 +8,7 @@ export { CheckpointFolder, type StepCheckpoint } from "./checkpoint-folder.ts";
 export * from "./cost-file.ts";
 export type { EvaluationReport } from "./evaluation.ts";
 export type { MemoryReport, StepReport } from "./executor.ts";
+export { refuseGguf } from "./export-gguf.ts";
 export { type Optimizer, optimizers, stateCount } from "./optimizer.ts";
 export { executorProblem } from "./problem.ts";
 export type { OperatorSeconds } from "./process/protocol.ts";

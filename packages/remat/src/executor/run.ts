@@ -12,19 +12,26 @@ import { storeAll } from "../solve/reference.ts";
 import type { Effort } from "../solve/solver.ts";
 import type { BatchData } from "./batch.ts";
 import type { CheckpointFolder, StepCheckpoint } from "./checkpoint-folder.ts";
+import { leastBytes, refuseBeyondHost } from "./host-limit.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { executorProblem } from "./problem.ts";
 import { TrainerProcess } from "./process/trainer-process.ts";
 import type { CostTable } from "./table.ts";
 import { GraphTrainable } from "./trainable.ts";
 
-/** Bytes, a share of what keeping everything takes, or a share of that beyond what stays resident. */
+/**
+ * Bytes, a share of what keeping everything takes, or a share of that beyond what stays resident. "default" is half of
+ * what does not stay resident, or where no plan keeps to that (gradients of parameters outweigh activations) halfway
+ * between the smallest budget that a plan was found for and keeping everything: it fits every graph.
+ */
 export type Budget =
   | { readonly bytes: number }
   | { readonly share: number }
-  | { readonly activationShare: number };
+  | { readonly activationShare: number }
+  | "default";
 
 function budgetBytesOf(budget: Budget, fixed: number, all: number): number {
+  if (budget === "default") return fixed + 0.5 * (all - fixed);
   if ("bytes" in budget) return budget.bytes;
   if ("share" in budget) return budget.share * all;
   return fixed + budget.activationShare * (all - fixed);
@@ -78,18 +85,31 @@ export async function measureGraph(
 /** Measures, plans and predicts. Rejects with NOTHING_FITS, which names the smallest budget, when no plan fits. */
 export async function prepareRun(options: PrepareOptions): Promise<PreparedRun> {
   const { graph, optimizer, budget, effort, seed, signal, onProgress } = options;
+  refuseBeyondHost(
+    `every plan of ${graph.name} at batch ${graph.batch}`,
+    leastBytes(graph, optimizer),
+    "give a smaller batch, smaller images or fewer tokens",
+  );
   const table = await measureGraph(options);
   const problem = executorProblem(graph, table, optimizer);
   const all = storeAll(problem);
-  const budgetBytes = budgetBytesOf(budget, problem.fixed, all.peak);
+  let budgetBytes = budgetBytesOf(budget, problem.fixed, all.peak);
   onProgress?.("planning", 0, 0, "");
-  const result = await planMemory(problem, budgetBytes, {
-    effort,
-    seed,
-    minBudget: false,
-    ...(signal !== undefined && { signal }),
-  });
-  signal?.throwIfAborted();
+  const within = async (bytes: number): Promise<PlanResult> => {
+    const found = await planMemory(problem, bytes, {
+      effort,
+      seed,
+      minBudget: false,
+      ...(signal !== undefined && { signal }),
+    });
+    signal?.throwIfAborted();
+    return found;
+  };
+  let result = await within(budgetBytes);
+  if (result.plan === null && budget === "default" && result.minBudget !== null) {
+    budgetBytes = (result.minBudget + Math.max(result.minBudget, all.peak)) / 2;
+    result = await within(budgetBytes);
+  }
   if (result.plan === null)
     throw new MillraceError(
       "NOTHING_FITS",
@@ -171,6 +191,18 @@ export async function trainUnder(
   const first = from?.step ?? 0;
   const stopped = (): boolean => signal?.aborted === true;
   const models: GraphTrainable[] = [];
+  const problem = executorProblem(graph, table, optimizer);
+  const peaks = plans.map((plan) => {
+    const verdict = simulate(problem, plan);
+    return verdict.valid ? verdict.peak : 0;
+  });
+  refuseBeyondHost(
+    plans.length === 1 ? "the plan" : "training under both plans at once",
+    peaks.reduce((sum, peak) => sum + peak, 0),
+    plans.length === 1
+      ? "give a smaller budget or batch"
+      : "train under the plan alone (--no-compare)",
+  );
   try {
     for (const plan of plans)
       models.push(await GraphTrainable.open({ graph, table, plan, optimizer, seed }));

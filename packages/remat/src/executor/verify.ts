@@ -195,13 +195,15 @@ export function proveGradients(machine: Machine, executor: TrainingExecutor): Gr
 
 /** Change of the loss that a difference rests on, relative to the loss: its rounding is then about a percent of it. */
 const lossChange = 1e-4;
-/** Most that two steps, one twice the other, may disagree for a difference to count. */
-const agreement = 0.03;
+/** Most that two steps, one twice the other, may disagree for a difference to count, and how often both are halved till then. */
+const agreement = 0.01;
+const halvings = 3;
 
 /**
  * Central differences of the loss along the gradients of parameters spread over the depth of the graph. Single precision
  * sees no step below a certain length, and the loss may turn within it: batch norm over two or three values is all but a
- * staircase. A difference counts only where half the change belongs to half the step; others are reported as unresolved.
+ * staircase. A difference counts only where half the change belongs to half the step; steps are halved until it does,
+ * and what stays apart is reported as unresolved.
  */
 function difference(
   executor: TrainingExecutor,
@@ -241,10 +243,15 @@ function difference(
       return (up - down) / expected;
     };
     const reach = (lossChange * Math.max(1, Math.abs(loss))) / size;
-    const [short, long] = [ratio(reach), ratio(2 * reach)];
+    let long = ratio(2 * reach);
+    let short = ratio(reach);
+    const apart = (): boolean => !(Math.abs(short - long) <= agreement * Math.abs(short));
+    for (let k = 1; k <= halvings && apart(); k++) {
+      long = short;
+      short = ratio(reach / 2 ** k);
+    }
     w.set(before);
-    if (!(Math.abs(short - long) <= agreement * Math.max(Math.abs(short), Math.abs(long))))
-      continue;
+    if (apart()) continue;
     resolved += 1;
     largestDeviation = Math.max(largestDeviation, Math.abs(short - 1));
   }

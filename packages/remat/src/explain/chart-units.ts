@@ -1,5 +1,5 @@
 /** Units of a chart's axes, so that what stands beside it in words is found on it. */
-import { formatBytes, formatNumber, formatSeconds } from "@millrace/core";
+import { formatBytes, formatNumber, formatPercent, formatSeconds } from "@millrace/core";
 
 /** A unit: what values are divided by, and its name. */
 interface Unit {
@@ -41,4 +41,10 @@ export function chartUnits(physical: boolean, mostBytes: number, mostSeconds: nu
     sizeLabel: (what: string): string => label(what, size),
     timeLabel: (what: string): string => label(what, time),
   };
+}
+
+/** The change of a step's time in words: `12.3% more time`, or less where a plan is faster than what it is held against. */
+export function changeOfTime(time: number, reference: number): string {
+  const change = time / reference - 1;
+  return `${formatPercent(Math.abs(change))} ${change < 0 ? "less" : "more"} time`;
 }

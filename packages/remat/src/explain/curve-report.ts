@@ -8,7 +8,7 @@ import {
   type ReportDocument,
 } from "@millrace/report";
 import type { ComparedPlan } from "../baselines/compare.ts";
-import { chartUnits } from "./chart-units.ts";
+import { changeOfTime, chartUnits } from "./chart-units.ts";
 import type { SweepPoint } from "./sweep.ts";
 
 /** What both reports are made of. */
@@ -18,7 +18,7 @@ interface CurveInput {
   readonly storeAll: { readonly time: number; readonly peak: number };
   /** Whether sizes are bytes and times seconds. */
   readonly physical: boolean;
-  /** Where times come from. */
+  /** Where times come from, and whether they are modelled, in words. */
   readonly costs: string | null;
   readonly context?: ReportContext;
 }
@@ -97,7 +97,7 @@ function document(
     subtitle: words.subtitle,
     ...(context?.command !== undefined && { command: context.command }),
     madeWith: [
-      ...(costs === null ? [] : [{ label: "times", value: `${costs} (modelled)` }]),
+      ...(costs === null ? [] : [{ label: "times", value: costs }]),
       ...(context?.version === undefined ? [] : [{ label: "version", value: context.version }]),
     ],
     verdict: {
@@ -186,7 +186,7 @@ export function sweepReport(input: SweepInput): ReportDocument {
       headline:
         smallest === undefined
           ? "no budget has a plan"
-          : `up to ${formatNumber(peak / least)}x less memory, for ${formatPercent(smallest.time / time - 1)} more time`,
+          : `up to ${formatNumber(peak / least)}x less memory, for ${changeOfTime(smallest.time, time)}`,
       notes: "gap",
     },
   );
@@ -202,7 +202,8 @@ export function compareReport(input: CompareInput): ReportDocument {
       : [
           {
             name: row.name,
-            group: row.fits ? "within the budget" : "over the budget",
+            // The legend says which dot is whose; those over the budget are pale.
+            group: row.name,
             peak: row.peak,
             time: row.time,
             lowerBound: row.lowerBound,
@@ -221,7 +222,7 @@ export function compareReport(input: CompareInput): ReportDocument {
     headline:
       fastest === null
         ? `no method keeps to ${size(input.budget)}`
-        : `${fastest.name}: ${formatPercent(fastest.time / input.storeAll.time - 1)} more time within ${size(input.budget)}`,
+        : `${fastest.name}: ${changeOfTime(fastest.time, input.storeAll.time)} within ${size(input.budget)}`,
     ...(without.length > 0 && {
       detail: `no plan within the budget: ${without.map(({ name }) => name).join(", ")}`,
     }),

@@ -1,10 +1,10 @@
 /** The report of a plan: its memory over the step beside that of storing everything, and the fate of each tensor. */
-import { formatNumber, formatPercent } from "@millrace/core";
+import { formatNumber } from "@millrace/core";
 import { FULL_WIDTH, lineChart, type ReportContext, type ReportDocument } from "@millrace/report";
 import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
 import { simulate } from "../problem/simulate.ts";
-import { chartUnits } from "./chart-units.ts";
+import { changeOfTime, chartUnits } from "./chart-units.ts";
 import { explainPlan } from "./explain.ts";
 
 /** What a report is made of. */
@@ -18,7 +18,7 @@ export interface TimelineInput {
   readonly proof: string;
   /** Whether sizes are bytes and times seconds. */
   readonly physical: boolean;
-  /** Where times come from. */
+  /** Where times come from, and whether they are modelled, in words. */
   readonly costs: string | null;
   readonly context?: ReportContext;
 }
@@ -76,14 +76,14 @@ export function timelineReport(input: TimelineInput): ReportDocument {
     subtitle: `${problem.operators.length} operators within ${size(budget)}`,
     ...(input.context?.command !== undefined && { command: input.context.command }),
     madeWith: [
-      ...(input.costs === null ? [] : [{ label: "times", value: `${input.costs} (modelled)` }]),
+      ...(input.costs === null ? [] : [{ label: "times", value: input.costs }]),
       ...(input.context?.version === undefined
         ? []
         : [{ label: "version", value: input.context.version }]),
     ],
     verdict: {
       tone: "good",
-      headline: `${formatNumber(was.peak / is.peak)}x less memory for ${formatPercent(is.time / was.time - 1)} more time`,
+      headline: `${formatNumber(was.peak / is.peak)}x less memory for ${changeOfTime(is.time, was.time)}`,
       detail: input.proof,
       figures: [
         { label: "peak, everything stored", value: size(was.peak) },

@@ -54,7 +54,7 @@ export async function memoryExplainCommand(
       budget,
       proof: proofText(result),
       physical: source.physical,
-      costs: source.costs,
+      costs: source.times,
       context: { command: commandLine(), version },
     });
     output.write(renderReport(document));

@@ -59,7 +59,7 @@ function printPlan(session: Session, source: Source, budget: number, result: Pla
       `smallest budget ${result.minBudgetExact ? "" : "found "}${size(result.minBudget)}${scopeText(result)}`,
     );
   session.note(
-    `found by ${result.foundBy} in ${formatSeconds(result.elapsedSeconds)}${source.costs === null ? "" : `; times: ${source.costs} (modelled)`}`,
+    `found by ${result.foundBy} in ${formatSeconds(result.elapsedSeconds)}${source.times === null ? "" : `; times: ${source.times}`}`,
   );
 }
 

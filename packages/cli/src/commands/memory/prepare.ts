@@ -5,6 +5,7 @@ import { writeFileAtomic } from "@millrace/core/node";
 import {
   buildModel,
   costsCsv,
+  elements,
   type Optimizer,
   optimizers,
   type PreparedRun,
@@ -56,7 +57,8 @@ export function refuseFile(model: string | undefined): void {
   );
 }
 
-function graphOf(flags: TrainingFlags): TrainingGraph {
+/** The built-in graph that flags name. Throws USAGE, MODEL_UNKNOWN. */
+export function graphOf(flags: TrainingFlags): TrainingGraph {
   const { model = "resnet-small", batch = 32, image, width, heads, ...rest } = flags;
   if (width !== undefined && width % (heads ?? 4) !== 0)
     throw new MillraceError("USAGE", `--width ${width} is no multiple of ${heads ?? 4} heads`);
@@ -69,6 +71,22 @@ function graphOf(flags: TrainingFlags): TrainingGraph {
   });
 }
 
+/** Labels of a step for which the rate of plain gradient descent was chosen. */
+const labelsOfRate = 64;
+
+/** Without a rate, gradient descent takes shorter steps on fewer labels (Goyal et al., 2017), or deep networks diverge. */
+function optimizerOf(
+  graph: TrainingGraph,
+  kind: Optimizer["kind"],
+  rate: number | undefined,
+): Optimizer {
+  const base = optimizers[kind];
+  if (rate !== undefined) return { ...base, rate };
+  if (kind !== "sgd") return base;
+  const labels = elements(graph.inputs.find(({ name }) => name === "labels")?.dims ?? []);
+  return { ...base, rate: base.rate * Math.min(1, labels / labelsOfRate) };
+}
+
 /** Measures and plans what the flags ask for, with progress; keeps measured costs in the file of --costs. */
 export async function prepare(
   session: Session,
@@ -76,7 +94,7 @@ export async function prepare(
   signal: AbortSignal,
 ): Promise<Prepared> {
   const {
-    budget = { activationShare: 0.5 },
+    budget = "default",
     measure = 0.15,
     threads = 1,
     seed = 1,
@@ -85,8 +103,7 @@ export async function prepare(
     rate,
   } = flags;
   const graph = graphOf(flags);
-  const base = optimizers[flags.optimizer ?? "sgd"];
-  const optimizer = rate === undefined ? base : { ...base, rate };
+  const optimizer = optimizerOf(graph, flags.optimizer ?? "sgd", rate);
   const csv = costs !== undefined && extname(costs) === ".csv";
   const known = costs === undefined || csv ? null : readCostTable(costs);
   const progress = session.progress();

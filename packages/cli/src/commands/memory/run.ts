@@ -8,6 +8,7 @@ import {
   type GraphTrainable,
   medianOf,
   type PlanRun,
+  refuseGguf,
   type StepCheckpoint,
   syntheticBatch,
   trainUnder,
@@ -15,7 +16,8 @@ import {
 import { type ProgressReports, underLease } from "../../cluster/job-lease.ts";
 import type { Session } from "../../session.ts";
 import { table } from "../../ui/table.ts";
-import { type Prepared, prepare, refuseFile, type TrainingFlags } from "./prepare.ts";
+import { checkOutputs } from "./outputs.ts";
+import { graphOf, type Prepared, prepare, refuseFile, type TrainingFlags } from "./prepare.ts";
 
 interface RunFlags extends TrainingFlags {
   readonly steps?: number;
@@ -30,15 +32,21 @@ interface RunFlags extends TrainingFlags {
 /** The folder of checkpoints that flags name, and what the run goes on from. */
 function checkpointsOf({ checkpoint, resume = false }: RunFlags) {
   if (checkpoint === undefined) {
-    if (!resume) return { folder: null, from: null };
+    if (!resume) return { folder: null, from: null, lock: null };
     throw new MillraceError("USAGE", "--resume needs a folder to go on from", {
       hint: "add --checkpoint DIR",
     });
   }
   const folder = new CheckpointFolder(checkpoint);
-  const from = resume ? folder.latest() : null;
-  if (from === null) folder.begin();
-  return { folder, from };
+  const lock = folder.lock();
+  try {
+    const from = resume ? folder.latest() : null;
+    if (from === null) folder.begin();
+    return { folder, from, lock };
+  } catch (error) {
+    lock[Symbol.dispose]();
+    throw error;
+  }
 }
 
 const stepOf = (run: PlanRun): number => medianOf(run.stepSeconds);
@@ -69,7 +77,9 @@ export async function memoryRunCommand(
   const flags = given as RunFlags;
   refuseFile(file ?? flags.model);
   const { steps = 10, compare = true, checkpointEvery = 10 } = flags;
-  const { folder, from } = checkpointsOf(flags);
+  if (flags.export?.endsWith(".safetensors") === false) refuseGguf(graphOf(flags));
+  const { folder, from, lock } = checkpointsOf(flags);
+  using _ = lock;
   if (from !== null && from.step >= steps)
     throw new MillraceError(
       "USAGE",
@@ -80,6 +90,7 @@ export async function memoryRunCommand(
     );
   // The same costs give the same plan, and the same plan the same bits.
   const costs = flags.costs ?? (folder === null ? undefined : join(folder.dir, "costs.json"));
+  checkOutputs({ costs, save: flags.save, export: flags.export, checkpoint: flags.checkpoint });
   const train = async (signal: AbortSignal, reports: ProgressReports) => {
     const prepared = await prepare(
       session,
@@ -202,6 +213,11 @@ function print(
   session.note(
     `${graph.name}, batch ${graph.batch}: ${graph.operators.length} operators, ${run.predicted.recomputations} computed again; ${run.table.threads} threads of ${run.table.machine}`,
   );
+  const above = planned.arenaBytes - run.budgetBytes;
+  if (above > 0)
+    session.note(
+      `gaps between buffers put the memory that they lie in (${formatBytes(planned.arenaBytes)}) ${formatBytes(above)} above the budget`,
+    );
   session.print(
     table(
       [
@@ -220,7 +236,7 @@ function print(
       session,
     ),
   );
-  if (kept !== undefined) {
+  if (kept !== undefined && planned.stepSeconds.length > 0) {
     const ratio = (kept.peakBytes - run.problem.fixed) / (planned.peakBytes - run.problem.fixed);
     const overhead = 100 * (stepOf(planned) / stepOf(kept) - 1);
     session.print(
@@ -230,9 +246,11 @@ function print(
   const [first = Number.NaN] = planned.losses;
   const last = planned.losses.at(-1) ?? Number.NaN;
   session.note(
-    `loss ${formatNumber(first)} at first, ${formatNumber(last)} after ${planned.losses.length} steps`,
+    planned.losses.length === 0
+      ? "stopped before the first step"
+      : `loss ${formatNumber(first)} at first, ${formatNumber(last)} after ${planned.losses.length} steps`,
   );
-  if (evaluation !== null)
+  if (evaluation !== null && planned.losses.length > 0)
     session.note(
       `a batch that it was not trained on: loss ${formatNumber(evaluation.loss)}, ${formatNumber(100 * evaluation.accuracy)} % right`,
     );

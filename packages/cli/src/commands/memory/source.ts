@@ -50,6 +50,8 @@ export interface Source {
   readonly graph: TrainingGraph | null;
   /** Where times come from, null for files. */
   readonly costs: string | null;
+  /** The same for people: it says what is modelled, and of measured times nothing of the kind. */
+  readonly times: string | null;
   /** The problem of the reference: one implementation per operator. */
   readonly plain: Problem;
   /** Storing everything as PyTorch does; for files, by the first choices. */
@@ -107,6 +109,7 @@ function fromGraph(
     budget: undefined,
     graph,
     costs: costs.name,
+    times: measured !== null && flags.costs === undefined ? costs.name : `${costs.name} (modelled)`,
     plain,
     reference: { time, peak },
     physical: true,
@@ -177,6 +180,7 @@ export function sourceOf(file: string | undefined, flags: GraphFlags): Source {
     budget,
     graph: null,
     costs: null,
+    times: null,
     plain: problem,
     reference: { time, peak },
     physical: false,

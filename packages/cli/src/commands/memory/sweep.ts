@@ -40,7 +40,7 @@ export async function memorySweepCommand(
       name: problem.name,
       storeAll: reference,
       physical: source.physical,
-      costs: source.costs,
+      costs: source.times,
       points,
       context: { command: commandLine(), version },
     });
@@ -88,6 +88,6 @@ export async function memorySweepCommand(
       session,
     ),
   );
-  if (source.costs !== null) session.note(`times: ${source.costs} (modelled)`);
+  if (source.times !== null) session.note(`times: ${source.times}`);
   return 0;
 }

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { StepReport } from "@millrace/core/job";
 import { LeaseServer } from "@millrace/core/node";
+import { CheckpointFolder } from "@millrace/remat";
 import { afterAll, expect, test, vi } from "vitest";
 import { millrace } from "../../testing.conformance.ts";
 
@@ -98,7 +99,7 @@ test("verify proves memory and gradients", async () => {
 });
 
 test("mistakes are told", async () => {
-  const bad = join(folder, "bad.json");
+  const [bad, taken] = [join(folder, "bad.json"), join(folder, "taken")];
   const cases = [
     [["--model", "resnet"], 2, /no built-in training graph "resnet"/],
     [["--budget", "120%"], 2, /--budget: expected a share/],
@@ -111,8 +112,15 @@ test("mistakes are told", async () => {
       /no plan of gpt-small fits 1024 bytes/,
     ],
     [["--model", "gpt-small", "--costs", bad], 2, /is no cost table: it is not JSON/],
+    // Before anything is measured, not after the training.
+    [["--export", join(bad, "x.safetensors")], 4, /a file of that name is in the way/],
+    [["--save", folder], 4, /--save: .* is not empty/],
+    [["--checkpoint", join(bad, "run")], 4, /a part of the path is a file|in the way/],
+    [["--checkpoint", taken], 4, /process \d+ is writing checkpoints into/],
+    [["--model", "gpt-small", "--export", join(folder, "x.gguf")], 2, /has no rope/],
   ] as const;
   writeFileSync(bad, "{");
+  using _ = new CheckpointFolder(taken).lock();
   for (const [flags, exit, message] of cases) {
     const told = await millrace("memory", "run", ...flags);
     expect(told.err).toMatch(message);

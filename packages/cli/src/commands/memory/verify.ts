@@ -2,10 +2,13 @@
 import { formatBytes, formatNumber } from "@millrace/core";
 import { GraphTrainable, syntheticBatch } from "@millrace/remat";
 import type { Session } from "../../session.ts";
+import { checkOutputs } from "./outputs.ts";
 import { prepare, refuseFile, type TrainingFlags } from "./prepare.ts";
 
 /** Steps that are trained before the process's memory is looked at. */
 const provedSteps = 4;
+/** Without --rate: parameters move, and no network diverges, which would say nothing of memory or gradients. */
+const provedRate = 1e-5;
 /** Most that a process may grow beyond its plan. */
 const slackBytes = 8 * 2 ** 20;
 /** Most that a gradient may differ from that of keeping everything, and from central differences. */
@@ -22,8 +25,9 @@ export async function memoryVerifyCommand(
   file: string | undefined,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
-  const flags = given as TrainingFlags;
+  const flags = { rate: provedRate, ...(given as TrainingFlags) };
   refuseFile(file ?? flags.model);
+  checkOutputs(flags);
   return await session.interruptible(async (signal) => {
     const { graph, optimizer, seed, run } = await prepare(session, flags, signal);
     const { plan, table, predicted } = run;
