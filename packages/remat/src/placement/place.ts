@@ -3,7 +3,8 @@
  * number that is known before the first one.
  */
 import { InvariantError, Rng } from "@millrace/core";
-import { type Life, searchWalls } from "./skyline.ts";
+import type { Life } from "./skyline.ts";
+import { searchWalls } from "./walls.ts";
 
 /** Alignment of every buffer, bytes: a cache line, and what ggml asks of tensors. */
 export const alignment = 64;
@@ -167,7 +168,7 @@ function crowds(intervals: readonly Interval[]): number[] {
 }
 
 /** Lives and stretches that the search may look at for the buffers of a step: one to two seconds' worth. */
-export const stepSearch = 3e8;
+export const stepSearch = 2e8;
 
 /** Share of the live peak below which a buffer is small. */
 const small = 1 / 256;

@@ -2,9 +2,8 @@
  * Placements built from below, as a wall is: the lowest stretch of the skyline takes the first buffer of a ranking whose
  * life fits into it, or is raised to its lower neighbour. Buffers that come and go within others' lives nest by
  * themselves, which orders of gaps find only by luck. Sekiyama, Imamichi, Imai and Raymond, "Profile-guided memory
- * optimization for deep neural networks" (2018), section 4, for the rule; the search over rankings is ours.
+ * optimization for deep neural networks" (2018), for the rule; the search over rankings (walls.ts) is ours.
  */
-import type { Rng } from "@millrace/core";
 
 /** Lives with sizes that are aligned. */
 export interface Life {
@@ -34,6 +33,12 @@ export class Skyline {
   readonly #from: Int32Array;
   readonly #to: Int32Array;
   readonly #events: number;
+  /** Lives in the order of their beginnings, and where those of each event start among them. */
+  readonly #begun: Int32Array;
+  readonly #bucket: Int32Array;
+  /** Of a wall in the making: place of each life in the ranking, -1 once it lies; the next one that does not lie yet. */
+  readonly #rank: Int32Array;
+  readonly #next: Int32Array;
   // Stretches of the skyline from left to right.
   readonly #starts: number[] = [];
   readonly #ends: number[] = [];
@@ -47,22 +52,39 @@ export class Skyline {
     this.#from = Int32Array.from(lives, ({ from }) => places.get(from) as number);
     this.#to = Int32Array.from(lives, ({ to }) => places.get(to + 1) as number);
     this.#sizes = Float64Array.from(lives, ({ size }) => size);
+    this.#begun = Int32Array.from(lives.keys()).sort(
+      (a, b) => (this.#from[a] as number) - (this.#from[b] as number),
+    );
+    this.#bucket = new Int32Array(places.size + 1);
+    for (const from of this.#from) this.#bucket[from + 1] = (this.#bucket[from + 1] as number) + 1;
+    for (let e = 0; e < places.size; e++)
+      this.#bucket[e + 1] = (this.#bucket[e + 1] as number) + (this.#bucket[e] as number);
+    this.#rank = new Int32Array(this.count);
+    this.#next = new Int32Array(this.count + 1);
   }
 
   /** The wall of a ranking; null as soon as more than `most` bytes in sum lie beyond the goal. */
   build(ranking: readonly number[], goal: number, most = Number.POSITIVE_INFINITY): Wall | null {
     const offsets = new Float64Array(this.count);
-    const left = [...ranking];
-    this.#replace(0, this.#heights.length, [0, this.#events, 0]);
+    ranking.forEach((i, place) => {
+      this.#rank[i] = place;
+    });
+    for (let place = 0; place <= this.count; place++) this.#next[place] = place;
+    this.#starts.splice(0, Number.POSITIVE_INFINITY, 0);
+    this.#ends.splice(0, Number.POSITIVE_INFINITY, this.#events);
+    this.#heights.splice(0, Number.POSITIVE_INFINITY, 0);
     let [bytes, overhang] = [0, 0];
-    while (left.length > 0) {
+    for (let left = this.count; left > 0; ) {
       const lowest = this.#lowest();
-      const place = this.#first(left, lowest);
-      if (place < 0) {
+      const i = this.#first(ranking, left, lowest);
+      if (i < 0) {
         this.#raise(lowest);
         continue;
       }
-      const [i] = left.splice(place, 1) as [number];
+      left--;
+      const place = this.#rank[i] as number;
+      this.#rank[i] = -1;
+      this.#next[place] = place + 1;
       const height = this.#heights[lowest] as number;
       offsets[i] = height;
       const top = height + (this.#sizes[i] as number);
@@ -92,18 +114,45 @@ export class Skyline {
     return lowest;
   }
 
-  /** Place of the first life that fits between the ends of a stretch, -1 when none does. */
-  #first(left: readonly number[], stretch: number): number {
+  /** The first life of the ranking that fits between the ends of a stretch, -1 when none of the `left` ones does. */
+  #first(ranking: readonly number[], left: number, stretch: number): number {
     const start = this.#starts[stretch] as number;
     const end = this.#ends[stretch] as number;
-    for (let place = 0; place < left.length; place++) {
-      const i = left[place] as number;
-      if ((this.#from[i] as number) < start || (this.#to[i] as number) > end) continue;
-      this.work += place;
-      return place;
+    if (end - start > left) {
+      for (let place = this.#after(0); place < this.count; place = this.#after(place + 1)) {
+        this.work++;
+        const i = ranking[place] as number;
+        if ((this.#from[i] as number) >= start && (this.#to[i] as number) <= end) return i;
+      }
+      return -1;
     }
-    this.work += left.length;
-    return -1;
+    // Of a short stretch, the lives that begin on it are fewer.
+    let best = -1;
+    let bestRank = this.count;
+    const until = this.#bucket[end] as number;
+    const from = this.#bucket[start] as number;
+    this.work += until - from;
+    for (let k = from; k < until; k++) {
+      const i = this.#begun[k] as number;
+      const rank = this.#rank[i] as number;
+      if (rank < 0 || rank >= bestRank || (this.#to[i] as number) > end) continue;
+      best = i;
+      bestRank = rank;
+    }
+    return best;
+  }
+
+  /** The first place from `place` on whose life does not lie yet. */
+  #after(place: number): number {
+    let at = place;
+    while (at < this.count && (this.#next[at] as number) !== at) at = this.#next[at] as number;
+    // Later walks take the short way.
+    for (let p = place; p < at; ) {
+      const next = this.#next[p] as number;
+      this.#next[p] = at;
+      p = next;
+    }
+    return at;
   }
 
   /** Lifts a stretch to its lower neighbour; what is then level becomes one. */
@@ -122,19 +171,26 @@ export class Skyline {
     const end = this.#ends[stretch] as number;
     const height = this.#heights[stretch] as number;
     const [from, to] = [this.#from[i] as number, this.#to[i] as number];
-    const parts = [from, to, top];
-    if (from > start) parts.unshift(start, from, height);
-    if (to < end) parts.push(to, end, height);
-    this.#replace(stretch, 1, parts);
-    this.#join(stretch, stretch + parts.length / 3);
+    // What remains on the right, then the life itself, then what remains on the left.
+    let parts = 1;
+    if (to < end) {
+      this.#insert(stretch + 1, to, end, height);
+      parts++;
+    }
+    this.#starts[stretch] = from;
+    this.#ends[stretch] = to;
+    this.#heights[stretch] = top;
+    if (from > start) {
+      this.#insert(stretch, start, from, height);
+      parts++;
+    }
+    this.#join(stretch, stretch + parts);
   }
 
-  /** Puts stretches, each as start, end and height, in the place of `count` ones. */
-  #replace(at: number, count: number, parts: readonly number[]): void {
-    const every = (first: number): number[] => parts.filter((_, p) => p % 3 === first);
-    this.#starts.splice(at, count, ...every(0));
-    this.#ends.splice(at, count, ...every(1));
-    this.#heights.splice(at, count, ...every(2));
+  #insert(at: number, start: number, end: number, height: number): void {
+    this.#starts.splice(at, 0, start);
+    this.#ends.splice(at, 0, end);
+    this.#heights.splice(at, 0, height);
   }
 
   /** Makes one of neighbours of one height between stretches `first` - 1 and `last`. */
@@ -147,105 +203,4 @@ export class Skyline {
       this.#heights.splice(s, 1);
     }
   }
-}
-
-/** Share of what is open that is asked for at once: goals that are out of reach tell moves badly apart. */
-const stride = 0.3;
-/** Rankings that are searched from. */
-const searched = 3;
-
-/** Walls by length of life, size, both, and where memory is full; the lowest first. */
-function firstWalls(
-  skyline: Skyline,
-  lives: readonly Life[],
-  crowds: readonly number[],
-  goal: number,
-): Wall[] {
-  const length = ({ from, to }: Life): number => to - from + 1;
-  const keys: readonly ((life: Life, i: number) => number)[] = [
-    length,
-    (life) => life.size * length(life),
-    (life) => life.size,
-    (_, i) => crowds[i] as number,
-  ];
-  return keys
-    .map((key) => {
-      const keyed = lives.map(key);
-      const size = (i: number): number => lives[i]?.size ?? 0;
-      const ranking = [...keyed.keys()].sort(
-        (a, b) => (keyed[b] as number) - (keyed[a] as number) || size(b) - size(a) || a - b,
-      );
-      return skyline.build(ranking, goal) as Wall;
-    })
-    .sort((a, b) => a.bytes - b.bytes);
-}
-
-/**
- * Looks for low walls: from several rankings, something that lies beyond the goal is ranked higher, or anything anywhere;
- * what does not add to the overhang is kept. The goal is a third of the way to `least`, and moves on when it is reached.
- * `crowds`: most bytes alive during each life. `accept` is given the first walls and every one that is lower than those its
- * ranking led to before; the search ends when it says yes, or when `work` lives and stretches were looked at.
- */
-export function searchWalls(
-  lives: readonly Life[],
-  crowds: readonly number[],
-  least: number,
-  work: number,
-  rng: Rng,
-  accept: (wall: Wall) => boolean,
-): void {
-  const skyline = new Skyline(lives);
-  const walls = firstWalls(skyline, lives, crowds, least);
-  if (walls.some(accept)) return;
-  for (const wall of walls.slice(0, searched))
-    if (improve(skyline, wall, least, work / searched, rng, accept)) return;
-}
-
-/** Whether a wall was accepted. */
-function improve(
-  skyline: Skyline,
-  start: Wall,
-  least: number,
-  work: number,
-  rng: Rng,
-  accept: (wall: Wall) => boolean,
-): boolean {
-  const until = skyline.work + work;
-  const last = skyline.count - 1;
-  let best = start;
-  let [goal, wall] = aim(skyline, best, least);
-  while (best.bytes > least && skyline.work < until) {
-    const ranking = [...wall.ranking];
-    const move = (from: number, to: number): void => {
-      const [i] = ranking.splice(from, 1) as [number];
-      ranking.splice(Math.max(0, Math.min(last, to)), 0, i);
-    };
-    const any = (): number => rng.int(0, last);
-    const kind = rng.next();
-    if (kind < 0.5) {
-      const beyond = skyline.beyond(wall, goal);
-      const place = beyond[rng.int(0, beyond.length - 1)] as number;
-      move(place, rng.int(0, place));
-    } else if (kind < 0.8) move(any(), any());
-    else {
-      const place = any();
-      move(place, place + rng.int(-5, 5));
-    }
-    if (rng.next() < 0.3) move(any(), any());
-    const tried = skyline.build(ranking, goal, wall.overhang);
-    if (tried === null) continue;
-    wall = tried;
-    if (wall.bytes < best.bytes) {
-      best = wall;
-      if (accept(best)) return true;
-    }
-    if (wall.overhang === 0) [goal, wall] = aim(skyline, best, least);
-  }
-  return false;
-}
-
-/** The next goal of a wall, and the wall measured by it. */
-function aim(skyline: Skyline, wall: Wall, least: number): [number, Wall] {
-  const goal = Math.max(least, wall.bytes - Math.max(1, stride * (wall.bytes - least)));
-  return [goal, skyline.build(wall.ranking, goal) as Wall];
 }

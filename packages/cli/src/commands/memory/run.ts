@@ -213,6 +213,11 @@ function print(
   session.note(
     `${graph.name}, batch ${graph.batch}: ${graph.operators.length} operators, ${run.predicted.recomputations} computed again; ${run.table.threads} threads of ${run.table.machine}`,
   );
+  const above = planned.arenaBytes - run.budgetBytes;
+  if (above > 0)
+    session.note(
+      `gaps between buffers put the memory that they lie in (${formatBytes(planned.arenaBytes)}) ${formatBytes(above)} above the budget`,
+    );
   session.print(
     table(
       [
