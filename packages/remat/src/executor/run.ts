@@ -2,7 +2,7 @@
  * Predict, run, compare: measures a graph's operators on this machine, plans a step within a budget, trains under the plan,
  * and puts what was measured beside what was predicted. The run that keeps everything is the yardstick.
  */
-import { MillraceError } from "@millrace/core";
+import { formatSeconds, MillraceError } from "@millrace/core";
 import type { TrainingGraph } from "../graph/graph.ts";
 import type { Plan } from "../problem/plan.ts";
 import type { Problem } from "../problem/problem.ts";
@@ -95,11 +95,16 @@ export async function prepareRun(options: PrepareOptions): Promise<PreparedRun> 
   const all = storeAll(problem);
   let budgetBytes = budgetBytesOf(budget, problem.fixed, all.peak);
   onProgress?.("planning", 0, 0, "");
+  let plans = 0;
   const within = async (bytes: number): Promise<PlanResult> => {
     const found = await planMemory(problem, bytes, {
       effort,
       seed,
       minBudget: false,
+      onProgress: (_, time) => {
+        plans += 1;
+        onProgress?.("planning", plans, 0, `step of ${formatSeconds(time)}`);
+      },
       ...(signal !== undefined && { signal }),
     });
     signal?.throwIfAborted();

@@ -39,22 +39,34 @@ export function operatorShape(graph: TrainingGraph, index: number): OperatorShap
   };
 }
 
-/** How the operator runs. Throws MODEL_UNSUPPORTED naming it and what can be run, when it cannot. */
+/** How the operator would run in single precision; null when it cannot. */
+function runnableKind(graph: TrainingGraph, index: number): OperatorKind | null {
+  const inputs = graph.operators[index]?.inputs ?? [];
+  return new Set(inputs).size === inputs.length ? operatorKind(operatorShape(graph, index)) : null;
+}
+
+/** Operators that a refusal names; of the rest it says how many. */
+const named = 12;
+
+/** How the operator runs. Throws MODEL_UNSUPPORTED naming all of the graph that cannot, and what can be run. */
 export function kindOf(graph: TrainingGraph, index: number): OperatorKind {
-  const shape = operatorShape(graph, index);
-  const kind = operatorKind(shape);
-  const operator = graph.operators[index];
-  const distinct = new Set(operator?.inputs).size === operator?.inputs.length;
-  if (kind !== null && distinct && graph.type === "f32") return kind;
-  const what = shape.operation.kind;
+  const kind = runnableKind(graph, index);
+  if (kind !== null && graph.type === "f32") return kind;
+  const hint = `plans can still be made for it; what runs: ${executableKinds.join(", ")}`;
+  if (graph.type !== "f32")
+    throw new MillraceError(
+      "MODEL_UNSUPPORTED",
+      `${graph.name} is of type ${graph.type}, and only f32 can be executed here`,
+      { hint },
+    );
+  const without = graph.operators.flatMap(({ name, operation }, j) =>
+    runnableKind(graph, j) === null ? [`${name} (${operation.kind})`] : [],
+  );
+  const more = without.length > named ? ` and ${without.length - named} more` : "";
   throw new MillraceError(
     "MODEL_UNSUPPORTED",
-    graph.type === "f32"
-      ? `operator ${operator?.name} (${what}) cannot be executed here`
-      : `${graph.name} is of type ${graph.type}, and only f32 can be executed here`,
-    {
-      hint: `plans can still be made for it; what runs: ${executableKinds.join(", ")}`,
-    },
+    `operators of ${graph.name} cannot be executed here: ${without.slice(0, named).join(", ")}${more}`,
+    { hint },
   );
 }
 

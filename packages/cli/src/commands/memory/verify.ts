@@ -35,13 +35,20 @@ export async function memoryVerifyCommand(
     await using model = await GraphTrainable.open({ graph, table, plan, optimizer, seed });
     // Counted from before the plan, its code and its memory were in the process. Several steps: what the first ones leave
     // on the heap counts too.
+    const progress = session.progress();
+    const proving = (done: number, note: string): void =>
+      progress.update({ phase: "proving", done, total: provedSteps + 2, note });
     for (let step = 0; step < provedSteps; step++) {
       signal.throwIfAborted();
+      proving(step, `step ${step + 1}`);
       await model.step(syntheticBatch(graph, seed, step));
     }
     const growth = model.residentGrowth();
+    proving(provedSteps, "a step between canaries");
     const memory = await model.process.callOn("proveMemory", batch, signal);
+    proving(provedSteps + 1, "gradients");
     const gradients = await model.process.callOn("proveGradients", batch, signal);
+    progress.end();
     const { livePeakBytes, arenaBytes, guarded } = model.memory;
     const checks: Check[] = [
       {
