@@ -7,7 +7,7 @@
 
     millrace memory plan resnet50.json --budget 50%
 
-Works with torch 1.13 and later through torch.fx; a model that cannot be traced symbolically is refused by torch.fx.
+Works with torch 1.13 and later through torch.fx; a model that it cannot trace is refused, with what to do.
 Each operator is timed alone, forward and backward, the median of `repeats` runs on the device of the sample. Views
 (flatten, reshape, ...) are seen through. Needs nothing but torch.
 """
@@ -174,11 +174,23 @@ class _Tracer(torch.fx.Interpreter):
 def trace(model, sample, path=None, name=None, repeats=5):
     """Traces `model` on `sample` (a tensor or a tuple of tensors); returns the trace and writes it to `path`."""
     samples = sample if isinstance(sample, tuple) else (sample,)
-    graph = torch.fx.symbolic_trace(model)
+    for i, tensor in enumerate(samples):
+        if not isinstance(tensor, torch.Tensor):
+            raise ValueError(f"sample: number {i} is a {type(tensor).__name__}: give a tensor or a tuple of tensors")
+        for name, parameter in model.named_parameters():
+            if parameter.device != tensor.device:
+                raise ValueError(f"sample: number {i} is on {tensor.device}, parameter {name} on {parameter.device}: move both to one")
+    try:
+        graph = torch.fx.symbolic_trace(model)
+    except Exception as error:  # torch.fx raises of many kinds, and what the model's own code does with a proxy
+        raise ValueError(
+            f"model: torch.fx cannot trace {type(model).__name__} ({type(error).__name__}: {error}): take branches that depend "
+            "on values out of forward, or plan it block by block with millrace_memory.auto_checkpoint, which needs no trace"
+        ) from error
     tracer = _Tracer(graph, repeats)
     tracer.run(*samples)
     if not tracer.operators:
-        raise ValueError("the model has no operators")
+        raise ValueError("model: it has no operators: trace one that computes something")
     last = tracer.operators[-1]
     if last["dims"] != [1]:
         labels = {"name": "labels", "dims": last["dims"][:-1] or [1], "type": "i32"}

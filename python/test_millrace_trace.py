@@ -49,6 +49,26 @@ assert written["operators"][-1]["inputs"] == ["classes", "labels"]
 assert written["batch"] == 4 and written["type"] == "f32"
 for op in written["operators"][:-1]:
     assert op["forwardSeconds"] > 0 and op["backwardSeconds"] >= 0, op
+
+
+class Branch(torch.nn.Linear):
+    def forward(self, x):
+        return super().forward(x) if x.sum() > 0 else x
+
+
+def refused(words, *arguments):
+    try:
+        trace(*arguments)
+    except ValueError as error:
+        assert str(error).startswith(words), error
+    else:
+        raise AssertionError(f"not refused: {words}")
+
+
+refused("model: torch.fx cannot trace Branch (TraceError:", Branch(2, 2), torch.randn(1, 2))
+refused("sample: number 0 is on meta, parameter first.weight on cpu: move both", net, torch.empty(4, 3, 16, 16, device="meta"))
+refused("sample: number 0 is a str: give a tensor", net, "x")
+refused("model: it has no operators", torch.nn.Flatten(), torch.randn(2, 2))
 total = sum(p["dims"][0] * int(torch.tensor(p["dims"][1:]).prod()) for op in written["operators"] for p in op.get("parameters", []))
 assert total == sum(p.numel() for p in net.parameters()), total
 print(json.dumps({"torch": torch.__version__, "operators": len(kinds)}))

@@ -35,7 +35,7 @@ const absent = version === null && process.env.CI === undefined;
 
 test.skipIf(absent)(
   `python/millrace_memory.py plans, applies and verifies on torch ${version ?? "(python3-torch is not installed: skipped)"}`,
-  { timeout: 120_000 },
+  { timeout: 190_000 },
   () => {
     const done = python3("python/test_millrace_memory.py", ...command);
     expect(done.status, done.stderr).toBe(0);

@@ -2,9 +2,8 @@
  * A server that loads are sent to one after the other, and what client and engine saw of each. The engine's logs are whole
  * when it has ended, so that runs are read off after the last load.
  */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { readTextFile } from "@millrace/core/node";
+import { makeFolder, readTextFile } from "@millrace/core/node";
 import {
   type DecisionHead,
   type DecisionLine,
@@ -63,7 +62,7 @@ export class Stage implements AsyncDisposable {
 
   /** Starts the server. Rejects with ENGINE_FAILED, INTERRUPTED. */
   static async open(options: StageOptions): Promise<Stage> {
-    mkdirSync(options.folder, { recursive: true });
+    makeFolder(options.folder);
     const [decisions, timings] = logFiles(options.folder);
     const logs = ["--port", "0", "--decision-log", decisions, "--timing-log", timings];
     const words = [...options.serve, ...logs, "--set", "logs.requests=false"];

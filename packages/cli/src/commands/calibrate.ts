@@ -1,8 +1,7 @@
 /** `millrace calibrate`: predict what serving a model on this machine will be like, serve it, and lay both side by side. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
+import { makeFolder, writeFileAtomic } from "@millrace/core/node";
 import { calibrationLines } from "../calibration/lines.ts";
 import { calibrateOptionsOf } from "../calibration/options.ts";
 import { calibrate } from "../calibration/pipeline.ts";
@@ -16,7 +15,7 @@ export async function calibrateCommand(
 ): Promise<number> {
   const options = calibrateOptionsOf(flags);
   try {
-    mkdirSync(options.out, { recursive: true });
+    makeFolder(options.out);
   } catch (cause) {
     throw new MillraceError("OUTPUT_UNWRITABLE", `--out ${options.out} cannot be made`, { cause });
   }

@@ -2,9 +2,10 @@
  * Being in charge of a cluster's folder: its lock, its journal, and what the journal adds up to. One process at a time is;
  * its number is greater than that of anybody before, and engines refuse the orders of smaller ones.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 import { FileLock } from "@millrace/system";
 import { placeOf } from "../runners/engine.ts";
 import type { Runner } from "../runners/runner.ts";
@@ -32,7 +33,7 @@ export class Charge implements Disposable {
   constructor(folder: string) {
     const files = runFiles(folder);
     // Other users' jobs reach their lease's socket and their own records through it, and list nothing.
-    mkdirSync(folder, { recursive: true, mode: 0o711 });
+    makeFolder(folder, 0o711);
     this.lock = new FileLock(files.lock);
     try {
       if (!this.lock.try("exclusive"))

@@ -1,10 +1,10 @@
 /** Puts a run together in its folder: lock, journal, leases, control socket, and the loop between a planner and a runner. */
 import { setMaxListeners } from "node:events";
-import { chmodSync, mkdirSync } from "node:fs";
+import { chmodSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { MillraceError } from "@millrace/core";
 import { leaseVariables } from "@millrace/core/job";
-import { LeaseServer } from "@millrace/core/node";
+import { LeaseServer, makeFolder } from "@millrace/core/node";
 import { HighsSolver } from "@millrace/core/solver";
 import { peerOf } from "@millrace/system";
 import { opt } from "../allocator/opt/opt.ts";
@@ -157,7 +157,7 @@ function arrivalsOf(
   const userOf = submittersOf(path);
   const base = dirname(resolve(path));
   const seen = new Set<string>();
-  mkdirSync(files.logs, { recursive: true });
+  makeFolder(files.logs);
   // Jobs of any user write their logs here, none another's (as in /tmp).
   if (process.getuid?.() === 0) chmodSync(files.logs, 0o1777);
   return content.jobs

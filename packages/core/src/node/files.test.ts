@@ -4,6 +4,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from "node:fs";
@@ -12,7 +13,13 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { z } from "zod";
 import { MillraceError } from "../errors.ts";
-import { AtomicFileStream, loadConfigFile, readTextFile, writeFileAtomic } from "./index.ts";
+import {
+  AtomicFileStream,
+  loadConfigFile,
+  makeFolder,
+  readTextFile,
+  writeFileAtomic,
+} from "./index.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -45,6 +52,19 @@ test("a missing file is named, with the nearest existing name", () => {
   expect(readTextFile(join(folder, "run.yaml"))).toBe("a: 1");
 });
 
+test("a folder is made with those above it, and a file system that makes none says so", () => {
+  const deep = join(folder, "a/b/c");
+  makeFolder(deep, 0o700);
+  expect(statSync(deep).mode & 0o777).toBe(0o700);
+  makeFolder(deep);
+  writeFileSync(join(folder, "file"), "");
+  expect(() => makeFolder(join(folder, "file"))).toThrow(/EEXIST/);
+  expect(() => makeFolder(join(folder, "file/x"))).toThrow(/ENOTDIR/);
+  // Node's recursive mkdir does not return here.
+  expect(() => makeFolder("/proc/millrace/x")).toThrow("no folders can be made there");
+  expect(failure(() => writeFileAtomic("/proc/millrace/x", "")).code).toBe("OUTPUT_UNWRITABLE");
+});
+
 test("writes make folders, replace whole files and leave nothing else", () => {
   const path = join(folder, "a/b/out.json");
   writeFileAtomic(path, "one");
@@ -57,7 +77,7 @@ test("a failed write is OUTPUT_UNWRITABLE and leaves no temporary file", () => {
   writeFileSync(join(folder, "file"), "x");
   const below = failure(() => writeFileAtomic(join(folder, "file/out"), "x"));
   expect(below.code).toBe("OUTPUT_UNWRITABLE");
-  expect(below.hint).toContain("--out");
+  expect(below.hint).toContain("another place");
   mkdirSync(join(folder, "taken/inner"), { recursive: true });
   expect(failure(() => writeFileAtomic(join(folder, "taken"), "x")).code).toBe("OUTPUT_UNWRITABLE");
   expect(readdirSync(folder).sort()).toEqual(["file", "taken"]);

@@ -1,6 +1,7 @@
 /** Reading and writing whole files: a reader that helps with mistyped names, and writes that are complete or absent. */
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   mkdirSync,
   openSync,
@@ -77,6 +78,23 @@ export function systemReason(error: unknown): string {
 }
 
 /**
+ * Makes a folder and those that it lies in; one that is there is left as it is. Node's own way never returns where a file system
+ * answers that a folder's parent is missing although it is there, as /proc does. Throws what mkdir throws.
+ */
+export function makeFolder(path: string, mode?: number): void {
+  try {
+    mkdirSync(path, mode);
+  } catch (error) {
+    if (codeOf(error) === "EEXIST" && statSync(path).isDirectory()) return;
+    if (codeOf(error) !== "ENOENT") throw error;
+    const parent = dirname(path);
+    if (existsSync(parent)) throw new Error("no folders can be made there", { cause: error });
+    makeFolder(parent, mode);
+    makeFolder(path, mode);
+  }
+}
+
+/**
  * Writes a file completely or not at all: folders are made, data goes to a temporary name in the same folder, is
  * flushed to the device and renamed. Throws MillraceError OUTPUT_UNWRITABLE and leaves no temporary file.
  */
@@ -111,7 +129,7 @@ export class AtomicFileStream implements Disposable {
     this.temporary = replaceable ? temporary : null;
     this.attempt(() => {
       if (there?.isDirectory()) throw Object.assign(new Error("a folder"), { code: "EISDIR" });
-      mkdirSync(dirname(path), { recursive: true });
+      makeFolder(dirname(path));
       this.file = this.temporary === null ? openSync(path, "w") : openSync(this.temporary, "wx");
     });
   }

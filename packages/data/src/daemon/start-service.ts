@@ -1,8 +1,9 @@
 /** Starting a service, unless one listens already. */
-import { mkdirSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { connect } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { contentHash, MillraceError } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 import { sharedFolder } from "@millrace/system";
 import { openSource } from "../source/open.ts";
 import { DataService } from "./service.ts";
@@ -17,7 +18,7 @@ export function defaultSocket(path: string, base = sharedFolder()): string {
 export async function startService(options: ServiceOptions): Promise<DataService> {
   const source = await openSource(options.source);
   const socket = options.socket ?? defaultSocket(options.source.path, options.sharedFolder);
-  mkdirSync(dirname(socket), { recursive: true });
+  makeFolder(dirname(socket));
   if (await answers(socket))
     throw new MillraceError("DATA_SERVICE_FAILED", `a service listens on ${socket} already`, {
       hint: "join it, stop it, or choose another socket",

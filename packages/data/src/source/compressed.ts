@@ -2,12 +2,12 @@
  * Shards that are compressed as a whole: unpacked once into a hidden folder beside them, since an item has to be a range
  * of bytes that can be read alone. What unpacks to far more than it holds is refused while it is unpacked.
  */
-import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import type { Transform } from "node:stream";
 import * as zlib from "node:zlib";
 import { contentHash, MillraceError } from "@millrace/core";
-import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, makeFolder, writeFileAtomic } from "@millrace/core/node";
 import { Decompress } from "fzstd";
 import { snappyUncompress } from "hyparquet";
 import type { SourceFile } from "./extent-source.ts";
@@ -49,7 +49,7 @@ export async function unpackShard(
   const sidecar = `${path}.json`;
   const known = existsSync(sidecar) && existsSync(path) ? readNote(sidecar) : null;
   if (known?.of !== of || known.bytes !== statSync(path).size) {
-    mkdirSync(folder, { recursive: true });
+    makeFolder(folder);
     const bytes = await unpack(shard, path, compression, most);
     writeFileAtomic(
       sidecar,

@@ -2,18 +2,10 @@
  * Parquet: rows of one column of bytes or text, and a label column. Values are compressed in pages, so they are taken out
  * once, into a record file beside a sidecar; from there on a row is a range of bytes as in every other form.
  */
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  statSync,
-} from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, readSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { contentHash, MillraceError } from "@millrace/core";
-import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, makeFolder, writeFileAtomic } from "@millrace/core/node";
 import { type AsyncBuffer, parquetMetadataAsync, parquetReadObjects } from "hyparquet";
 import { ExtentList, ExtentSource, type SourceFile } from "./extent-source.ts";
 import { boundedCompressors } from "./parquet-pages.ts";
@@ -69,7 +61,7 @@ async function unpacked(
   options: ParquetOptions,
 ): Promise<{ path: string; offsets: readonly number[]; labels: readonly number[] }> {
   const folder = options.records ?? join(dirname(shard.path), ".millrace-records");
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   const of = contentHash({ ...shard, payload: options.payload, label: options.label });
   const path = join(folder, `${basename(shard.path)}.records`);
   const sidecar = `${path}.json`;

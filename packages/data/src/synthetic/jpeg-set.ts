@@ -1,8 +1,9 @@
 /** Folders of photographic-like JPEG files, one per class: what tests and experiments of data loading run on. */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { canonicalJson, Rng } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 import { PhotoMaker } from "./photo.ts";
 
 export interface JpegSetOptions {
@@ -33,7 +34,7 @@ export function makeJpegSet(dir: string, options: JpegSetOptions): void {
   rmSync(markPath, { force: true });
   const turbo = createRequire(import.meta.url)("@julusian/jpeg-turbo") as Encoder;
   const maker = new PhotoMaker(seed);
-  for (let c = 0; c < classes; c++) mkdirSync(join(dir, className(c)), { recursive: true });
+  for (let c = 0; c < classes; c++) makeFolder(join(dir, className(c)));
   for (let i = 0; i < count; i++) {
     options.signal?.throwIfAborted();
     const rng = new Rng(`${seed}/size/${i}`);

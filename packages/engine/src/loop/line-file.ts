@@ -1,7 +1,8 @@
 /** A file of JSON lines that is written while the engine runs: the decision log and the timing log. */
-import { createWriteStream, mkdirSync, openSync, type WriteStream } from "node:fs";
+import { createWriteStream, openSync, type WriteStream } from "node:fs";
 import { dirname } from "node:path";
 import { MillraceError } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 
 export class LineFile {
   private readonly stream: WriteStream;
@@ -10,7 +11,7 @@ export class LineFile {
   /** @throws MillraceError OUTPUT_UNWRITABLE when the file cannot be made. */
   constructor(path: string) {
     try {
-      mkdirSync(dirname(path), { recursive: true });
+      makeFolder(dirname(path));
       this.stream = createWriteStream(path, { fd: openSync(path, "w") });
     } catch (cause) {
       throw new MillraceError("OUTPUT_UNWRITABLE", `the log ${path} cannot be written`, {

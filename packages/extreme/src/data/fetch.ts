@@ -1,9 +1,9 @@
 /** Data sets from the network: a catalogue with checksums, or a manifest of one's own. A file appears when it is whole and right. */
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { MillraceError, suggestion } from "@millrace/core";
-import { AtomicFileStream, readTextFile } from "@millrace/core/node";
+import { AtomicFileStream, makeFolder, readTextFile } from "@millrace/core/node";
 import { z } from "zod";
 
 const manifestSchema = z.strictObject({
@@ -97,7 +97,7 @@ export async function fetchDataset(
   onProgress: (file: string, done: number, total: number) => void = () => {},
   signal?: AbortSignal,
 ): Promise<readonly string[]> {
-  mkdirSync(out, { recursive: true });
+  makeFolder(out);
   const fetched: string[] = [];
   for (const file of manifest.files) {
     const path = join(out, file.name);

@@ -2,10 +2,10 @@
  * A data set whose points are the embeddings of another model: texts go through a GGUF model (a sentence encoder, or any other
  * that llama.cpp knows) and become `trn_X.f32` and `tst_X.f32`, to be trained on with `--features vectors`.
  */
-import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
-import { AtomicFileStream, ForkPool } from "@millrace/core/node";
+import { AtomicFileStream, ForkPool, makeFolder } from "@millrace/core/node";
 import { readTexts } from "../data/texts.ts";
 import { maxDim } from "../index/fixed-point.ts";
 import type { EmbedInput, EmbedOutput } from "./embed-child.ts";
@@ -57,7 +57,7 @@ export async function embedDataset(data: string, options: EmbedOptions): Promise
     });
   const texts = await Promise.all(parts.map(({ file }) => readTexts(file)));
   const total = texts.reduce((sum, list) => sum + list.length, 0);
-  mkdirSync(options.out, { recursive: true });
+  makeFolder(options.out);
   // One child: the order of vectors is that of the texts, and the model is opened once.
   await using pool = new ForkPool<EmbedInput, EmbedOutput>({
     module: program,

@@ -6,7 +6,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -16,7 +15,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
-import { readTextFile, writeFileAtomic } from "@millrace/core/node";
+import { makeFolder, readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { z } from "zod";
 import { Heap } from "../kernels/heap.ts";
 import { precisions } from "../kernels/label-matrix.ts";
@@ -73,7 +72,7 @@ export function saveSnapshot(out: string, name: string, stored: StoredModel, ext
   const { model, vectorizer, labelTexts, removed, sample } = stored;
   const temporary = join(out, `.${name}.${process.pid}.tmp`);
   rmSync(temporary, { recursive: true, force: true });
-  mkdirSync(temporary, { recursive: true });
+  makeFolder(temporary);
   const head = {
     schema: "millrace.extreme-model/1",
     vocabulary: model.vocabulary,

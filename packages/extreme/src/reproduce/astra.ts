@@ -2,7 +2,6 @@
  * ASTRA (2024): what its abstract claims, on made-up data whose best possible ranking is known, or on a data set of one's own.
  * The paper's method is known from its abstract alone, so nothing is put beside its tables; the recipe is a reconstruction.
  */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   MillraceError,
@@ -11,6 +10,7 @@ import {
   type Reproduction,
   spread,
 } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 import { type Dataset, readDataset } from "../data/dataset.ts";
 import { makeData } from "../synthetic/splits.ts";
 import { defaultTrainOptions, presets } from "../train/options.ts";
@@ -32,7 +32,7 @@ export async function reproduceAstra(options: ReproduceOptions): Promise<Reprodu
     throw new MillraceError("DATASET_INVALID", `${data} has no test points`, {
       hint: "the study reports figures on the test points",
     });
-  if (out !== undefined) mkdirSync(out, { recursive: true });
+  if (out !== undefined) makeFolder(out);
   const points = dataset.train.labels.rows;
   const results = await runStudy(dataset, {
     arms: quick ? arms.filter((arm) => quickArms.includes(arm.name)) : arms,

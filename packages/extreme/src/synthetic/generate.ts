@@ -1,8 +1,7 @@
 /** Writes a made-up data set in the raw-text form, point by point, with the best possible ranking of its test points. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Rng } from "@millrace/core";
-import { AtomicFileStream, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, makeFolder, writeFileAtomic } from "@millrace/core/node";
 import { BayesReference } from "./bayes.ts";
 import { pseudoWord } from "./pseudo-word.ts";
 import { mains } from "./splits.ts";
@@ -47,7 +46,7 @@ export async function generate(options: GenerateOptions): Promise<Generated> {
   const { out, testPoints, seed } = options;
   const world = makeWorld(options);
   const { labels, points, counts } = world;
-  mkdirSync(out, { recursive: true });
+  makeFolder(out);
   const total = points + testPoints;
   const text = new Lines(join(out, "Y.txt"));
   for (let label = 0; label < labels; label++) text.add(labelText(world, label));

@@ -6,7 +6,6 @@ import {
   closeSync,
   existsSync,
   fsyncSync,
-  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -18,7 +17,7 @@ import {
 import { dirname, join } from "node:path";
 import * as zlib from "node:zlib";
 import { hash128, MillraceError } from "@millrace/core";
-import { AtomicFileStream, systemReason, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, makeFolder, systemReason, writeFileAtomic } from "@millrace/core/node";
 import { z } from "zod";
 import type { TrainingGraph } from "../graph/graph.ts";
 import type { TrainingExecutor } from "./executor.ts";
@@ -98,7 +97,7 @@ export function saveCheckpoint(executor: TrainingExecutor, dir: string): void {
   const temporary = `${dir.replace(/\/+$/, "")}.${process.pid}.tmp`;
   try {
     rmSync(temporary, { recursive: true, force: true });
-    mkdirSync(temporary, { recursive: true });
+    makeFolder(temporary);
     const tensors = tensorsOf(executor).map(bytesOf);
     {
       using file = new AtomicFileStream(join(temporary, files.tensors));

@@ -1,9 +1,9 @@
 /** Who writes into a folder of checkpoints: one process at a time, so that two runs never mix theirs. */
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
-import { systemReason } from "@millrace/core/node";
+import { makeFolder, systemReason } from "@millrace/core/node";
 
 const name = "run.lock";
 
@@ -44,7 +44,7 @@ export function lockFolder(dir: string): Disposable {
   const own = `${path}.${process.pid}`;
   const holder: Holder = { host: hostname(), pid: process.pid, began: beganAt(process.pid) };
   try {
-    mkdirSync(dir, { recursive: true });
+    makeFolder(dir);
     writeFileSync(own, JSON.stringify(holder));
   } catch (error) {
     throw new MillraceError("OUTPUT_UNWRITABLE", `${dir}: ${systemReason(error)}`, {

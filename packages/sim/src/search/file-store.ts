@@ -2,9 +2,10 @@
  * Results of jobs on disk, one file per job, so that an interrupted plan goes on where it was. A file is complete or
  * absent; one that cannot be read is ignored and written again. A power failure may lose some, so they are not flushed.
  */
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 import type { SearchOutcome } from "./job.ts";
 import { decodeJson, encodeJson } from "./json.ts";
 
@@ -15,7 +16,7 @@ export interface ResultStore {
 
 /** A store in `folder`, which is made when it is missing. Throws OUTPUT_UNWRITABLE. */
 export function fileStore(folder: string): ResultStore {
-  writable(folder, () => mkdirSync(folder, { recursive: true }));
+  writable(folder, () => makeFolder(folder));
   return {
     get: (id) => {
       try {

@@ -7,7 +7,6 @@ import {
   existsSync,
   fstatSync,
   lstatSync,
-  mkdirSync,
   openSync,
   statfsSync,
   unlinkSync,
@@ -15,6 +14,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MillraceError } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 import { failure, libc } from "../libc.ts";
 import { MAP, PROT } from "../memory/flags.ts";
 import { ViewLedger } from "../memory/view.ts";
@@ -30,7 +30,7 @@ export function sharedFolder(): string {
  * somebody else put there is refused. Throws MillraceError ENVIRONMENT_MISSING.
  */
 export function privateFolder(path: string): string {
-  mkdirSync(path, { recursive: true, mode: 0o700 });
+  makeFolder(path, 0o700);
   const stat = lstatSync(path);
   if (!stat.isDirectory() || stat.uid !== process.getuid?.() || (stat.mode & 0o077) !== 0)
     throw new MillraceError(

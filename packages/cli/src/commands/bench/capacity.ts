@@ -1,5 +1,4 @@
 /** `millrace bench capacity`: the highest rate at which a live endpoint keeps an SLO. */
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   arrivalSeconds,
@@ -9,7 +8,7 @@ import {
   searchLiveCapacity,
 } from "@millrace/bench";
 import { formatNumber, MillraceError } from "@millrace/core";
-import { writeFileAtomic } from "@millrace/core/node";
+import { makeFolder, writeFileAtomic } from "@millrace/core/node";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
@@ -107,7 +106,7 @@ class LiveProgress {
 
 function folder(out: string): void {
   try {
-    mkdirSync(out, { recursive: true });
+    makeFolder(out);
   } catch (error) {
     throw new MillraceError("OUTPUT_UNWRITABLE", `--out ${out}: ${(error as Error).message}`, {
       cause: error,

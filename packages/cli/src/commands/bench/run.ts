@@ -1,6 +1,5 @@
 /** `millrace bench`: one load against one endpoint. */
 import { once } from "node:events";
-import { mkdirSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -24,7 +23,7 @@ import {
   summarizeRun,
 } from "@millrace/bench";
 import { MillraceError } from "@millrace/core";
-import { AtomicFileStream, readTextFile, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, makeFolder, readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
@@ -152,7 +151,7 @@ async function serveMetrics(session: Session, run: BenchRun, port: number): Prom
 
 function folder(out: string): void {
   try {
-    mkdirSync(out, { recursive: true });
+    makeFolder(out);
   } catch (error) {
     throw new MillraceError("OUTPUT_UNWRITABLE", `--out ${out}: ${(error as Error).message}`, {
       cause: error,

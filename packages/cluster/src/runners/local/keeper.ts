@@ -5,8 +5,9 @@
  * `go`, and says `begun` when the attempt is its own.
  */
 import { spawn } from "node:child_process";
-import { mkdirSync, openSync } from "node:fs";
+import { openSync } from "node:fs";
 import { dirname } from "node:path";
+import { makeFolder } from "@millrace/core/node";
 import { identify, kill } from "@millrace/system/processes";
 import type { Outcome } from "../runner.ts";
 import { type AttemptOrder, claimAttempt, readRecord, writeRecord } from "./records.ts";
@@ -26,7 +27,7 @@ function keep({ job, environment }: AttemptOrder): void {
   process.stdout.write("begun\n");
   let log: number;
   try {
-    mkdirSync(dirname(job.logFile), { recursive: true });
+    makeFolder(dirname(job.logFile));
     log = openSync(job.logFile, "a", 0o644);
   } catch (error) {
     end({ kind: "not-started", reason: `its log: ${(error as Error).message}` });

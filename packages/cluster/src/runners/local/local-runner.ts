@@ -7,6 +7,7 @@ import { chownSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 import { isRunning, kill, type ProcessIdentity, signalProcess } from "@millrace/system";
 import type { NumaNode, ServerState } from "../../contracts.ts";
 import type { EngineTerms } from "../engine.ts";
@@ -82,7 +83,7 @@ export class LocalRunner implements Runner {
     this.options = options;
     const { cluster, servers, bound } = options;
     this.engine = { on: "local", host: hostname(), cluster, servers, bound };
-    mkdirSync(join(options.state, "jobs"), { recursive: true, mode: 0o711 });
+    makeFolder(join(options.state, "jobs"), 0o711);
     this.bounds = makeBounds(options.bound, options.coresPerCpu);
     this.fence = new FolderFence(options.state);
     this.cores = allowedCores();

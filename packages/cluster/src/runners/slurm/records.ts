@@ -2,9 +2,9 @@
  * What the Slurm runner keeps in its folder, beside Slurm's queue: which Slurm job a start went to, and how programs ended,
  * since Slurm forgets a job minutes after its end. The folder is on a file system that all nodes see.
  */
-import { appendFileSync, chownSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, chownSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { writeFileAtomic } from "@millrace/core/node";
+import { makeFolder, writeFileAtomic } from "@millrace/core/node";
 import type { GrantedSlice, JobUser, RunnerJob } from "../runner.ts";
 
 /** The last start of a job. */
@@ -44,7 +44,7 @@ export class SlurmRecords {
 
   constructor(state: string) {
     this.state = state;
-    mkdirSync(join(state, "jobs"), { recursive: true, mode: 0o711 });
+    makeFolder(join(state, "jobs"), 0o711);
     writeFileAtomic(this.script, batchScript);
   }
 
@@ -72,7 +72,7 @@ export class SlurmRecords {
 
   add(job: RunnerJob): void {
     const folder = join(this.state, "jobs", job.id);
-    mkdirSync(folder, { recursive: true, mode: 0o711 });
+    makeFolder(folder, 0o711);
     appendFileSync(this.exitsFile(job.id), "");
     const user: JobUser | null = job.user;
     if (user !== null && process.getuid?.() === 0)

@@ -3,10 +3,10 @@
  * it and lets it go, a stop puts it back into the queue, held (requeue). Slurm cannot change a running job, so another
  * grant is a restart. The kill grace is Slurm's KillWait, the same for all jobs.
  */
-import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { InvariantError } from "@millrace/core";
+import { makeFolder } from "@millrace/core/node";
 import type { ServerState } from "../../contracts.ts";
 import type { EngineTerms } from "../engine.ts";
 import { FolderFence } from "../fence.ts";
@@ -243,7 +243,7 @@ export class SlurmRunner implements Runner {
     const { cluster, partition } = this.options;
     const { user } = job;
     const own = user === null || user.uid === process.getuid?.();
-    if (own) mkdirSync(dirname(job.logFile), { recursive: true });
+    if (own) makeFolder(dirname(job.logFile));
     await this.commands.run(
       `submitting job ${job.id}`,
       "sbatch",
