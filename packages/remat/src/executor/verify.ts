@@ -193,17 +193,17 @@ export function proveGradients(machine: Machine, executor: TrainingExecutor): Gr
   return { identical, largestDifference, ...difference(executor, loss, own) };
 }
 
-/** Change of the loss that a difference rests on, relative to the loss: its rounding is then about a percent of it. */
-const lossChange = 1e-4;
-/** Most that two steps, one twice the other, may disagree for a difference to count, and how often both are halved till then. */
+/** Change of the loss that the shortest difference rests on, relative to the loss: its rounding is then a percent or less of it. */
+const lossChange = 1.25e-5;
+/** Most that two steps, one twice the other, may disagree for a difference to count, and how often both are doubled till then. */
 const agreement = 0.01;
-const halvings = 3;
+const doublings = 3;
 
 /**
  * Central differences of the loss along the gradients of parameters spread over the depth of the graph. Single precision
  * sees no step below a certain length, and the loss may turn within it: batch norm over two or three values is all but a
- * staircase. A difference counts only where half the change belongs to half the step; steps are halved until it does,
- * and what stays apart is reported as unresolved.
+ * staircase, and longer steps pass kinks of ReLU and pooling, which bias two lengths alike. So steps begin short and are
+ * doubled until two lengths agree; what stays apart is reported as unresolved.
  */
 function difference(
   executor: TrainingExecutor,
@@ -243,12 +243,12 @@ function difference(
       return (up - down) / expected;
     };
     const reach = (lossChange * Math.max(1, Math.abs(loss))) / size;
-    let long = ratio(2 * reach);
     let short = ratio(reach);
+    let long = ratio(2 * reach);
     const apart = (): boolean => !(Math.abs(short - long) <= agreement * Math.abs(short));
-    for (let k = 1; k <= halvings && apart(); k++) {
-      long = short;
-      short = ratio(reach / 2 ** k);
+    for (let k = 2; k <= doublings + 1 && apart(); k++) {
+      short = long;
+      long = ratio(2 ** k * reach);
     }
     w.set(before);
     if (apart()) continue;

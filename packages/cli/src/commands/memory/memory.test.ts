@@ -152,6 +152,9 @@ test("what is missing or mistyped is said", async () => {
       /fewer layers/,
     ],
     [["memory", "plan", nan, "--budget", "50%"], /:1:17 not valid JSON: "NaN"/],
+    [[...vgg, "--out", ""], /file to write is empty/],
+    [[...vgg, "--case", "x"], /--case names a problem of a file/],
+    [["memory", "sweep", "--model", "vgg-16", "--points", "99999999"], /--points: at most 1000/],
     [["memory"], /needs a verb/],
   ];
   for (const [argv, message] of wrong) {
@@ -159,6 +162,19 @@ test("what is missing or mistyped is said", async () => {
     expect(exit).toBe(2);
     expect(err).toMatch(message);
   }
+});
+
+test("explain says whether the smallest budget is proven", async () => {
+  const { exit, err } = await millrace(
+    "memory",
+    "explain",
+    "--model",
+    "resnet-small",
+    "--budget",
+    "1%",
+  );
+  expect(exit).toBe(3);
+  expect(err).toMatch(/the smallest budget found is/);
 });
 
 test("a place that cannot be written is told before anything is planned", async () => {

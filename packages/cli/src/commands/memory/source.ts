@@ -150,6 +150,8 @@ export function sourceOf(file: string | undefined, flags: GraphFlags): Source {
   if (flags.model !== undefined) {
     if (file !== undefined)
       throw new MillraceError("USAGE", `both ${file} and --model ${flags.model} are given`);
+    if (flags.case !== undefined)
+      throw new MillraceError("USAGE", "--case names a problem of a file, and --model is given");
     return fromGraph(graphOf(flags.model, flags), flags);
   }
   if (file === undefined)
@@ -206,6 +208,7 @@ export function budgetOf(source: Source, text: string | undefined): number {
 
 /** The file that a flag names, opened before the work begins so that a place that cannot be written is told at once. */
 export function outputOf(path: string | undefined): AtomicFileStream | null {
+  if (path === "") throw new MillraceError("USAGE", "the name of the file to write is empty");
   return path === undefined ? null : new AtomicFileStream(path);
 }
 

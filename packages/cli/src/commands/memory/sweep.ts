@@ -1,5 +1,5 @@
 /** `millrace memory sweep`: the Pareto curve of memory against time. */
-import { formatNumber, formatPercent } from "@millrace/core";
+import { formatNumber, formatPercent, MillraceError } from "@millrace/core";
 import { sweepBudgets, sweepMemory } from "@millrace/remat";
 import { commandLine } from "../../command-line.ts";
 import { version } from "../../program/version.ts";
@@ -8,12 +8,18 @@ import { table } from "../../ui/table.ts";
 import { unitsOf } from "./plan.ts";
 import { type GraphFlags, outputOf, programsOf, searchOf, sourceOf } from "./source.ts";
 
+/** Budgets of a sweep, each of which is planned. */
+const mostPoints = 1000;
+
 export async function memorySweepCommand(
   session: Session,
   file: string | undefined,
   given: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const flags = given as GraphFlags & { readonly points?: number; readonly html?: string };
+  const { points: count = 8 } = flags;
+  if (count > mostPoints)
+    throw new MillraceError("USAGE", `--points: at most ${mostPoints}, got ${count}`);
   const source = sourceOf(file, flags);
   const { problem, reference } = source;
   const { effort, seed, timeLimitSeconds } = searchOf({ ...flags, effort: flags.effort ?? "low" });
@@ -21,7 +27,7 @@ export async function memorySweepCommand(
   await using programs = programsOf(flags);
   const progress = session.progress();
   const points = await session.interruptible(async (signal) => {
-    const budgets = await sweepBudgets(problem, flags.points ?? 8, seed);
+    const budgets = await sweepBudgets(problem, count, seed);
     return sweepMemory(problem, budgets, {
       effort,
       seed,
