@@ -40,7 +40,7 @@ export async function memoryExplainCommand(
   if (result.plan === null)
     throw new MillraceError("NOTHING_FITS", `no plan within ${size(budget)}`, {
       ...(result.minBudget !== null && {
-        hint: `the smallest budget is ${size(result.minBudget)}`,
+        hint: `the smallest budget ${result.minBudgetExact ? "is" : "found is"} ${size(result.minBudget)}`,
       }),
     });
   const tensors = explainPlan(problem, result.plan);

@@ -164,6 +164,19 @@ test("what is missing or mistyped is said", async () => {
   }
 });
 
+test("explain says whether the smallest budget is proven", async () => {
+  const { exit, err } = await millrace(
+    "memory",
+    "explain",
+    "--model",
+    "resnet-small",
+    "--budget",
+    "1%",
+  );
+  expect(exit).toBe(3);
+  expect(err).toMatch(/the smallest budget found is/);
+});
+
 test("a place that cannot be written is told before anything is planned", async () => {
   const argv = ["--model", "resnet-50", "--batch", "64", "--budget", "50%"];
   for (const [verb, flag] of [
