@@ -469,24 +469,57 @@ def step_peak(blocks, fixed=0, recomputed=(), selective=()):
     return fixed + sum(b.output_bytes for b in blocks) + peak
 
 
+def _forms(plan, parts):
+    """Of a plan of the planner: the blocks that do not keep everything, each with its form."""
+    first_backward = next(i for i, action in enumerate(plan) if action[0] == "b")
+    given_up = {}
+    for action in plan[:first_backward]:
+        if action[0] == "x" and action[1].startswith("a"):
+            j, part = parts[int(action[1][1:])]
+            given_up.setdefault(j, set()).add(part)
+    # Without its products a block is computed again as a whole: PyTorch cannot keep the rest alone.
+    return {j: "selective" if given_up[j] == {"rest"} else "again" for j in given_up}
+
+
+def _named(blocks, forms):
+    again = [blocks[j].name for j in sorted(forms)]
+    return again, [blocks[j].name for j in sorted(forms) if forms[j] == "selective"]
+
+
+def _extra_seconds(blocks, forms):
+    return sum(blocks[j].selective_seconds if form == "selective" else blocks[j].whole_seconds for j, form in forms.items())
+
+
+def _lifted(blocks, forms, budget, fixed):
+    """The plan with blocks that keep more wherever the budget lets them, the most time saved first."""
+    while True:
+        tried = [{k: f for k, f in forms.items() if k != j} for j in forms]
+        tried += [{**forms, j: "selective"} for j, form in forms.items() if form == "again" and blocks[j].splits]
+        fitting = [t for t in tried if step_peak(blocks, fixed, *_named(blocks, t)) <= budget]
+        best = min(fitting, key=lambda t: _extra_seconds(blocks, t), default=forms)
+        if _extra_seconds(blocks, best) >= _extra_seconds(blocks, forms):
+            return forms
+        forms = best
+
+
 def plan_blocks(blocks, budget, fixed=0, rest_seconds=0.0, command=("millrace",)):
     """Plans which blocks to compute again within `budget` bytes. Raises RuntimeError naming the least budget."""
     everything = sum(b.forward_seconds + b.backward_seconds for b in blocks) + rest_seconds
-    problem, parts = _problem(blocks, fixed, rest_seconds, False)
-    answer = _millrace(problem, "blocks", budget, command)
-    if not answer["feasible"]:
-        least = answer.get("minBudget")
+    # With products as a choice the planner may give up them alone, which PyTorch cannot: that is a bound on what it can. The
+    # same blocks without the choice are planned too, and the better plan stands once each is made as fast as its budget lets it.
+    splits = any(b.splits for b in blocks)
+    variants = [blocks, [dataclasses.replace(b, selective_bytes=0) for b in blocks]] if splits else [blocks]
+    answers = []
+    for variant in variants:
+        problem, parts = _problem(variant, fixed, rest_seconds, False)
+        answers.append((_millrace(problem, "blocks", budget, command), parts))
+    plans = [_lifted(blocks, _forms(answer["plan"], parts), budget, fixed) for answer, parts in answers if answer["feasible"]]
+    if not plans:
+        least = min((a["minBudget"] for a, _ in answers if a.get("minBudget") is not None), default=None)
         raise RuntimeError(f"budget: no plan fits {int(budget)} bytes; the least budget is {least} bytes")
-    freed = answer["plan"]
-    first_backward = next(i for i, action in enumerate(freed) if action[0] == "b")
-    dropped = [parts[int(a[1][1:])] for a in freed[:first_backward] if a[0] == "x" and a[1].startswith("a")]
-    given_up = {}
-    for j, part in dropped:
-        given_up.setdefault(j, set()).add(part)
-    again = [blocks[j].name for j in sorted(given_up)]
-    # Without its products a block is computed again as a whole: PyTorch cannot keep the rest alone.
-    selective = [blocks[j].name for j in sorted(given_up) if given_up[j] == {"rest"}]
-    extra = sum(blocks[j].selective_seconds for j in given_up if given_up[j] == {"products"})
+    forms = min(plans, key=lambda plan: _extra_seconds(blocks, plan))
+    again, selective = _named(blocks, forms)
+    bound = answers[0][0].get("lowerBound")
     overhead = lambda time: time / everything - 1
     # Nothing computed again is as fast as any plan.
     free = {"feasible": True, "time": everything}
@@ -498,9 +531,9 @@ def plan_blocks(blocks, budget, fixed=0, rest_seconds=0.0, command=("millrace",)
         selective=selective,
         target="torch.utils.checkpoint",
         predicted_peak_bytes=int(step_peak(blocks, fixed, again, selective)),
-        predicted_overhead=overhead(answer["time"] + extra),
+        predicted_overhead=overhead(everything + _extra_seconds(blocks, forms)),
         unrestricted_overhead=overhead(free["time"]) if free["feasible"] else float("nan"),
-        lower_bound_overhead=overhead(answer["lowerBound"]) if answer.get("lowerBound") is not None else float("nan"),
+        lower_bound_overhead=overhead(bound) if bound is not None else float("nan"),
         store_all_peak_bytes=step_peak(blocks, fixed),
     )
 
