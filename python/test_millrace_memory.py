@@ -11,6 +11,9 @@ import unittest
 import torch
 
 import millrace_memory as mm
+from millrace_blocks import selective_context
+from millrace_meter import Meter
+from millrace_plan import step_peak
 
 COMMAND = sys.argv[1:] or ["millrace"]
 # Narrow and long: memory without much arithmetic, since Debian builds torch on a plain BLAS.
@@ -109,7 +112,7 @@ class Tests(unittest.TestCase):
             ("images", images, torch.randn(8, 3, 64, 64), list(images[1])),
         ):
             expected = gradients(net, sample)
-            _, peak = mm._step(net, sample, loss, mm._Meter(torch.device("cpu")))
+            _, peak = mm._step(net, sample, loss, Meter(torch.device("cpu")))
             report = mm.auto_checkpoint(net, sample, int(0.7 * peak), blocks=blocks, loss=loss, command=COMMAND)
             self.assertGreaterEqual(len(report.recomputed), 1)
             self.assertLessEqual(report.measured_peak_bytes, 0.7 * peak)
@@ -162,7 +165,7 @@ class Tests(unittest.TestCase):
             mm.auto_checkpoint(model(), self.sample, "1MiB", command=COMMAND)
 
     def test_selective_checkpointing(self):
-        if mm._selective_context() is None:
+        if selective_context() is None:
             self.skipTest("selective checkpointing needs torch >= 2.4")
         net = model()
         expected = gradients(net, self.sample)
@@ -175,7 +178,7 @@ class Tests(unittest.TestCase):
         mib = 2**20
         block = lambda i: mm.Block(f"b{i}", mib, 8 * mib, 0, 1.0, 2.0, 0, selective_bytes=5 * mib, selective_seconds=0.1)
         blocks = [block(i) for i in range(4)]
-        peak = mm.step_peak(blocks)
+        peak = step_peak(blocks)
         report = mm.plan_blocks(blocks, peak - 3 * mib, command=COMMAND)
         # Three MiB less: giving up the cheap rest of blocks suffices, and no product is computed twice.
         self.assertEqual(report.selective, report.recomputed)
@@ -183,7 +186,7 @@ class Tests(unittest.TestCase):
         self.assertLess(report.predicted_overhead, 0.04)
         tight = mm.plan_blocks(blocks, peak - 20 * mib, command=COMMAND)
         self.assertLess(len(tight.selective), len(tight.recomputed))
-        if mm._selective_context() is None:
+        if selective_context() is None:
             self.assertRaises(RuntimeError, mm.apply_plan, model(), ["0"], ["0"])
 
     def test_jax_text(self):
