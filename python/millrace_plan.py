@@ -194,7 +194,7 @@ def plan_blocks(blocks, budget, fixed=0, rest_seconds=0.0, command=("millrace",)
     again, selective = _named(blocks, forms)
     bound = answers[0][0].get("lowerBound")
     overhead = lambda time: time / everything - 1
-    # Nothing computed again is as fast as any plan.
+    # Where nothing is computed again no plan can be faster: the free one needs no search.
     free = {"feasible": True, "time": everything}
     if again:
         free = _millrace(_problem(blocks, fixed, rest_seconds, True)[0], "free", budget, command)

@@ -1,11 +1,12 @@
 /** `millrace calibrate`: predict what serving a model on this machine will be like, serve it, and lay both side by side. */
 import { join } from "node:path";
-import { InvariantError, MillraceError } from "@millrace/core";
-import { makeFolder, writeFileAtomic } from "@millrace/core/node";
+import { InvariantError } from "@millrace/core";
+import { writeFileAtomic } from "@millrace/core/node";
 import { calibrationLines } from "../calibration/lines.ts";
 import { calibrateOptionsOf } from "../calibration/options.ts";
 import { calibrate } from "../calibration/pipeline.ts";
 import { commandLine } from "../command-line.ts";
+import { makeOutputFolder } from "../output-folder.ts";
 import { version } from "../program/version.ts";
 import type { Session } from "../session.ts";
 
@@ -14,11 +15,7 @@ export async function calibrateCommand(
   flags: Readonly<Record<string, unknown>>,
 ): Promise<number> {
   const options = calibrateOptionsOf(flags);
-  try {
-    makeFolder(options.out);
-  } catch (cause) {
-    throw new MillraceError("OUTPUT_UNWRITABLE", `--out ${options.out} cannot be made`, { cause });
-  }
+  makeOutputFolder(options.out);
   const result = await session.interruptible((signal) => calibrate({ session, options, signal }));
   writeFileAtomic(join(options.out, "result.json"), `${JSON.stringify(result, null, 1)}\n`);
   const [{ renderReport }, { calibrationReport }] = await Promise.all([

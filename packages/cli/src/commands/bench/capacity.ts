@@ -8,8 +8,9 @@ import {
   searchLiveCapacity,
 } from "@millrace/bench";
 import { formatNumber, MillraceError } from "@millrace/core";
-import { makeFolder, writeFileAtomic } from "@millrace/core/node";
+import { writeFileAtomic } from "@millrace/core/node";
 import { commandLine } from "../../command-line.ts";
+import { makeOutputFolder } from "../../output-folder.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { type CapacityFlags, capacityOptionsOf } from "./capacity-flags.ts";
@@ -24,7 +25,7 @@ export async function capacityCommand(
   const flags = given as CapacityFlags;
   const { goal, load, search, prediction } = capacityOptionsOf(given);
   const { out } = flags;
-  if (out !== undefined) folder(out);
+  if (out !== undefined) makeOutputFolder(out);
   const endpoint = await endpointOf(given, session.surroundings.environment);
   const { tokenizer, close } = await openTokenizer(flags.tokenizer);
   const live = new LiveProgress(session);
@@ -101,16 +102,6 @@ class LiveProgress {
   end(): void {
     this.pause();
     this.progress.end();
-  }
-}
-
-function folder(out: string): void {
-  try {
-    makeFolder(out);
-  } catch (error) {
-    throw new MillraceError("OUTPUT_UNWRITABLE", `--out ${out}: ${(error as Error).message}`, {
-      cause: error,
-    });
   }
 }
 

@@ -23,8 +23,9 @@ import {
   summarizeRun,
 } from "@millrace/bench";
 import { MillraceError } from "@millrace/core";
-import { AtomicFileStream, makeFolder, readTextFile, writeFileAtomic } from "@millrace/core/node";
+import { AtomicFileStream, readTextFile, writeFileAtomic } from "@millrace/core/node";
 import { commandLine } from "../../command-line.ts";
+import { makeOutputFolder } from "../../output-folder.ts";
 import { version } from "../../program/version.ts";
 import type { Session } from "../../session.ts";
 import { endpointOf } from "./endpoint-flags.ts";
@@ -43,7 +44,7 @@ export async function benchCommand(session: Session, flags: Flags): Promise<numb
   const load = loadOf(flags);
   const endpoint = await endpointOf(flags, session.surroundings.environment);
   const out = flags.out as string | undefined;
-  if (out !== undefined) folder(out);
+  if (out !== undefined) makeOutputFolder(out);
   const { ttft, tbtUs } = options.targets;
   const { tokenizer, close } = await openTokenizer(flags.tokenizer as string | undefined);
   const traces = await tracesOf(load);
@@ -147,16 +148,6 @@ async function serveMetrics(session: Session, run: BenchRun, port: number): Prom
   server.unref();
   session.note(`counters at http://127.0.0.1:${(server.address() as AddressInfo).port}/metrics`);
   return server;
-}
-
-function folder(out: string): void {
-  try {
-    makeFolder(out);
-  } catch (error) {
-    throw new MillraceError("OUTPUT_UNWRITABLE", `--out ${out}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
 }
 
 /** Writes what can be made of the run beside its raw file. */
