@@ -23,7 +23,7 @@ import {
   twinPressure,
 } from "@millrace/sim/twin";
 import type { Knobs } from "./candidates.ts";
-import { type FoundRate, foundRate, nextRate, type TriedRate } from "./crossing.ts";
+import { type FoundRate, foundRate, narrowed, nextRate, type TriedRate } from "./crossing.ts";
 import { disturbed } from "./machine.ts";
 import { type Served, serveKnobs, twinCostAt } from "./measure.ts";
 import { seenByClient } from "./measured.ts";
@@ -38,8 +38,9 @@ export interface CapacityQuestion {
   /** Seconds of each load, and the fewest requests of one. */
   readonly seconds: number;
   readonly leastRequests: number;
-  /** Rates tried with each scheduler; one more where they do not enclose its capacity. */
+  /** Rates tried with each scheduler at least, and how many more where they do not enclose its capacity narrowly. */
   readonly rounds: number;
+  readonly moreRounds: number;
   readonly seed: number;
 }
 
@@ -91,7 +92,8 @@ export async function compareCapacities(
     }
     for (let round = 0; round < question.rounds; round++)
       for (const contender of contenders) await contender.probe();
-    for (const contender of contenders) if (!contender.enclosed) await contender.probe();
+    for (let round = 0; round < question.moreRounds; round++)
+      for (const contender of contenders) if (!contender.narrowed) await contender.probe();
     const capacities: SchedulerCapacity[] = [];
     for (const contender of contenders) capacities.push(await contender.close());
     return capacities;
@@ -142,9 +144,9 @@ class Contender {
     this.slope = Math.max(1, growth / Math.log(AROUND[1] / AROUND[0]));
   }
 
-  /** Whether the rates tried lie on either side of the capacity. */
-  get enclosed(): boolean {
-    return foundRate(this.tried).bound === null;
+  /** Whether the rates tried lie on either side of the capacity, and near. */
+  get narrowed(): boolean {
+    return narrowed(this.tried);
   }
 
   /** Sends the schedule at the rate that tells most now. Others have had their turn, so that the machine's speed is taken anew. */
