@@ -80,18 +80,20 @@ export function lockFolder(dir: string): Disposable {
   const path = join(dir, name);
   const own = `${path}.${randomUUID()}`;
   const holder: Holder = { host: hostname(), pid: process.pid, began: beganAt(process.pid) };
-  let taken = false;
+  let taken: boolean;
   try {
     makeFolder(dir);
     writeFileSync(own, JSON.stringify(holder), { flag: "wx" });
-    taken = take(own, path);
+    try {
+      taken = take(own, path);
+    } finally {
+      rmSync(own, { force: true });
+    }
   } catch (error) {
     throw new MillraceError("OUTPUT_UNWRITABLE", `${dir}: ${systemReason(error)}`, {
       hint: "give another folder, or make room and allow writing there",
       cause: error,
     });
-  } finally {
-    rmSync(own, { force: true });
   }
   if (!taken) {
     const by = livingHolder(path);
