@@ -38,7 +38,7 @@ test("schedulers are measured in turn, and predicted for the same requests", asy
       knobs,
       lengths: { type: "range", prompt: { min: 8, max: 64 }, output: { min: 2, max: 12 } },
       slo: [{ metric: "ttft", quantile: 0.9, limitSeconds: 0.5 }],
-      ...{ seconds: 0.2, leastRequests: 40, rounds: 1, seed: 5 },
+      ...{ seconds: 0.2, leastRequests: 40, rounds: 1, moreRounds: 1, seed: 5 },
     },
     folder,
   );

@@ -8,10 +8,10 @@ import { join } from "node:path";
 import { InvariantError, MillraceError } from "@millrace/core";
 import {
   type LengthSpec,
+  meanSpeed,
   type RequestTable,
   type SchedulerName,
   type StepSpeed,
-  speedBetween,
   stepResiduals,
 } from "@millrace/serving";
 import {
@@ -23,13 +23,13 @@ import {
   twinPressure,
 } from "@millrace/sim/twin";
 import type { Knobs } from "./candidates.ts";
-import { type FoundRate, foundRate, nextRate, type TriedRate } from "./crossing.ts";
+import { type FoundRate, foundRate, narrowed, nextRate, type TriedRate } from "./crossing.ts";
 import { disturbed } from "./machine.ts";
 import { type Served, serveKnobs, twinCostAt } from "./measure.ts";
 import { seenByClient } from "./measured.ts";
 import type { CalibrationContext, Learnt } from "./pipeline.ts";
 import { runOf, type Sent, type Stage, type StageLogs, speedOf } from "./stage.ts";
-import { userWorkload, withOverhead } from "./workloads.ts";
+import { anchorLoad, userWorkload, withOverhead } from "./workloads.ts";
 
 export interface CapacityQuestion {
   readonly knobs: readonly Knobs[];
@@ -38,8 +38,9 @@ export interface CapacityQuestion {
   /** Seconds of each load, and the fewest requests of one. */
   readonly seconds: number;
   readonly leastRequests: number;
-  /** Rates tried with each scheduler; one more where they do not enclose its capacity. */
+  /** Rates tried with each scheduler at least, and how many more where they do not enclose its capacity narrowly. */
   readonly rounds: number;
+  readonly moreRounds: number;
   readonly seed: number;
 }
 
@@ -91,7 +92,8 @@ export async function compareCapacities(
     }
     for (let round = 0; round < question.rounds; round++)
       for (const contender of contenders) await contender.probe();
-    for (const contender of contenders) if (!contender.enclosed) await contender.probe();
+    for (let round = 0; round < question.moreRounds; round++)
+      for (const contender of contenders) if (!contender.narrowed) await contender.probe();
     const capacities: SchedulerCapacity[] = [];
     for (const contender of contenders) capacities.push(await contender.close());
     return capacities;
@@ -99,6 +101,13 @@ export async function compareCapacities(
     context.session.progress().end();
     for (const stage of stages) await stage[Symbol.asyncDispose]();
   }
+}
+
+/** A rate that was tried, with the loads before and after it that tell the machine's speed. */
+interface Tried extends TriedRate {
+  readonly before: Sent;
+  readonly sent: Sent;
+  readonly after: Sent;
 }
 
 /** One scheduler and the rates tried with it. */
@@ -110,8 +119,7 @@ class Contender {
   private readonly requests: RequestTable;
   private readonly asProfiledQps: number;
   private readonly slope: number;
-  private readonly anchors: Sent[] = [];
-  private readonly tried: (TriedRate & { readonly sent: Sent })[] = [];
+  private readonly tried: Tried[] = [];
 
   constructor(scheduler: SchedulerName, served: Served, question: CapacityQuestion) {
     this.scheduler = scheduler;
@@ -136,22 +144,23 @@ class Contender {
     this.slope = Math.max(1, growth / Math.log(AROUND[1] / AROUND[0]));
   }
 
-  /** Whether the rates tried lie on either side of the capacity. */
-  get enclosed(): boolean {
-    return foundRate(this.tried).bound === null;
+  /** Whether the rates tried lie on either side of the capacity, and near. */
+  get narrowed(): boolean {
+    return narrowed(this.tried);
   }
 
-  /** Sends the schedule at the rate that tells most now. */
+  /** Sends the schedule at the rate that tells most now. Others have had their turn, so that the machine's speed is taken anew. */
   async probe(): Promise<void> {
     const { served, tried, question } = this;
-    if (tried.length === 0) this.anchors.push(await served.anchor("after"));
     const rateQps = nextRate(tried, this.asProfiledQps, this.slope);
     const seed = `${question.seed}/${tried.length}`;
     const phase = `${this.scheduler} at ${rateQps.toPrecision(3)} requests/s`;
-    const sent = await served.send({ requests: atRate(this.requests, rateQps), seed, phase });
+    const requests = atRate(this.requests, rateQps);
+    const load = anchorLoad(served.profile, served.settings, requests);
+    const before = await served.anchor(load);
+    const sent = await served.send({ requests, seed, phase });
     const { value } = pressureOf(seenByClient(sent.client), question.slo);
-    tried.push({ rateQps, pressure: value, sent });
-    this.anchors.push(await served.anchor("after"));
+    tried.push({ rateQps, pressure: value, before, sent, after: await served.anchor(load) });
   }
 
   /** Ends the server and predicts at the speed that its other loads ran at. */
@@ -159,12 +168,15 @@ class Contender {
     const { served, tried, scheduler } = this;
     const logs = await this.stage.close();
     const asProfiled = twinCostAt(served.profile, null).cost;
-    const speeds = this.anchors.map((one) => speedOf(one, logs, asProfiled));
-    const probes = tried.map((one, i) => {
-      const before = speeds[i] ?? null;
-      return this.probed(one, logs, before, speedBetween(before, speeds[i + 1] ?? null));
-    });
-    const all = speeds.reduce((a, b) => speedBetween(a, b), null);
+    const around = tried.map(({ before, after }) => ({
+      before: speedOf(before, logs, asProfiled),
+      after: speedOf(after, logs, asProfiled),
+    }));
+    const speeds = around.map(({ before, after }) => meanSpeed([before, after]));
+    const probes = tried.map((one, i) =>
+      this.probed(one, logs, around[i]?.before ?? null, speeds[i] ?? null),
+    );
+    const all = meanSpeed(speeds);
     const { qps, limit } = this.capacity(this.requests, twinCostAt(served.profile, all));
     return {
       scheduler,
@@ -178,7 +190,7 @@ class Contender {
   }
 
   private probed(
-    { rateQps, pressure, sent }: TriedRate & { readonly sent: Sent },
+    { rateQps, pressure, sent }: Tried,
     logs: StageLogs,
     before: StepSpeed | null,
     speed: StepSpeed | null,

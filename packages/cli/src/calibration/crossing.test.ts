@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { foundRate, nextRate, type TriedRate } from "./crossing.ts";
+import { foundRate, narrowed, nextRate, type TriedRate } from "./crossing.ts";
 
 /** Pressure that grows as a power of the rate, 1 at `capacity`. */
 const power =
@@ -45,4 +45,17 @@ test("of several crossings the one at the highest rate that keeps the promises c
   const { qps } = foundRate(tried);
   expect(qps).toBeGreaterThan(4.4);
   expect(qps).toBeLessThan(4.8);
+});
+
+test("rates on one side, or far apart, leave the crossing open; the next lies between them", () => {
+  const at = (rateQps: number, pressure: number): TriedRate => ({ rateQps, pressure });
+  expect(narrowed([])).toBe(false);
+  expect(narrowed([at(4, 0.9), at(4.1, 0.95)])).toBe(false);
+  const far = [at(4, 0.9), at(4.6, 1.3)];
+  expect(narrowed(far)).toBe(false);
+  const between = nextRate(far, 4, 2);
+  expect(between).toBeGreaterThan(4);
+  expect(between).toBeLessThan(4.6);
+  expect(narrowed([...far, at(4.2, 1.1)])).toBe(true);
+  expect(narrowed([...far, at(4.5, 0.95)])).toBe(true);
 });

@@ -16,6 +16,8 @@ export interface FoundRate {
 const OVERSHOOT = 0.03;
 /** A single step goes no further than this share. */
 const MOST_STEP = 0.15;
+/** Rates this share apart tell where between them the crossing is, whatever the shape of the pressure. */
+const NARROW = 0.06;
 
 /** The rate to try next; `slope` is how pressure grows with the rate (log over log) where two tries do not tell. */
 export function nextRate(tried: readonly TriedRate[], first: number, slope: number): number {
@@ -34,6 +36,12 @@ export function foundRate(tried: readonly TriedRate[]): FoundRate {
   if (below !== null && above !== null) return { qps: crossed(below, above), bound: null };
   const near = below ?? above;
   return { qps: near?.rateQps ?? 0, bound: below === null ? "at most" : "at least" };
+}
+
+/** Whether two of the rates enclose the crossing and are so near that it does not matter where between them it is. */
+export function narrowed(tried: readonly TriedRate[]): boolean {
+  const [below, above] = aroundOne(tried);
+  return below !== null && above !== null && above.rateQps <= below.rateQps * (1 + NARROW);
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Session } from "../session.ts";
 import { type Knobs, serveFlags, twinOf, usualKnobs } from "./candidates.ts";
 import { disturbed, takenCores, watchMachine } from "./machine.ts";
 import { transportSamples } from "./measured.ts";
-import { ownSeconds, runOf, type Sent, Stage, wordsOf } from "./stage.ts";
+import { runOf, type Sent, Stage, warmUpSeconds, wordsOf } from "./stage.ts";
 import { probeWorkload, warmUpWorkload } from "./workloads.ts";
 
 /** Settings that the serving loop is learnt with. */
@@ -113,7 +113,7 @@ export async function learnLoop(
     (phase: string) =>
     (done: number, total: number, note: string): void =>
       progress.update({ phase, done, total, note });
-  const warmUp = warmUpWorkload(profile, settings, ownSeconds("warmUp", options.seconds));
+  const warmUp = warmUpWorkload(profile, settings, warmUpSeconds(options.seconds));
   await stage.send(warmUp, "calibrate/warm-up", telling("warming the server up"));
   const probe = probeWorkload(profile, settings, options.seconds);
   const learning = (): Promise<Sent> =>

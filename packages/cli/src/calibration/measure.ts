@@ -4,12 +4,12 @@ import { InvariantError } from "@millrace/core";
 import { writeFileAtomic } from "@millrace/core/node";
 import {
   atSpeed,
+  meanSpeed,
   ProfileCost,
   type RequestTable,
   type ServedRun,
   type StepProfile,
   type StepSpeed,
-  speedBetween,
   stepResiduals,
 } from "@millrace/serving";
 import {
@@ -27,9 +27,17 @@ import { type Knobs, serveFlags, twinOf } from "./candidates.ts";
 import { type MeasuredRun, observedStreams } from "./measured.ts";
 import type { CalibrationContext, Learnt } from "./pipeline.ts";
 import type { CalibratedRun } from "./result.ts";
-import { ownSeconds, runOf, type Sent, Stage, speedOf, wordsOf } from "./stage.ts";
+import {
+  anchorSeconds,
+  runOf,
+  type Sent,
+  Stage,
+  speedOf,
+  warmUpSeconds,
+  wordsOf,
+} from "./stage.ts";
 import { stepParts } from "./step-parts.ts";
-import { anchorWorkload, warmUpWorkload, withOverhead } from "./workloads.ts";
+import { anchorLoad, anchorWorkload, warmUpWorkload, withOverhead } from "./workloads.ts";
 
 /** Times that a prediction is drawn: near capacity the figures of single draws differ by a tenth and more. */
 const DRAWS = 21;
@@ -50,8 +58,8 @@ export interface Served {
   readonly stage: Stage;
   readonly settings: TwinSettings;
   readonly profile: StepProfile;
-  /** Sends the load that the speed of the machine is taken from. */
-  readonly anchor: (part: "before" | "after") => Promise<Sent>;
+  /** Sends the load that the speed of the machine is taken from, as heavy as `anchorLoad` says of some requests. */
+  readonly anchor: (load: number) => Promise<Sent>;
   readonly send: (load: Pick<Load, "requests" | "seed" | "phase">) => Promise<Sent>;
 }
 
@@ -79,9 +87,8 @@ export async function serveKnobs(
   const own = (requests: RequestTable, seed: string, phase: string): Promise<Sent> =>
     stage.send(requests, seed, (done, total) => progress.update({ phase, done, total }));
   try {
-    const seconds = ownSeconds("warmUp", options.learnSeconds);
     await own(
-      warmUpWorkload(profile, settings, seconds),
+      warmUpWorkload(profile, settings, warmUpSeconds(options.learnSeconds)),
       "calibrate/warm-up",
       "warming the server up",
     );
@@ -93,9 +100,9 @@ export async function serveKnobs(
     stage,
     settings,
     profile,
-    anchor: (part) =>
+    anchor: (load) =>
       own(
-        anchorWorkload(profile, settings, ownSeconds(part, options.learnSeconds)),
+        anchorWorkload(profile, settings, anchorSeconds(load, options.learnSeconds), load),
         "calibrate/anchor",
         "how fast is the machine now?",
       ),
@@ -120,22 +127,27 @@ export async function measureAndCompare(
 ): Promise<readonly CalibratedRun[]> {
   const served = await serveKnobs(context, learnt, knobs, folder);
   await using stage = served.stage;
-  const anchors = [await served.anchor("before")];
-  const sent: Sent[] = [];
+  const sent: { readonly before: Sent; readonly load: Sent; readonly after: Sent }[] = [];
+  let last = { share: 0, anchor: null as Sent | null };
   for (const load of loads) {
-    sent.push(await served.send(load));
-    anchors.push(await served.anchor("after"));
+    const share = anchorLoad(served.profile, served.settings, load.requests);
+    // What came after one load is what came before the next, where they are equally heavy.
+    const before =
+      last.anchor !== null && last.share === share ? last.anchor : await served.anchor(share);
+    const own = await served.send(load);
+    const after = await served.anchor(share);
+    sent.push({ before, load: own, after });
+    last = { share, anchor: after };
   }
   context.session.progress().end();
   const logs = await stage.close();
   const cost = new ProfileCost(learnt.profile);
-  const speeds = anchors.map((one) => speedOf(one, logs, cost));
   return loads.map((load, i) => {
-    const one = sent[i] as Sent;
+    const { before, load: one, after } = sent[i] as (typeof sent)[number];
     const run = runOf(one, logs, cost);
     const streams = observedStreams(run).map((stream) => `${JSON.stringify(stream)}\n`);
     writeFileAtomic(join(folder, load.streams), streams.join(""));
-    const around = { before: speeds[i] ?? null, after: speeds[i + 1] ?? null };
+    const around = { before: speedOf(before, logs, cost), after: speedOf(after, logs, cost) };
     return compared(served, load, run, slo, { ...one.watch, ...around });
   });
 }
@@ -161,7 +173,7 @@ function compared(
   machine: CalibratedRun["machine"],
 ): CalibratedRun {
   checkTwin(settings, run);
-  const now = twinCostAt(profile, speedBetween(machine.before, machine.after));
+  const now = twinCostAt(profile, meanSpeed([machine.before, machine.after]));
   const asServed = withOverhead(requests, profile.transport?.addedTokens ?? 0);
   const draws = Array.from({ length: DRAWS }, (_, i) =>
     predictRun(settings, asServed, now, `${seed}/draw/${i}`),

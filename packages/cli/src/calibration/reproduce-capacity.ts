@@ -23,6 +23,8 @@ export const capacityQuestion: Omit<CapacityQuestion, "knobs" | "seed"> = {
   // Below it a 90th percentile has no ten samples beyond it.
   leastRequests: 101,
   rounds: 2,
+  // The pressure of few long stalls grows by leaps: between rates far apart nothing says where it crosses.
+  moreRounds: 2,
 };
 export const comparedSchedulers: readonly SchedulerName[] = ["sarathi-serve", "vllm-v0", "orca"];
 

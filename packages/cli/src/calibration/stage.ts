@@ -117,13 +117,21 @@ export function speedOf(sent: Sent, logs: StageLogs, cost: ProfileCost): StepSpe
 }
 
 /**
- * Seconds of the loads of our own: those in which a new server is still getting faster, and those that the speed of the
- * machine is taken from, the first and those after each measured load. None is longer than the load to learn from.
+ * Seconds of the loads of our own: those in which a new server is still getting faster, by 2 to 5 % (decision 0060), and those
+ * that the speed of the machine is taken from before and after a measured load. None is longer than the load to learn from.
  */
-const OWN_SECONDS = { warmUp: 10, before: 8, after: 7 };
+const OWN_SECONDS = { warmUp: 30, anchor: 8 };
+/** The load from which on an anchor has enough steps in its seconds, and how much longer a lighter one may be. */
+const STRETCH = { below: 0.5, most: 2 };
 
-export function ownSeconds(part: keyof typeof OWN_SECONDS, learnSeconds: number): number {
-  return Math.min(OWN_SECONDS[part], learnSeconds);
+export function warmUpSeconds(learnSeconds: number): number {
+  return Math.min(OWN_SECONDS.warmUp, learnSeconds);
+}
+
+/** Of an anchor as heavy as `load`: lighter ones last longer, since steps are what counts. */
+export function anchorSeconds(load: number, learnSeconds: number): number {
+  const stretch = Math.min(STRETCH.most, Math.max(1, STRETCH.below / load));
+  return Math.min(OWN_SECONDS.anchor, learnSeconds) * stretch;
 }
 
 /** Flags by their camel-case names as words of a command line. */

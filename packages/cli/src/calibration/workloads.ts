@@ -8,14 +8,10 @@ import {
 } from "@millrace/serving";
 import { atRate, saturationQps, type TwinSettings, type TwinSlo } from "@millrace/sim/twin";
 
-/**
- * Mixes of the loads that we send for ourselves: long prompts with few sequences at once, many short ones at once, and answers that
- * are mostly alone.
- */
+/** Mixes of the loads that we send for ourselves: long prompts with few sequences at once, and many short ones at once. */
 const MIXES = {
   long: { prompt: { min: 4, max: 320 }, output: { min: 2, max: 48 } },
   short: { prompt: { min: 2, max: 64 }, output: { min: 2, max: 64 } },
-  alone: { prompt: { min: 4, max: 16 }, output: { min: 32, max: 48 } },
 } as const;
 
 /** A part of such a load: share of the rate at saturation, and of the seconds. */
@@ -39,15 +35,21 @@ const PROBE: readonly Part[] = [
   { mix: "long", load: 0.6, share: 0.12 },
   { mix: "short", load: 1.15, share: 0.13 },
 ];
-/**
- * The load that the speed of the machine is taken from: a busy engine, and one that mostly has a single answer to go on with, since
- * the memory's speed and the arithmetic's wander apart.
- */
-const ANCHOR: readonly Part[] = [
-  { mix: "long", load: 0.9, share: 0.3 },
-  { mix: "alone", load: 0.3, share: 0.4 },
-  { mix: "short", load: 0.95, share: 0.3 },
+/** What a server is warmed with: as busy as can be without a queue that grows, for it gets faster by what it has computed. */
+const WARM_UP: readonly Part[] = [
+  { mix: "long", load: 0.9, share: 0.5 },
+  { mix: "short", load: 0.95, share: 0.5 },
 ];
+/**
+ * Shares of the seconds of the load that the speed of the machine is taken from. It is as heavy as the load it is taken for: steps
+ * of an engine that mostly waits take some percent longer than those of one that never does.
+ */
+const ANCHOR = [
+  { mix: "long", share: 0.4 },
+  { mix: "short", share: 0.6 },
+] as const;
+/** Lightest and heaviest load of it: with less there would be too few steps, with more a queue that outlives it. */
+const ANCHOR_LOAD = { least: 0.2, most: 0.95 };
 /** Requests of a part after which nothing more is learnt of the machine's speed. */
 const ANCHOR_REQUESTS = 200;
 /** What a serving loop adds to a tight one, roughly: the load is laid out before it is known. */
@@ -65,25 +67,44 @@ export function probeWorkload(
   });
 }
 
-/** Requests like those, sent before and after a measured load: they tell how fast the machine is then. */
+/** Requests like those, sent before and after a measured load and as heavy: they tell how fast the machine is then. */
 export function anchorWorkload(
   profile: StepProfile,
   settings: TwinSettings,
   seconds: number,
+  load: number,
 ): RequestTable {
-  return ownWorkload(profile, settings, ANCHOR, seconds, {
+  const parts = ANCHOR.map((part) => ({ ...part, load }));
+  return ownWorkload(profile, settings, parts, seconds, {
     seed: "calibrate/anchor",
     most: ANCHOR_REQUESTS,
   });
 }
 
-/** The same mixes without a bound on their number, for a server's first seconds. */
+/** By how much of the rate at saturation requests come, within what an anchor can be. */
+export function anchorLoad(
+  profile: StepProfile,
+  settings: TwinSettings,
+  requests: RequestTable,
+): number {
+  const cost = { cost: new ProfileCost(profile), transport: null };
+  const asServed = withOverhead(requests, profile.transport?.addedTokens ?? 0);
+  const share = requests.count / lastArrival(requests) / saturationQps(settings, asServed, cost);
+  return Math.min(ANCHOR_LOAD.most, Math.max(ANCHOR_LOAD.least, share));
+}
+
+/** Seconds; all at once is as heavy as can be. */
+function lastArrival({ arrivedAt }: RequestTable): number {
+  return arrivedAt.reduce((last, at) => Math.max(last, at), 0);
+}
+
+/** The same mixes without a bound on their number, for the time in which a new server is still getting faster. */
 export function warmUpWorkload(
   profile: StepProfile,
   settings: TwinSettings,
   seconds: number,
 ): RequestTable {
-  return ownWorkload(profile, settings, ANCHOR, seconds, {
+  return ownWorkload(profile, settings, WARM_UP, seconds, {
     seed: "calibrate/warm-up",
     most: Number.POSITIVE_INFINITY,
   });

@@ -5,7 +5,7 @@ import { fitLoop } from "./loop-fit.ts";
 import type { StepPoint, StepProfile } from "./profile.ts";
 import { ProfileCost } from "./profile-cost.ts";
 import { stepResiduals } from "./residuals.ts";
-import { atSpeed, type StepSpeed, stepSpeed } from "./step-speed.ts";
+import { atSpeed, meanSpeed, type StepSpeed, stepSpeed } from "./step-speed.ts";
 import type { StepTimed } from "./step-timings.ts";
 import { fitTransport } from "./transport-fit.ts";
 
@@ -157,4 +157,21 @@ test("lone decodes have a speed of their own", () => {
   const biasOf = (some: readonly StepTimed[]): number => stepResiduals(now, some)[0]?.bias ?? 1;
   expect(biasOf(steps.filter(lone))).toBeGreaterThan(-0.02);
   expect(Math.abs(biasOf(steps.filter((step) => !lone(step))))).toBeLessThan(0.02);
+});
+
+test("of several moments each counts alike, whatever their order", () => {
+  const kind = (ratio: number, error = 0.01) => ({ ratio, error, steps: 100 });
+  const moment = (ratio: number, lone: number | null): StepSpeed => ({
+    ...{ all: kind(ratio), lone: lone === null ? null : kind(lone) },
+    ...{ decode: null, prefill: kind(ratio) },
+  });
+  const moments = [moment(1, 1.2), null, moment(2, null), moment(4, 1.8)];
+  const mean = meanSpeed(moments);
+  expect(mean?.all.ratio).toBeCloseTo(2, 9);
+  expect(mean?.all.error).toBeCloseTo(0.01 / Math.sqrt(3), 9);
+  expect(mean?.all.steps).toBe(300);
+  expect(mean?.lone?.ratio).toBeCloseTo(Math.sqrt(1.2 * 1.8), 9);
+  expect(mean?.decode).toBeNull();
+  expect(meanSpeed([...moments].reverse())?.all.ratio).toBeCloseTo(2, 9);
+  expect(meanSpeed([null, null])).toBeNull();
 });

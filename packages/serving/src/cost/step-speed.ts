@@ -75,23 +75,28 @@ function speedOf(cost: ProfileCost, steps: readonly StepTimed[]): KindSpeed | nu
   };
 }
 
-/** The speed of a time between two moments; null when neither is known. */
-export function speedBetween(before: StepSpeed | null, after: StepSpeed | null): StepSpeed | null {
-  if (before === null || after === null) return before ?? after;
-  const both = (a: KindSpeed | null, b: KindSpeed | null): KindSpeed | null =>
-    a === null || b === null
-      ? (a ?? b)
-      : {
-          ratio: Math.sqrt(a.ratio * b.ratio),
-          error: Math.hypot(a.error, b.error) / 2,
-          steps: a.steps + b.steps,
-        };
-  return {
-    all: both(before.all, after.all) as KindSpeed,
-    lone: both(before.lone, after.lone),
-    decode: both(before.decode, after.decode),
-    prefill: both(before.prefill, after.prefill),
+/** The mean speed of several moments, each counting alike; null when none is known. */
+export function meanSpeed(moments: readonly (StepSpeed | null)[]): StepSpeed | null {
+  const known = moments.filter((speed) => speed !== null);
+  const mean = (of: (speed: StepSpeed) => KindSpeed | null): KindSpeed | null => {
+    const kinds = known.map(of).filter((kind) => kind !== null);
+    if (kinds.length === 0) return null;
+    const { length } = kinds;
+    return {
+      ratio: Math.exp(kinds.reduce((sum, { ratio }) => sum + Math.log(ratio), 0) / length),
+      error: Math.hypot(...kinds.map(({ error }) => error)) / length,
+      steps: kinds.reduce((sum, { steps }) => sum + steps, 0),
+    };
   };
+  const all = mean((speed) => speed.all);
+  return all === null
+    ? null
+    : {
+        all,
+        lone: mean((speed) => speed.lone),
+        decode: mean((speed) => speed.decode),
+        prefill: mean((speed) => speed.prefill),
+      };
 }
 
 /**

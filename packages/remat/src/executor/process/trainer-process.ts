@@ -22,10 +22,17 @@ const source = import.meta.url.endsWith(".ts");
 
 /**
  * The process is there for the plan's memory: what a step allocates on the heap lives no longer than a call, and what loading
- * a plan left there is collected before the first step. Without helper threads V8 compiles one function at a time, which
- * holds less (0117).
+ * a plan left there is collected before the first step. What V8 holds while it compiles counts too (0117): without helper
+ * threads it compiles one function at a time; with little put inline, none of them is large; and our WebAssembly, which is
+ * the program's whatever the plan, is compiled for good when it is loaded.
  */
-const heapFlags = ["--max-semi-space-size=1", "--expose-gc", "--single-threaded"];
+const v8Flags = [
+  "--max-semi-space-size=1",
+  "--expose-gc",
+  "--single-threaded",
+  "--no-liftoff",
+  "--max-inlined-bytecode-size-cumulative=200",
+];
 
 /** Lines of the child's stderr that an error carries: an assertion of native code stands there. */
 const lastLines = 6;
@@ -59,7 +66,7 @@ export class TrainerProcess implements AsyncDisposable {
   private constructor(options: TrainerOptions) {
     const program = new URL(source ? "./child.ts" : "./child.js", import.meta.url);
     this.#child = fork(fileURLToPath(program), [], {
-      execArgv: [...heapFlags, ...(source ? sourceFlags() : [])],
+      execArgv: [...v8Flags, ...(source ? sourceFlags() : [])],
       serialization: "advanced",
       stdio: ["ignore", "ignore", "pipe", "ipc", "pipe"],
     });
