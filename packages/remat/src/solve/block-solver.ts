@@ -25,13 +25,13 @@ interface Amount {
 
 const amounts: Readonly<Record<Effort, Amount>> = {
   low: { patience: 0.3, bits: 10, blocks: [12], largest: 14, head: 0, steps: [64] },
-  medium: { patience: 1, bits: 12, blocks: [12, 14, 15], largest: 16, head: 18, steps: [64, 256] },
+  medium: { patience: 1, bits: 12, blocks: [12, 14, 15], largest: 16, head: 20, steps: [64, 256] },
   high: {
     patience: 6,
     bits: 14,
     blocks: [12, 14, 16, 17],
     largest: 18,
-    head: 19,
+    head: 20,
     steps: [64, 256, 1024],
   },
 };
