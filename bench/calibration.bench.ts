@@ -3,7 +3,7 @@
  * the load that the serving loop is learnt from. One run of each case, 24 seconds of load each; words are names of cases
  * (default all). Every run is appended to the file that MILLRACE_RESULTS names, or to bench/results/calibration.jsonl, so
  * that runs of many quiet moments add up; `tsx tools/calibration-table.ts` writes the table from it. MILLRACE_CALIBRATION=
- * FOLDER keeps the profile between processes, MILLRACE_SEED changes the seed. All cases take about ten minutes.
+ * FOLDER keeps the profile between processes, MILLRACE_SEED changes the seed. All take about ten minutes, a profile three.
  */
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";

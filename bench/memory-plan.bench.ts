@@ -2,7 +2,7 @@
  * The memory planner on chains and residual networks: seconds until the first plan, seconds in all, and the gap to the
  * proven bound, at half and at three tenths of what storing everything takes. Three seeds of each, so that the spread is
  * that of problems; a plan depends on the machine only where the time limit ends it. MEMORY_PLAN picks cases by a pattern
- * such as "^chain50 at" (all of them take half an hour).
+ * such as "^chain50 at" (all of them take half an hour), MEMORY_SEEDS other problems.
  */
 import { chainProblem, planMemory, residualProblem, storeAll } from "@millrace/remat";
 import { report } from "./harness.ts";
@@ -13,7 +13,7 @@ const limits: Readonly<Record<number, number>> = { 20: 8, 50: 9, 100: 16, 200: 2
 const longChain = 90;
 const bars: Readonly<Record<number, number>> = { 20: 10, 50: 10, 100: 30, 200: 120 };
 const wanted = new RegExp(process.env["MEMORY_PLAN"] ?? "");
-const seeds = [1, 2, 3];
+const seeds = (process.env["MEMORY_SEEDS"] ?? "1,2,3").split(",").map(Number);
 
 for (const count of [20, 50, 100, 200])
   for (const seed of seeds) {

@@ -2,8 +2,8 @@
  * Capacity under an SLO of sarathi-serve, vllm-v0 and orca: predicted by the twin, and measured on the real engine. Both are
  * the highest rate at which one schedule of requests, stretched and squeezed, keeps the promises. The three servers are
  * loaded in turn, each at its predicted capacity first and then on the other side of where the worst promised figure over
- * its limit crosses 1. Words: schedulers (default all). Takes about six minutes; runs are kept as in `calibration`, and
- * MILLRACE_SEED changes the schedule.
+ * its limit crosses 1, until two rates enclose that closely. Words: schedulers (default all). Takes eight to eleven minutes;
+ * runs are kept as in `calibration`, and MILLRACE_SEED changes the schedule.
  */
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";

@@ -35,21 +35,22 @@ interface Scale {
   readonly seeds: number;
   /** By how much shorter the promised times are than those of the usual model. */
   readonly faster: number;
+  readonly moreRounds: number;
 }
 const FULL: Scale = {
   ...{ preset: "medium", title: "made Llama of 88 M parameters" },
-  ...{ learn: "60s", seeds: 3, faster: 1 },
+  ...{ learn: "60s", seeds: 3, faster: 1, moreRounds: capacityQuestion.moreRounds },
 };
 const QUICK: Scale = {
   ...{ preset: "small", title: "made Llama of 21 M parameters" },
-  ...{ learn: "10s", seeds: 1, faster: 4 },
+  ...{ learn: "10s", seeds: 1, faster: 4, moreRounds: 1 },
 };
 
-/** Profiles a made model on one thread, and then takes five minutes per seed (quick: one). */
+/** Profiles a made model on one thread, and then takes eight to eleven minutes per seed (quick: five). */
 export async function measureCapacities(
   options: ReproduceOptions,
 ): Promise<readonly ReproduceRow[]> {
-  const { preset, title, learn: seconds, seeds, faster } = options.quick ? QUICK : FULL;
+  const { preset, title, learn: seconds, seeds, faster, moreRounds } = options.quick ? QUICK : FULL;
   const folder = mkdtempSync(join(tmpdir(), "millrace-capacities-"));
   try {
     const model = join(folder, "model.gguf");
@@ -70,7 +71,7 @@ export async function measureCapacities(
     const runs: SchedulerCapacity[] = [];
     for (let i = 0; i < seeds; i++) {
       options.onProgress?.(i + 1, seeds + 1, "capacity of three schedulers on the engine");
-      const question = { ...capacityQuestion, knobs, slo, seed: options.seed + i };
+      const question = { ...capacityQuestion, moreRounds, knobs, slo, seed: options.seed + i };
       runs.push(...(await compareCapacities(context, learnt, question, join(folder, String(i)))));
     }
     return capacityRows(runs, options.seed, `${title}, q8_0, one thread; ${promised(slo)}`);
