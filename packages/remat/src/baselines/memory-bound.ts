@@ -116,7 +116,7 @@ function blockMemoryBound(
     refine(blocks, budget / steps);
     const least = new BlockBound(blocks, budget).bound(budget / steps, time * (1 + 1e-9), stop);
     if (least === null) break;
-    if (least > time * (1 + 1e-9)) low = budget;
+    if (least.time > time * (1 + 1e-9)) low = budget;
     else high = budget;
   }
   return low;

@@ -65,8 +65,11 @@ function mayRun(
   }
 }
 
-/** What becomes of a block's input: it stays to the end, it may go in a split, or it comes at no cost whenever wanted. */
-export type Input = "stays" | "goes" | "appears";
+/**
+ * What becomes of a block's input: it stays to the end, it may go in a split, it comes at no cost whenever wanted, or so
+ * once and then stays.
+ */
+export type Input = "stays" | "goes" | "appears" | "once";
 
 /** Values before a backward, from those after it. */
 function runBackward(
@@ -125,22 +128,25 @@ export function backwardTable(
 ): Float64Array {
   let values: Float64Array = new Float64Array(2);
   const stages: Float64Array[][] = [];
+  const comes = input === "appears" || input === "once";
+  // What comes once is not given up before the block's end.
+  const given = input === "once" ? ~1 : ~0;
   for (let k = 0; k < block.count; k++) {
     const sets = 1 << (block.bits[k] as number);
     const staying = (1 << (block.below[k] as number)) - 1;
     const touched = (block.touchedBackward[k] as number) & staying;
     const entered = trace === undefined ? values : values.slice();
-    mayFree(entered, touched, entered.length);
+    mayFree(entered, touched & given, entered.length);
     let after = runBackward(block, k, entered, room, input);
     const stage = [after];
-    if (input === "appears") mayAppear(after, sets);
+    if (comes) mayAppear(after, sets);
     const stageRoom = room - (block.base[k] as number);
     for (let j = k; j >= 0; j--) {
       const freed = trace === undefined ? after : after.slice();
-      mayFree(freed, block.touched[j] as number, sets);
+      mayFree(freed, (block.touched[j] as number) & given, sets);
       const before = freed.slice();
       mayRun(block, j, freed, before, stageRoom, sets);
-      if (input === "appears") mayAppear(before, sets);
+      if (comes) mayAppear(before, sets);
       stage.push(before);
       after = before;
     }
@@ -209,7 +215,10 @@ export function earlierTable(
   const rest = settled(own);
   if (!makesOutput) return rest;
   const making = passTable(block, rest, roomThere, true, inputAppears);
-  return settled(made ? making.map((v, s) => Math.min(v, made[s] as number)) : making);
+  if (made !== undefined)
+    for (let s = 0; s < making.length; s++)
+      if ((made[s] as number) < (making[s] as number)) making[s] = made[s] as number;
+  return settled(making);
 }
 
 /** Least time of the first run of a block, input there, to each set after it; `room` is above what is in use then. */

@@ -4,9 +4,10 @@
  */
 import { BlockBound } from "../blocks/bound.ts";
 import { runCounts } from "../blocks/cuts.ts";
-import { decompose, refine } from "../blocks/decomposition.ts";
+import { decompose, refine, type SharedTables } from "../blocks/decomposition.ts";
 import { planOfBlocks } from "../blocks/plan.ts";
 import { isChain } from "../chain/chain-dp.ts";
+import { guidedPlans } from "../search/guided.ts";
 import { windowSearch } from "../windows/search.ts";
 import { type Effort, gapOf, goodEnough, type PlanSolver, type Search } from "./solver.ts";
 
@@ -19,19 +20,30 @@ interface Amount {
   readonly largest: number;
   /** Tensors of a large first block, with small ones behind it; 0 for none. */
   readonly head: number;
+  /** Tensors of blocks in bounds that tell fates of border tensors apart. */
+  readonly apart: readonly number[];
   /** Steps of memory. */
   readonly steps: readonly number[];
 }
 
 const amounts: Readonly<Record<Effort, Amount>> = {
-  low: { patience: 0.3, bits: 10, blocks: [12], largest: 14, head: 0, steps: [64] },
-  medium: { patience: 1, bits: 12, blocks: [12, 14, 15], largest: 16, head: 20, steps: [64, 256] },
+  low: { patience: 0.3, bits: 10, blocks: [12], largest: 14, head: 0, apart: [], steps: [64] },
+  medium: {
+    patience: 1,
+    bits: 12,
+    blocks: [12, 14, 15],
+    largest: 16,
+    head: 20,
+    apart: [8, 11],
+    steps: [64, 256],
+  },
   high: {
     patience: 6,
     bits: 14,
     blocks: [12, 14, 16, 17],
     largest: 18,
     head: 20,
+    apart: [8, 11, 13],
     steps: [64, 256, 1024],
   },
 };
@@ -51,14 +63,25 @@ export const blockSolver: PlanSolver = {
       return;
     }
     const [first = 12, ...rest] = amount.blocks;
-    await bound(search, first, amount, true);
+    const shared: SharedTables = new Map();
+    const prove = (cutting: Cutting): Promise<readonly number[]> =>
+      bound(search, cutting, amount, shared);
+    const guide = async (cutting: Cutting): Promise<void> =>
+      guided(search, await prove(cutting), amount);
+    await prove({ wanted: first, byPlan: true });
+    // Near the smallest budget what becomes of border tensors decides; what that bound holds is where better plans are.
+    const [closest, ...others] = amount.apart;
+    if (gapOf(search) < wideFirst) windows(search, amount.patience, amount.bits);
+    if (closest !== undefined) await guide({ wanted: closest, byPlan: false, apart: true });
     windows(search, amount.patience, amount.bits);
     // What is run again several times is at the front, and is made of what blocks hold there together.
-    await bound(search, small, amount, false);
-    if (amount.head > 0) await bound(search, small, amount, false, amount.head);
-    for (const wanted of amount.blocks) await bound(search, wanted, amount, true);
+    await prove({ wanted: small, byPlan: false });
+    if (amount.head > 0 && search.secondsLeft() > headSeconds)
+      await prove({ wanted: small, byPlan: false, head: amount.head });
+    for (const wanted of others) await guide({ wanted, byPlan: false, apart: true });
+    for (const wanted of amount.blocks) await prove({ wanted, byPlan: true });
     // Cuts that ignore the plan are sometimes better: the border tensors that it keeps are not all there is.
-    for (const wanted of [first, ...rest.slice(0, 1)]) await bound(search, wanted, amount, false);
+    for (const wanted of [first, ...rest.slice(0, 1)]) await prove({ wanted, byPlan: false });
     if (gapOf(search) < 1) windows(search, amount.patience, amount.bits);
     // Where much is still open, for want of blocks or near the smallest budget, larger windows find more and take longer.
     if (search.effort !== "low" && gapOf(search) > (search.layout.count > 120 ? wideLarge : wide))
@@ -69,8 +92,13 @@ export const blockSolver: PlanSolver = {
 /** Tensors of small blocks: one residual block. */
 const small = 8;
 
+/** Seconds that tables of a large first block may take without looking up. */
+const headSeconds = 4;
+
 /** Gap above which a search goes on with larger windows; of large graphs windows see a smaller part. */
 const wide = 0.01;
+/** Gap after the first bound above which windows wait for what the close bound holds. */
+const wideFirst = 0.015;
 const wideLarge = 0.005;
 
 function done(search: Search): boolean {
@@ -101,30 +129,62 @@ function windows(search: Search, patience: number, bits: number, draw = 0): void
   });
 }
 
-/** Proves what it can with blocks, cut where the best plan keeps the tensor between or as few as can be. */
+/** Plans that keep what a bound holds, improved by windows. */
+function guided(search: Search, tensors: readonly number[], amount: Amount): void {
+  const { problem, layout, budget, seed } = search;
+  const { plan } = search.best();
+  if (plan === null || tensors.length === 0 || done(search)) return;
+  for (const start of guidedPlans(problem, layout, budget, tensors, plan).slice(0, 2)) {
+    search.offer(start.plan, "guided by the bound");
+    windowSearch(problem, layout, budget, start.plan, {
+      patience: Math.ceil(0.3 * amount.patience * layout.count) + 20,
+      seed,
+      bits: [Math.min(8, amount.bits), amount.bits],
+      stop: () => done(search),
+      onBetter: (better) => search.offer(better, "guided by the bound"),
+    });
+  }
+}
+
+/** How blocks are cut for a bound. */
+interface Cutting {
+  readonly wanted: number;
+  /** Where the best plan keeps the tensor between rather than anywhere. */
+  readonly byPlan: boolean;
+  readonly head?: number;
+  /** Fates of border tensors are told apart. */
+  readonly apart?: boolean;
+}
+
+/** Proves what it can with blocks; returns the tensors that the bound holds. */
 async function bound(
   search: Search,
-  wanted: number,
+  { wanted, byPlan, head = wanted, apart = false }: Cutting,
   amount: Amount,
-  byPlan: boolean,
-  head = wanted,
-): Promise<void> {
+  shared: SharedTables,
+): Promise<readonly number[]> {
   const { problem, budget } = search;
   const { plan, time } = search.best();
-  if (plan === null || done(search)) return;
+  if (plan === null || done(search)) return [];
   const preferred = runCounts(problem, plan);
   const [coarsest = 64] = amount.steps;
   const cuts = { wanted, head, most: amount.largest, ...(byPlan && { preferred }) };
-  const blocks = decompose(problem, budget / coarsest, cuts);
-  if (blocks === null) return;
-  const bounds = new BlockBound(blocks, budget);
+  const blocks = decompose(problem, budget / coarsest, cuts, shared);
+  if (blocks === null) return [];
+  const bounds = new BlockBound(blocks, budget, apart);
+  // More than what is good enough need not be proven where ways are many.
+  const cutoff = time * (apart ? 1 - 0.9 * goodEnough[search.effort] : 1 + 1e-9);
+
+  let held: readonly number[] = [];
   for (const steps of amount.steps) {
     refine(blocks, budget / steps);
     // Blocks take their time; the event loop gets its turn between them.
     await new Promise((resolve) => setImmediate(resolve));
-    const value = bounds.bound(budget / steps, time * (1 + 1e-9), () => done(search));
-    if (value === null) return;
-    search.prove(Math.min(value, time), "stage-ordered plans");
-    if (done(search)) return;
+    const value = bounds.bound(budget / steps, cutoff, () => done(search));
+    if (value === null) break;
+    held = value.tensors;
+    search.prove(Math.min(value.time, cutoff, time), "stage-ordered plans");
+    if (done(search) || apart) break;
   }
+  return held;
 }
