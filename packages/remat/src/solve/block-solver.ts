@@ -4,7 +4,7 @@
  */
 import { BlockBound } from "../blocks/bound.ts";
 import { runCounts } from "../blocks/cuts.ts";
-import { decompose, refine, type SharedTables } from "../blocks/decomposition.ts";
+import { decompose, type SharedTables } from "../blocks/decomposition.ts";
 import { planOfBlocks } from "../blocks/plan.ts";
 import { isChain } from "../chain/chain-dp.ts";
 import { guidedPlans } from "../search/guided.ts";
@@ -174,10 +174,8 @@ async function bound(
   const bounds = new BlockBound(blocks, budget, apart);
   // More than what is good enough need not be proven where ways are many.
   const cutoff = time * (apart ? 1 - 0.9 * goodEnough[search.effort] : 1 + 1e-9);
-
   let held: readonly number[] = [];
   for (const steps of amount.steps) {
-    refine(blocks, budget / steps);
     // Blocks take their time; the event loop gets its turn between them.
     await new Promise((resolve) => setImmediate(resolve));
     const value = bounds.bound(budget / steps, cutoff, () => done(search));
