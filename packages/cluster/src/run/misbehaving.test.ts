@@ -154,7 +154,7 @@ test("an order that the engine refuses is said once and given again, and holds n
   await local.run(
     [
       { id: "stuck", command: local.marking("stuck", stay), grace: 1 },
-      { id: "later", command: local.marking("later", "exit 0"), arrive: 0.7 },
+      { id: "later", command: local.marking("later", "exit 0"), arrive: 3 },
     ],
     {
       runner,
