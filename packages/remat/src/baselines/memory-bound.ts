@@ -6,7 +6,7 @@
 import type { LinearSolver } from "@millrace/core/solver";
 import { BlockBound } from "../blocks/bound.ts";
 import { type CutOptions, runCounts } from "../blocks/cuts.ts";
-import { decompose, refine } from "../blocks/decomposition.ts";
+import { decompose } from "../blocks/decomposition.ts";
 import { canFormulate, formulate } from "../milp/formulation.ts";
 import { fuseOverwriting } from "../problem/fuse.ts";
 import { layoutOf } from "../problem/layout.ts";
@@ -113,7 +113,6 @@ function blockMemoryBound(
   let high = most;
   for (let i = 0; i < halvings && !stop(); i++) {
     const budget = (low + high) / 2;
-    refine(blocks, budget / steps);
     const least = new BlockBound(blocks, budget).bound(budget / steps, time * (1 + 1e-9), stop);
     if (least === null) break;
     if (least.time > time * (1 + 1e-9)) low = budget;
