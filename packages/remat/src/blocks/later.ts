@@ -148,30 +148,29 @@ export function optionsFor(
     () => Object.fromEntries(makings.map((m) => [m, new Front()])) as Record<Making, Front>,
   );
   const input = sight === "held" ? 1 : 0;
+  const tables = levels.flatMap(({ least, times }, k) =>
+    makings.flatMap((making) => {
+      const values = times[making];
+      const front = fronts[k]?.[making];
+      if (values === undefined || front === undefined) return [];
+      return [{ least, values, front, with: input | (making === "late" ? output : 0) }];
+    }),
+  );
   const quickest = run.value.reduce((a, b) => Math.min(a, b), infinity);
-  const again = leastAgain(block);
+  const { makes } = block;
   // A set that the first run leaves at a price or not at all is perhaps made by running operators again.
-  const reached = (set: number, time: number): number => {
-    let least = time;
-    if (least > quickest)
-      for (let rest = set & ~1; rest !== 0; rest &= rest - 1)
-        least = Math.min(least, quickest + (again[31 - Math.clz32(rest & -rest)] as number));
-    return least;
-  };
+  const reached = (set: number, time: number): number =>
+    Math.min(time, quickest + (makes[set] as number));
   for (const s of block.inner) {
     const kept = run.value[s | output | 1] as number;
     const first = held ? kept : Math.min(kept, run.value[s | output] as number);
     const bytes = sizes[s] as number;
     // It may go before the block's own stages, once it was used.
     const after = Math.min(early[s | output | input] as number, early[s | input] as number);
-    stays.offer({ bytes, least: bytes, time: reached(s | output, first) + after, set: s });
+    stays.offer(bytes, bytes, reached(s | output, first) + after, s);
     const before = reached(s, first);
-    for (const [k, { least, times }] of levels.entries())
-      for (const making of makings) {
-        const time = times[making]?.[s | input | (making === "late" ? output : 0)];
-        if (time !== undefined && time < infinity)
-          fronts[k]?.[making].offer({ bytes, least, time: before + time, set: s });
-      }
+    for (const { least, values, front, with: there } of tables)
+      front.offer(bytes, least, before + (values[s | there] as number), s);
   }
   const of = (making: Making): Option[] => undominated(fronts.flatMap((f) => f[making].options));
   const [near, late, far, twice] = [of("near"), of("late"), of("far"), of("farTwice")];
@@ -202,17 +201,6 @@ function split(options: readonly Option[], size: number): [Option[], Option[]] {
   ];
 }
 
-/** Least time to run the operator again that makes a tensor, by its bit. */
-function leastAgain(block: LocalBlock): Float64Array {
-  const again = new Float64Array(block.tensors.length);
-  let bit = 1;
-  for (const [k, choices] of block.forward.entries()) {
-    const least = choices.reduce((time, c) => Math.min(time, c.again), infinity);
-    while (bit < (block.bits[k] as number)) again[bit++] = least;
-  }
-  return again;
-}
-
 function undominated(options: readonly Option[]): Option[] {
   const kept: Option[] = [];
   for (const o of [...options].sort((a, b) => a.time - b.time))
@@ -225,10 +213,10 @@ class Front {
   readonly options: Option[] = [];
   private time = infinity;
 
-  offer(option: Option): void {
-    if (option.time >= this.time) return;
-    this.time = option.time;
-    if (this.options.at(-1)?.bytes === option.bytes) this.options.pop();
-    this.options.push(option);
+  offer(bytes: number, least: number, time: number, set: number): void {
+    if (time >= this.time) return;
+    this.time = time;
+    if (this.options.at(-1)?.bytes === bytes) this.options.pop();
+    this.options.push({ bytes, least, time, set });
   }
 }

@@ -57,6 +57,8 @@ export interface LocalBlock extends LocalMoves {
   readonly output: number;
   /** Bytes of each set of tensors. */
   readonly sizes: Float64Array;
+  /** Least time to make any tensor of a set again, its input apart; Infinity where there is none. */
+  readonly makes: Float64Array;
   /** Sets by size, ascending, without input and output. */
   readonly inner: Int32Array;
   readonly isLast: boolean;
@@ -176,6 +178,18 @@ export function localBlock(problem: Problem, layout: Layout, span: Span): LocalB
     const low = s & -s;
     sizes[s] = (sizes[s ^ low] as number) + (bytes[31 - Math.clz32(low)] as number);
   }
+  const again = new Float64Array(tensors.length).fill(Number.POSITIVE_INFINITY);
+  for (const [k, choices] of forward.entries())
+    again.fill(
+      choices.reduce((time, c) => Math.min(time, c.again), Number.POSITIVE_INFINITY),
+      moves.below[k],
+      moves.bits[k],
+    );
+  const makes = new Float64Array(sets).fill(Number.POSITIVE_INFINITY);
+  for (let s = 2; s < sets; s++) {
+    const low = s & -s;
+    makes[s] = Math.min(makes[s ^ low] as number, again[31 - Math.clz32(low)] as number);
+  }
   const output = 1 << tensors.indexOf(last);
   const free: number[] = [];
   for (let s = 0; s < sets; s += 2) if ((s & output) === 0) free.push(s);
@@ -187,6 +201,7 @@ export function localBlock(problem: Problem, layout: Layout, span: Span): LocalB
     later: later - ground,
     output,
     sizes,
+    makes,
     inner: Int32Array.from(free),
     isLast: last === n - 1,
     key: JSON.stringify([shape, bytes, last === n - 1], (_, v) =>

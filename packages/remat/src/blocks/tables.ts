@@ -5,7 +5,6 @@
  * O(operators · 2^bits · choices).
  */
 import type { LocalBackward, LocalBlock, LocalForward } from "./local.ts";
-import { equalArrays } from "./steps.ts";
 
 const infinity = Number.POSITIVE_INFINITY;
 
@@ -42,6 +41,45 @@ function extraOf(c: LocalForward, set: number): number {
   );
 }
 
+/**
+ * Improves `before` by running an operator once by choice `c`; `after` are values after it, `kept` masks what it leaves of a
+ * set, and what is live may take `room` less what `extra` says for the parts of its result that are there already. To run what
+ * is there in full is of no use, unless it `must`. Says whether anything got better.
+ */
+function runChoice(
+  block: LocalBlock,
+  c: LocalForward,
+  after: Float64Array,
+  before: Float64Array,
+  sets: number,
+  { kept, room, extra, must }: RunRules,
+): boolean {
+  let changed = false;
+  const { sizes } = block;
+  const { inputs, output, auxiliary, again } = c;
+  const made = output | auxiliary;
+  const parts = auxiliary === 0 ? [0, output] : [0, output, auxiliary, made];
+  for (const present of must ? parts : parts.slice(0, -1)) {
+    const most = room - extra(c, present);
+    const fixed = inputs | present;
+    // Ascending over the sets that hold all inputs, and of what is made just `present`.
+    for (let s = fixed; s < sets; s = (((s | made) + 1) & ~made) | fixed) {
+      const value = again + (after[(s & kept) | made] as number);
+      if (value >= (before[s] as number) || (sizes[s] as number) > most) continue;
+      before[s] = value;
+      changed = true;
+    }
+  }
+  return changed;
+}
+
+interface RunRules {
+  readonly kept: number;
+  readonly room: number;
+  readonly extra: (c: LocalForward, present: number) => number;
+  readonly must: boolean;
+}
+
 /** Improves `before` by running an operator once; `after` are values after it. `room` is what base and live may take. */
 function mayRun(
   block: LocalBlock,
@@ -51,18 +89,13 @@ function mayRun(
   room: number,
   sets: number,
 ): void {
-  const { sizes } = block;
-  for (const c of block.forward[k] as LocalForward[]) {
-    const { inputs, again: time } = c;
-    const made = c.output | c.auxiliary;
-    const kept = ~c.inPlace;
-    // Ascending over the sets that hold all inputs.
-    for (let s = inputs; s < sets; s = (s + 1) | inputs) {
-      const value = time + (after[(s & kept) | made] as number);
-      if (value < (before[s] as number) && (sizes[s] as number) + extraOf(c, s) <= room)
-        before[s] = value;
-    }
-  }
+  for (const c of block.forward[k] as LocalForward[])
+    runChoice(block, c, after, before, sets, {
+      kept: ~c.inPlace,
+      room,
+      extra: extraOf,
+      must: false,
+    });
 }
 
 /**
@@ -157,41 +190,37 @@ export function backwardTable(
   return values;
 }
 
-/** One pass over the operators before `end`; with `makesOutput` the output is made. */
-function passTable(
+/**
+ * Lowers `values` until no operator that runs and no tensor that is given up or appears makes any of them less: the last
+ * operator first, so that what others need of it is known, and round again while anything changes.
+ */
+function settle(
   block: LocalBlock,
-  end: Float64Array,
-  roomThere: number,
-  makesOutput: boolean,
+  values: Float64Array,
+  rules: RunRules,
   inputAppears: boolean,
 ): Float64Array {
-  const sets = end.length;
-  const { sizes } = block;
-  let after = end.slice();
-  for (let j = block.count - 1; j >= 0; j--) {
-    mayFree(after, block.touched[j] as number, sets);
-    const must = makesOutput && j === block.count - 1;
-    const before = must ? new Float64Array(sets).fill(infinity) : after.slice();
-    for (const c of block.forward[j] as LocalForward[]) {
-      const { inputs } = c;
-      const made = c.output | c.auxiliary;
-      for (let s = inputs; s < sets; s = (s + 1) | inputs) {
-        const value = c.again + (after[s | made] as number);
-        if (value >= (before[s] as number)) continue;
-        const fits = (sizes[s] as number) + (c.inPlace !== 0 ? c.workspace : extraOf(c, s));
-        if (fits <= roomThere) before[s] = value;
-      }
-    }
-    if (inputAppears) mayAppear(before, sets);
-    after = before;
+  const sets = values.length;
+  const spread = (): void => {
+    if (inputAppears) mayAppear(values, sets);
+    mayFree(values, sets - 1, sets);
+  };
+  spread();
+  let unchanged = 0;
+  for (let j = block.count - 1; unchanged < block.count; j = (j || block.count) - 1) {
+    let changed = false;
+    for (const c of block.forward[j] as LocalForward[])
+      if (runChoice(block, c, values, values, sets, rules)) changed = true;
+    unchanged = changed ? 0 : unchanged + 1;
+    if (changed) spread();
   }
-  return after;
+  return values;
 }
 
 /**
- * Least time to go from each set to the end when operators may run before the block's own stages, in as many passes as
- * help; with `makesOutput` its output has to, unless they end with values of `made`. Memory in use elsewhere is as little as at any later stage; nothing is
- * overwritten: both only for bounds.
+ * Least time to go from each set to the end when operators may run before the block's own stages, as often as
+ * helps; with `makesOutput` its output has to, unless they end with values of `made`. Memory in use elsewhere is as little as
+ * at any later stage; nothing is overwritten: both only for bounds.
  */
 export function earlierTable(
   block: LocalBlock,
@@ -201,24 +230,19 @@ export function earlierTable(
   inputAppears: boolean,
   made?: Float64Array,
 ): Float64Array {
-  const roomThere = room - block.later;
-  const settled = (values: Float64Array): Float64Array => {
-    let best = values;
-    for (;;) {
-      const next = passTable(block, best, roomThere, false, inputAppears);
-      if (equalArrays(next, best)) return next;
-      best = next;
-      // With all memory there one pass holds whatever several would make.
-      if (roomThere === infinity) return next;
-    }
+  const rules: RunRules = {
+    kept: ~0,
+    room: room - block.later,
+    // Where a choice would overwrite, its output need not find room besides.
+    extra: (c, present) => (c.inPlace !== 0 ? c.workspace : extraOf(c, present)),
+    must: false,
   };
-  const rest = settled(own);
+  const rest = settle(block, own.slice(), rules, inputAppears);
   if (!makesOutput) return rest;
-  const making = passTable(block, rest, roomThere, true, inputAppears);
-  if (made !== undefined)
-    for (let s = 0; s < making.length; s++)
-      if ((made[s] as number) < (making[s] as number)) making[s] = made[s] as number;
-  return settled(making);
+  const making = made?.slice() ?? new Float64Array(rest.length).fill(infinity);
+  for (const c of block.forward[block.count - 1] as LocalForward[])
+    runChoice(block, c, rest, making, rest.length, { ...rules, must: true });
+  return settle(block, making, rules, inputAppears);
 }
 
 /** Least time of the first run of a block, input there, to each set after it; `room` is above what is in use then. */

@@ -15,6 +15,8 @@ interface Amount {
   /** Windows without success, per operator, and tensors of the largest. */
   readonly patience: number;
   readonly bits: number;
+  /** How often a plan is shaken and improved again, per operator. */
+  readonly shakes: number;
   /** Tensors of blocks that are put together, in the order tried, and of the largest block there may be. */
   readonly blocks: readonly number[];
   readonly largest: number;
@@ -27,10 +29,20 @@ interface Amount {
 }
 
 const amounts: Readonly<Record<Effort, Amount>> = {
-  low: { patience: 0.3, bits: 10, blocks: [12], largest: 14, head: 0, apart: [], steps: [64] },
+  low: {
+    patience: 0.5,
+    bits: 10,
+    shakes: 0,
+    blocks: [12],
+    largest: 14,
+    head: 0,
+    apart: [],
+    steps: [64],
+  },
   medium: {
-    patience: 1,
+    patience: 2,
     bits: 12,
+    shakes: 0.3,
     blocks: [12, 14, 15],
     largest: 16,
     head: 20,
@@ -38,8 +50,9 @@ const amounts: Readonly<Record<Effort, Amount>> = {
     steps: [64, 256],
   },
   high: {
-    patience: 6,
+    patience: 8,
     bits: 14,
+    shakes: 2,
     blocks: [12, 14, 16, 17],
     largest: 18,
     head: 20,
@@ -56,12 +69,10 @@ export const blockSolver: PlanSolver = {
     // The chain's own table is finer.
     const chain = isChain(search.problem);
     if (!chain) planFromBlocks(search, amount.largest);
-    windows(search, 0.3, 10);
+    windows(search, { patience: 0.5, bits: 10, shakes: 0 });
+    windows(search, amount);
     // Its relaxation is closer than blocks, where that was solved.
-    if (chain && search.lowerBound() > 0) {
-      windows(search, amount.patience, amount.bits);
-      return;
-    }
+    if (chain && search.lowerBound() > 0) return;
     const [first = 12, ...rest] = amount.blocks;
     const shared: SharedTables = new Map();
     const prove = (cutting: Cutting): Promise<readonly number[]> =>
@@ -71,9 +82,8 @@ export const blockSolver: PlanSolver = {
     await prove({ wanted: first, byPlan: true });
     // Near the smallest budget what becomes of border tensors decides; what that bound holds is where better plans are.
     const [closest, ...others] = amount.apart;
-    if (gapOf(search) < wideFirst) windows(search, amount.patience, amount.bits);
     if (closest !== undefined) await guide({ wanted: closest, byPlan: false, apart: true });
-    windows(search, amount.patience, amount.bits);
+    windows(search, amount, 1);
     // What is run again several times is at the front, and is made of what blocks hold there together.
     await prove({ wanted: small, byPlan: false });
     if (amount.head > 0 && search.secondsLeft() > headSeconds)
@@ -82,10 +92,10 @@ export const blockSolver: PlanSolver = {
     for (const wanted of amount.blocks) await prove({ wanted, byPlan: true });
     // Cuts that ignore the plan are sometimes better: the border tensors that it keeps are not all there is.
     for (const wanted of [first, ...rest.slice(0, 1)]) await prove({ wanted, byPlan: false });
-    if (gapOf(search) < 1) windows(search, amount.patience, amount.bits);
     // Where much is still open, for want of blocks or near the smallest budget, larger windows find more and take longer.
-    if (search.effort !== "low" && gapOf(search) > (search.layout.count > 120 ? wideLarge : wide))
-      windows(search, 4 * amount.patience, amount.bits + 1, 1);
+    const { bits, shakes } = amount;
+    if (search.effort !== "low" && gapOf(search) > wide)
+      windows(search, { ...amount, bits: bits + 1, shakes: 4 * shakes }, 2);
   },
 };
 
@@ -95,11 +105,8 @@ const small = 8;
 /** Seconds that tables of a large first block may take without looking up. */
 const headSeconds = 4;
 
-/** Gap above which a search goes on with larger windows; of large graphs windows see a smaller part. */
-const wide = 0.01;
-/** Gap after the first bound above which windows wait for what the close bound holds. */
-const wideFirst = 0.015;
-const wideLarge = 0.005;
+/** Gap above which a search goes on with larger windows. */
+const wide = 0.005;
 
 function done(search: Search): boolean {
   return search.stop() || gapOf(search) <= goodEnough[search.effort];
@@ -116,14 +123,20 @@ export function planFromBlocks(search: Search, largest: number): void {
   }
 }
 
-function windows(search: Search, patience: number, bits: number, draw = 0): void {
+/** Improves the best plan by windows; each `turn` draws others. */
+function windows(
+  search: Search,
+  { patience, bits, shakes }: Pick<Amount, "patience" | "bits" | "shakes">,
+  turn = 0,
+): void {
   const { problem, layout, budget, seed } = search;
   const { plan } = search.best();
   if (plan === null || done(search)) return;
   windowSearch(problem, layout, budget, plan, {
     patience: Math.ceil(patience * layout.count) + 20,
-    seed: seed + draw,
-    bits: [Math.min(draw === 0 ? 8 : 10, bits), bits],
+    seed: seed + turn,
+    bits: [Math.min(8, bits), bits],
+    shakes: Math.round(shakes * layout.count),
     stop: () => done(search),
     onBetter: (better) => search.offer(better, "windows"),
   });

@@ -7,11 +7,12 @@ import {
   type TensorId,
   timeAgain,
 } from "../problem/problem.ts";
+import { busyStages } from "./stages.ts";
 import { type Back, backwardExtra, type Event, type Run, type Window } from "./window.ts";
 
 /**
  * Events of a valid plan in order, up to the backward of the window's first operator. Slots are where a stage in order
- * would run an operator, and wherever the plan runs it.
+ * would run an operator, in stages in which the window has anything to do, and wherever the plan runs it.
  */
 export function eventsOf(
   problem: Problem,
@@ -36,6 +37,7 @@ class EventWriter {
   private b: number;
   private slotted = 0;
   private lossDone = false;
+  private readonly busy: Uint8Array;
 
   constructor(problem: Problem, layout: Layout, plan: Plan, window: Window, budget: number) {
     this.problem = problem;
@@ -45,6 +47,7 @@ class EventWriter {
     this.budget = budget * (1 + 1e-12);
     this.held = new Float64Array(2 * layout.count).fill(-1);
     this.b = layout.count - 1;
+    this.busy = busyStages(problem, layout, plan, window);
   }
 
   write(): Event[] {
@@ -113,7 +116,8 @@ class EventWriter {
     const { operators } = this.window;
     while (this.slotted < operators.length && (operators[this.slotted] as number) <= last) {
       const j = operators[this.slotted++] as number;
-      if (j <= this.b) this.slot(at, j);
+      if (j > this.b || (this.lossDone && this.busy[this.b] === 0)) continue;
+      this.slot(at, j);
     }
   }
 

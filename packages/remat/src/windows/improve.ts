@@ -8,9 +8,13 @@ import type { Back, Event, Run, Window } from "./window.ts";
 
 const infinity = Number.POSITIVE_INFINITY;
 
+/** Share of a time by which equal ones are told apart. */
+const ties = 1e-9;
+
 /**
  * The plan with everything about the window's operators decided anew; never slower than before, up to ties, which `rng`
- * decides so that repeated calls wander over plans of equal time. Null when the window has nothing to say.
+ * decides so that repeated calls wander over plans of equal time. Null when the window has nothing to say. With more
+ * `scatter` each time counts as up to that share longer, at random: the plan moves on, and may be slower.
  */
 export function improvePlan(
   problem: Problem,
@@ -19,9 +23,10 @@ export function improvePlan(
   window: Window,
   rng: Rng,
   layout: Layout = layoutOf(problem),
+  scatter = ties,
 ): Plan | null {
   const events = eventsOf(problem, layout, plan, window, budget);
-  return new WindowTable(events, window, rng).plan(plan);
+  return new WindowTable(events, window, rng, scatter).plan(plan);
 }
 
 /** Decisions at an event, by set: the choice taken (0: none) and the tensors given up after it, among `touched`. */
@@ -34,12 +39,14 @@ class WindowTable {
   private readonly events: readonly Event[];
   private readonly window: Window;
   private readonly rng: Rng;
+  private readonly scatter: number;
   private readonly decisions: Decisions[] = [];
 
-  constructor(events: readonly Event[], window: Window, rng: Rng) {
+  constructor(events: readonly Event[], window: Window, rng: Rng, scatter: number) {
     this.events = events;
     this.window = window;
     this.rng = rng;
+    this.scatter = scatter;
   }
 
   plan(plan: Plan): Plan | null {
@@ -95,7 +102,7 @@ class WindowTable {
   }
 
   private noise(): number {
-    return 1 + 1e-9 * this.rng.next();
+    return 1 + this.scatter * this.rng.next();
   }
 
   private slot(
@@ -104,17 +111,25 @@ class WindowTable {
     choice: Uint8Array,
   ): Float64Array {
     const { sizes } = this.window;
-    const before = event.must ? new Float64Array(after.length).fill(infinity) : after.slice();
+    const { must, room } = event;
+    const before = must ? new Float64Array(after.length).fill(infinity) : after.slice();
     for (const [at, c] of event.runs.entries()) {
-      const made = c.output | c.auxiliary;
+      const { output, auxiliary, inputs } = c;
+      const made = output | auxiliary;
       const kept = ~c.inPlace;
       const time = c.time * this.noise();
-      const { inputs } = c;
-      for (let s = inputs; s < after.length; s = (s + 1) | inputs) {
-        const value = time + (after[(s & kept) | made] as number);
-        if (value < (before[s] as number) && (sizes[s] as number) + extraOf(c, s) <= event.room) {
-          before[s] = value;
-          choice[s] = at + 1;
+      // To run what is there in full helps nobody, unless it has to.
+      const there = auxiliary === 0 ? [0, output] : [0, output, auxiliary, made];
+      for (const present of must ? there : there.slice(0, -1)) {
+        const most = room - extraOf(c, present);
+        const fixed = inputs | present;
+        // Sets that hold the inputs and of what is made just `present`.
+        for (let s = fixed; s < after.length; s = (((s | made) + 1) & ~made) | fixed) {
+          const value = time + (after[(s & kept) | made] as number);
+          if (value < (before[s] as number) && (sizes[s] as number) <= most) {
+            before[s] = value;
+            choice[s] = at + 1;
+          }
         }
       }
     }
