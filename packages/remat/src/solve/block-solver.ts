@@ -82,8 +82,11 @@ export const blockSolver: PlanSolver = {
     await prove({ wanted: first, byPlan: true });
     // Near the smallest budget what becomes of border tensors decides; what that bound holds is where better plans are.
     const [closest, ...others] = amount.apart;
+    const { bits, shakes } = amount;
+    if (search.layout.count > large && gapOf(search) > wide)
+      windows(search, { ...amount, shakes: 3 * shakes }, 1);
     if (closest !== undefined) await guide({ wanted: closest, byPlan: false, apart: true });
-    windows(search, amount, 1);
+    windows(search, amount, 2);
     // What is run again several times is at the front, and is made of what blocks hold there together.
     await prove({ wanted: small, byPlan: false });
     if (amount.head > 0 && search.secondsLeft() > headSeconds)
@@ -93,9 +96,8 @@ export const blockSolver: PlanSolver = {
     // Cuts that ignore the plan are sometimes better: the border tensors that it keeps are not all there is.
     for (const wanted of [first, ...rest.slice(0, 1)]) await prove({ wanted, byPlan: false });
     // Where much is still open, for want of blocks or near the smallest budget, larger windows find more and take longer.
-    const { bits, shakes } = amount;
     if (search.effort !== "low" && gapOf(search) > wide)
-      windows(search, { ...amount, bits: bits + 1, shakes: 4 * shakes }, 2);
+      windows(search, { ...amount, bits: bits + 1, shakes: 4 * shakes }, 3);
   },
 };
 
@@ -106,7 +108,9 @@ const small = 8;
 const headSeconds = 4;
 
 /** Gap above which a search goes on with larger windows. */
-const wide = 0.005;
+const wide = 0.01;
+/** Operators of graphs whose further bounds take longer than plans that are still to be found. */
+const large = 120;
 
 function done(search: Search): boolean {
   return search.stop() || gapOf(search) <= goodEnough[search.effort];
