@@ -65,3 +65,37 @@ test("windows find the optimum of joint residual problems that evolution misses"
   }
   expect(best).toBeGreaterThanOrEqual(1);
 });
+
+test("shaken plans keep to the budget, and the best of them is told and kept", () => {
+  let better = 0;
+  for (let seed = 1; seed <= 6; seed++) {
+    const problem = residualProblem(seed, 30, "joint");
+    const layout = layoutOf(problem);
+    const budget = problem.fixed + (storeAll(problem).peak - problem.fixed) * 0.4;
+    const { plan } = localSearch(problem, budget, { tries: 10, seed, layout });
+    if (plan === null) continue;
+    const search = (shakes: number) => {
+      const told: number[] = [];
+      const found = windowSearch(problem, layout, budget, plan, {
+        patience: 40,
+        seed,
+        bits: [6, 9],
+        shakes,
+        stop: () => false,
+        onBetter: (_, time) => told.push(time),
+      });
+      expect(told).toEqual([...told].sort((a, b) => b - a));
+      if (told.length > 0) expect(found.time).toBeCloseTo(told.at(-1) as number, 9);
+      const verdict = simulate(problem, found.plan, { layout });
+      expect(verdict).toMatchObject({ valid: true, time: found.time });
+      if (verdict.valid) expect(verdict.peak).toBeLessThanOrEqual(budget * (1 + 1e-12));
+      return found;
+    };
+    const calm = search(0);
+    const shaken = search(20);
+    expect(search(20).plan).toEqual(shaken.plan);
+    expect(shaken.time).toBeLessThanOrEqual(calm.time * (1 + 1e-9));
+    if (shaken.time < calm.time * (1 - 1e-6)) better++;
+  }
+  expect(better).toBeGreaterThan(0);
+});
