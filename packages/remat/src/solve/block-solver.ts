@@ -7,7 +7,9 @@ import { runCounts } from "../blocks/cuts.ts";
 import { decompose, type SharedTables } from "../blocks/decomposition.ts";
 import { planOfBlocks } from "../blocks/plan.ts";
 import { isChain } from "../chain/chain-dp.ts";
+import type { Plan } from "../problem/plan.ts";
 import { guidedPlans } from "../search/guided.ts";
+import { localSearch } from "../search/local-search.ts";
 import { windowSearch } from "../windows/search.ts";
 import { type Effort, gapOf, goodEnough, type PlanSolver, type Search } from "./solver.ts";
 
@@ -95,9 +97,12 @@ export const blockSolver: PlanSolver = {
     for (const wanted of amount.blocks) await prove({ wanted, byPlan: true });
     // Cuts that ignore the plan are sometimes better: the border tensors that it keeps are not all there is.
     for (const wanted of [first, ...rest.slice(0, 1)]) await prove({ wanted, byPlan: false });
-    // Where much is still open, for want of blocks or near the smallest budget, larger windows find more and take longer.
-    if (search.effort !== "low" && gapOf(search) > wide)
-      windows(search, { ...amount, bits: bits + 1, shakes: 4 * shakes }, 3);
+    if (search.effort === "low" || gapOf(search) <= wide) return;
+    // Where much is still open, near the smallest budget or for want of blocks, larger windows find more and take longer.
+    const larger = { ...amount, bits: bits + 1 };
+    windows(search, { ...larger, shakes: 4 * shakes }, 3);
+    if (search.lowerBound() <= 0)
+      for (let turn = 4; turn < 4 + freshStarts; turn++) afresh(search, larger, turn);
   },
 };
 
@@ -109,6 +114,9 @@ const headSeconds = 4;
 
 /** Gap above which a search goes on with larger windows. */
 const wide = 0.01;
+/** Starts from other plans where nothing is proven, and greedy plans tried for each. */
+const freshStarts = 4;
+const freshTries = 100;
 /** Operators of graphs whose further bounds take longer than plans that are still to be found. */
 const large = 120;
 
@@ -127,14 +135,15 @@ export function planFromBlocks(search: Search, largest: number): void {
   }
 }
 
-/** Improves the best plan by windows; each `turn` draws others. */
+/** Improves a plan, or else the best, by windows; each `turn` draws others. */
 function windows(
   search: Search,
   { patience, bits, shakes }: Pick<Amount, "patience" | "bits" | "shakes">,
   turn = 0,
+  start: Plan | null = null,
 ): void {
   const { problem, layout, budget, seed } = search;
-  const { plan } = search.best();
+  const plan = start ?? search.best().plan;
   if (plan === null || done(search)) return;
   windowSearch(problem, layout, budget, plan, {
     patience: Math.ceil(patience * layout.count) + 20,
@@ -144,6 +153,19 @@ function windows(
     stop: () => done(search),
     onBetter: (better) => search.offer(better, "windows"),
   });
+}
+
+/** Starts once more from a plan of another search: what windows and shakes lead to depends on where they start. */
+function afresh(search: Search, amount: Amount, turn: number): void {
+  const { problem, layout, budget, seed } = search;
+  if (done(search)) return;
+  const { plan } = localSearch(problem, budget, {
+    tries: freshTries,
+    seed: seed + turn,
+    layout,
+    stop: search.stop,
+  });
+  windows(search, amount, turn, plan);
 }
 
 /** Plans that keep what a bound holds, improved by windows. */
