@@ -1,4 +1,4 @@
-/** Windows of a plan, one after another: neighbours, two places at once, or operators drawn from everywhere. */
+/** Windows of a plan, one after another: neighbours, two places at once, or operators drawn from everywhere; then shakes. */
 import { Rng } from "@millrace/core";
 import type { Layout } from "../problem/layout.ts";
 import type { Plan } from "../problem/plan.ts";
