@@ -1,20 +1,15 @@
 /** A block as bits: its tensors, its input and its moves, relative to the memory in use at its last backward operator. */
 import type { Layout } from "../problem/layout.ts";
 import { type Problem, timeAgain } from "../problem/problem.ts";
+import type { SetRun } from "../problem/runs.ts";
 import type { Span } from "./cuts.ts";
 
 /** A forward choice of a block's operator; masks of tensors. */
-export interface LocalForward {
+export interface LocalForward extends SetRun {
   readonly choice: number;
   readonly time: number;
   readonly again: number;
   readonly inputs: number;
-  readonly output: number;
-  readonly outputSize: number;
-  readonly auxiliary: number;
-  readonly auxiliarySize: number;
-  readonly inPlace: number;
-  readonly workspace: number;
 }
 
 /** A backward choice: `first` and `second` are what its halves take above base and what is live. */

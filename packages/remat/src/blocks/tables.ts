@@ -4,6 +4,7 @@
  * or not. Sets of a stage hold tensors of its operators alone, so that the last stages are the dear ones:
  * O(operators · 2^bits · choices).
  */
+import { extraOf, partsBefore } from "../problem/runs.ts";
 import type { LocalBackward, LocalBlock, LocalForward } from "./local.ts";
 
 const infinity = Number.POSITIVE_INFINITY;
@@ -32,19 +33,10 @@ function mayAppear(values: Float64Array, sets: number): void {
   }
 }
 
-/** Memory that a forward choice takes beyond what is live. */
-function extraOf(c: LocalForward, set: number): number {
-  return (
-    ((set & c.output) !== 0 || c.inPlace !== 0 ? 0 : c.outputSize) +
-    ((set & c.auxiliary) !== 0 ? 0 : c.auxiliarySize) +
-    c.workspace
-  );
-}
-
 /**
  * Improves `before` by running an operator once by choice `c`; `after` are values after it, `kept` masks what it leaves of a
- * set, and what is live may take `room` less what `extra` says for the parts of its result that are there already. To run what
- * is there in full is of no use, unless it `must`. Says whether anything got better.
+ * set, and what is live may take `room` less what `extra` says for the parts of its result that are there already. Says whether
+ * anything got better.
  */
 function runChoice(
   block: LocalBlock,
@@ -58,8 +50,7 @@ function runChoice(
   const { sizes } = block;
   const { inputs, output, auxiliary, again } = c;
   const made = output | auxiliary;
-  const parts = auxiliary === 0 ? [0, output] : [0, output, auxiliary, made];
-  for (const present of must ? parts : parts.slice(0, -1)) {
+  for (const present of partsBefore(c, must)) {
     const most = room - extra(c, present);
     const fixed = inputs | present;
     // Ascending over the sets that hold all inputs, and of what is made just `present`.

@@ -3,8 +3,9 @@ import type { Rng } from "@millrace/core";
 import { type Layout, layoutOf } from "../problem/layout.ts";
 import type { Action, Plan } from "../problem/plan.ts";
 import type { Problem, TensorId } from "../problem/problem.ts";
+import { extraOf, partsBefore } from "../problem/runs.ts";
 import { eventsOf } from "./events.ts";
-import type { Back, Event, Run, Window } from "./window.ts";
+import type { Back, Event, Window } from "./window.ts";
 
 const infinity = Number.POSITIVE_INFINITY;
 
@@ -118,9 +119,7 @@ class WindowTable {
       const made = output | auxiliary;
       const kept = ~c.inPlace;
       const time = c.time * this.noise();
-      // To run what is there in full helps nobody, unless it has to.
-      const there = auxiliary === 0 ? [0, output] : [0, output, auxiliary, made];
-      for (const present of must ? there : there.slice(0, -1)) {
+      for (const present of partsBefore(c, must)) {
         const most = room - extraOf(c, present);
         const fixed = inputs | present;
         // Sets that hold the inputs and of what is made just `present`.
@@ -240,12 +239,4 @@ function touchedBy(event: Event): number {
   if (event.kind === "need") return event.needs & event.staying;
   if (event.kind === "slot") return event.touched;
   return event.kind === "back" ? event.touched & event.staying : 0;
-}
-
-function extraOf(c: Run, set: number): number {
-  return (
-    ((set & c.output) !== 0 || c.inPlace !== 0 ? 0 : c.outputSize) +
-    ((set & c.auxiliary) !== 0 ? 0 : c.auxiliarySize) +
-    c.workspace
-  );
 }

@@ -6,6 +6,7 @@
  */
 import type { Layout } from "../problem/layout.ts";
 import type { BackwardChoice, Problem, TensorId } from "../problem/problem.ts";
+import type { SetRun } from "../problem/runs.ts";
 
 /** The operators of a window and the bits of their tensors, ascending by operator. */
 export interface Window {
@@ -73,16 +74,10 @@ export function windowOf(
 }
 
 /** A forward choice of an operator of the window that can be taken at a slot. */
-export interface Run {
+export interface Run extends SetRun {
   readonly choice: number;
   readonly time: number;
   readonly inputs: number;
-  readonly output: number;
-  readonly outputSize: number;
-  readonly auxiliary: number;
-  readonly auxiliarySize: number;
-  readonly inPlace: number;
-  readonly workspace: number;
 }
 
 /** A backward choice of an operator of the window that can be taken where it is. */
