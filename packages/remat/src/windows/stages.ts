@@ -7,7 +7,7 @@ import type { Window } from "./window.ts";
 /**
  * 1 for stages, by the operator whose backward ends them, in which something reads or loses a tensor of the window, the plan runs an
  * operator of it, or a tensor from outside is given up that such an operator reads. In between, what an operator of the window
- * would do can wait: only room is different then.
+ * would do can wait: only room is different then. The forward pass counts as part of the first stage.
  */
 export function busyStages(
   problem: Problem,
